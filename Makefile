@@ -1,0 +1,85 @@
+# Two commands matter: `make demo` and `make test`. Each makes what it needs, on a machine with Python 3.11 and make alone.
+PYTHON ?= python3
+ARGS ?=
+UV_VERSION := 0.13.9
+UV := .tools/uv/bin/uv
+VENV := .venv
+BIN := $(VENV)/bin
+SAM := .tools/sam/bin/sam
+CHECKOV := .tools/checkov/bin/checkov
+# Nothing here may reach a real account, ask for one, or phone home.
+export SAM_CLI_TELEMETRY := 0
+export AWS_EC2_METADATA_DISABLED := true
+export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check unit lint typecheck template build bench lock schema clean
+
+help:  ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.done $(SAM)  ## Replay real traffic against a simulated fleet: make demo ARGS="--hours 24"
+	@$(BIN)/python -m cli.demo --sam $(SAM) $(ARGS)
+
+test: check  ## Everything CI runs
+
+check: lint typecheck template unit
+
+unit: $(VENV)/.done .aws-sam/build/.done  ## Tests, with the branch-coverage gate on src/core
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+lint: $(VENV)/.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+typecheck: $(VENV)/.done
+	$(BIN)/mypy
+
+template: $(VENV)/.done $(SAM) $(CHECKOV)  ## Lint template.yaml as written and as SAM translates it
+	$(SAM) validate --lint
+	$(BIN)/python tools/env/lint_template.py --checkov $(CHECKOV)
+
+build: .aws-sam/build/.done  ## Build the Lambda artefact
+
+.aws-sam/build/.done: $(SAM) template.yaml samconfig.toml $(shell find src -name '*.py' -o -name requirements.txt)
+	$(SAM) build
+	@touch $@
+
+bench: $(VENV)/.done .aws-sam/build/.done  ## Size and import time of the artefact, time of a pass
+	$(BIN)/python bench/artefact.py
+
+schema: $(VENV)/.done  ## Write docs/fleet.schema.json from core.policy
+	$(BIN)/tidegate policy schema > docs/fleet.schema.json
+
+# Hashed locks without host names; one set of pins serves Python 3.11 to 3.13.
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+lock: $(UV)  ## Renew the lock files after a change of pyproject.toml
+	$(COMPILE) pyproject.toml -o src/requirements.txt
+	$(COMPILE) pyproject.toml --group dev -c src/requirements.txt -o requirements.lock
+	$(COMPILE) tools/env/sam.in -o tools/env/sam.lock
+	$(COMPILE) tools/env/checkov.in -o tools/env/checkov.lock
+
+$(UV):
+	$(PYTHON) -m venv .tools/uv
+	.tools/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/.done: requirements.lock pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Tool environments of their own: next to moto, aws-sam-cli would drag boto3 down.
+.tools/sam/bin/sam: tools/env/sam.lock | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .tools/sam
+	$(UV) pip sync --quiet --python .tools/sam/bin/python --require-hashes tools/env/sam.lock
+	@touch $@
+
+.tools/checkov/bin/checkov: tools/env/checkov.lock | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .tools/checkov
+	$(UV) pip sync --quiet --python .tools/checkov/bin/python --require-hashes tools/env/checkov.lock
+	@touch $@
+
+clean:  ## Remove everything that was made
+	rm -rf .venv .tools .aws-sam out .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage src/*.egg-info
