@@ -1,0 +1,122 @@
+"""Everything a decision looks at, and everything it says: both survive being written down and read again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import TypeAdapter
+
+from core.model import (
+    Capacity,
+    Envelope,
+    Memory,
+    Missing,
+    Mode,
+    Observation,
+    Override,
+    Reason,
+    ScalableTarget,
+    Signal,
+    Step,
+)
+from core.policy import Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment:
+    """A target and the rules it falls under: what discovery found."""
+
+    target: ScalableTarget
+    profile_name: str
+    profile: Profile
+    fleet_max: int = 100
+    vcpus: int | None = None
+    adopt: bool = False
+    by_tag: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One target as seen at `now`: the whole input of a decision."""
+
+    now: datetime
+    enrolment: Enrolment
+    capacity: Capacity | Missing
+    registered: Envelope | None
+    """What is registered with AAS, or None if the target is not."""
+
+    signals: Mapping[Signal, Observation | Missing]
+    scaling_out: bool | None
+    """Whether a native scale-out alarm is in ALARM; None if that is not known."""
+
+    memory: Memory
+    overrides: tuple[Override, ...] = ()
+
+    @property
+    def profile(self) -> Profile:
+        """The target's profile."""
+        return self.enrolment.profile
+
+    @property
+    def target(self) -> ScalableTarget:
+        """The target itself."""
+        return self.enrolment.target
+
+    @property
+    def policy_envelope(self) -> Envelope:
+        """The policy's own bounds, within the fleet's cap."""
+        ceiling = min(self.profile.max_capacity, self.enrolment.fleet_max)
+        return Envelope(min(self.profile.min_capacity, ceiling), ceiling)
+
+    @property
+    def unknown(self) -> Mapping[Signal, Missing]:
+        """The signals that could not be measured."""
+        return {name: seen for name, seen in self.signals.items() if isinstance(seen, Missing)}
+
+    @property
+    def state_lost(self) -> bool:
+        """Whether this target was first seen (or its state was lost) within one stabilization window."""
+        first = self.memory.first_seen_at
+        return first is None or self.now - first < self.profile.stabilization
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the bounds should be and why."""
+
+    context: Context
+    envelope: Envelope
+    steps: tuple[Step, ...]
+    """What each rule that spoke did, in order; never empty, for demand always speaks."""
+
+    desired: int
+    """Demand floor before the clamps, in instances."""
+
+    scale_in_to: int | None
+    """Count to set directly because nothing above it is needed, or None."""
+
+    paused: bool
+    valid_until: datetime
+    """Until when the wish holds if nobody renews it."""
+
+    @property
+    def reason(self) -> Reason:
+        """The last rule that moved the envelope; if none did, the first that spoke."""
+        moved = [step for step in self.steps if step.moved]
+        return moved[-1].reason if moved else self.steps[0].reason
+
+    @property
+    def demand_floor(self) -> int:
+        """The floor that demand asked for after stabilization: what is held while metrics are unknown."""
+        return next((s.after.floor for s in reversed(self.steps) if s.rule in {"demand", "stabilize"}), self.desired)
+
+    def effective_mode(self, stack: Mode) -> Mode:
+        """The more cautious of the stack's and the profile's mode."""
+        return Mode.SHADOW if Mode.SHADOW in {stack, self.context.profile.mode} else Mode.ACTIVE
+
+
+EXPIRY = timedelta(minutes=60)
+"""How long after the last renewal a dead controller's bounds fall back to the policy's own."""
+
+CONTEXTS: TypeAdapter[Context] = TypeAdapter(Context)
+"""Writes a context down as JSON and reads it again, so that any recorded decision can be replayed."""

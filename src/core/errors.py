@@ -1,0 +1,70 @@
+"""What can go wrong, as a tree; each leaf says what the shell does.
+
+```text
+TidegateError
+|-- ConfigError              the policy's fault; this target only; never retried
+|-- ActuationError           a write failed; the next tick decides afresh
+|   |-- ThrottledError       AWS asked for patience
+|   |-- TargetBusyError      another change is in flight: normal, no alarm
+|   `-- TargetNotFoundError  the endpoint or registration is gone
+|-- ObservationError         a read failed; nothing is decided for this target
+`-- LeaseLostError           our time for writing is over; the next tick goes on
+```
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+
+class TidegateError(Exception):
+    """Root of everything the core raises on purpose."""
+
+
+class ObservationError(TidegateError):
+    """A read that a decision needs failed."""
+
+
+class ActuationError(TidegateError):
+    """A write failed."""
+
+
+class ThrottledError(ActuationError):
+    """AWS refused for now because of too many calls."""
+
+
+class TargetBusyError(ActuationError):
+    """The target is being changed by somebody else (ConcurrentUpdateException, endpoint Updating)."""
+
+
+class TargetNotFoundError(ActuationError):
+    """The endpoint, variant or registration does not exist."""
+
+
+class LeaseLostError(TidegateError):
+    """The lease ran out before everything was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with an input: where, what was seen, what is allowed."""
+
+    path: tuple[str | int, ...]
+    seen: object
+    allowed: str
+
+    @override
+    def __str__(self) -> str:
+        where = ""
+        for part in self.path:
+            where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else part
+        return f"{where or 'document'} = {self.seen!r}: {self.allowed}"
+
+
+class ConfigError(TidegateError):
+    """A policy document, an event or an endpoint's settings cannot be used; carries every problem found."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in problems))

@@ -1,0 +1,221 @@
+"""The words of the core: targets, observations, envelopes, steps and their reasons.
+
+Everything here is a frozen value. Capacity is counted in instances, times are aware datetimes in UTC.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """How an endpoint is used; decides which function owns it."""
+
+    REALTIME = "realtime"
+    ASYNC = "async"
+    BATCH = "batch"
+
+
+class Mode(StrEnum):
+    """Whether decisions are written. `shadow` decides and records, and writes nothing."""
+
+    SHADOW = "shadow"
+    ACTIVE = "active"
+
+
+class Dimension(StrEnum):
+    """What Application Auto Scaling counts on a target (facts 1.1)."""
+
+    INSTANCES = "sagemaker:variant:DesiredInstanceCount"
+
+
+class Signal(StrEnum):
+    """What a pass may measure on a target; units in `core.signals`."""
+
+    REQUESTS = "requests"
+    CPU = "cpu"
+    MEMORY = "memory"
+    BACKLOG = "backlog"
+
+
+class OverrideAction(StrEnum):
+    """What an operator may ask for until the override expires."""
+
+    PIN = "pin"
+    FLOOR = "floor"
+    CEILING = "ceiling"
+    PAUSE = "pause"
+
+
+class Reason(StrEnum):
+    """Why a rule spoke. Public: alarms, dashboards and tests match these; renaming one is a breaking change."""
+
+    POLICY_MINIMUM = "PolicyMinimum"
+    LOAD = "Load"
+    BACKLOG = "Backlog"
+    SCALE_IN_STABILIZED = "ScaleInStabilized"
+    STATE_LOST = "StateLost"
+    METRICS_UNKNOWN = "MetricsUnknown"
+    WINDOW_PREWARMING = "WindowPrewarming"
+    WINDOW_OPEN = "WindowOpen"
+    OVERRIDE_PIN = "OverridePin"
+    OVERRIDE_FLOOR = "OverrideFloor"
+    OVERRIDE_CEILING = "OverrideCeiling"
+    OVERRIDE_PAUSE = "OverridePause"
+    LIMITED_BY_MAX_CAPACITY = "LimitedByMaxCapacity"
+    LIMITED_BY_MIN_CAPACITY = "LimitedByMinCapacity"
+    FLOOR_BEATS_CEILING = "FloorBeatsCeiling"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ScalableTarget:
+    """A resource ID and a scalable dimension, registered together in the namespace `sagemaker`."""
+
+    resource_id: str
+    dimension: Dimension = Dimension.INSTANCES
+
+    @classmethod
+    def variant(cls, endpoint: str, variant: str) -> "ScalableTarget":
+        """Return the instance count of one production variant as a target."""
+        return cls(f"endpoint/{endpoint}/variant/{variant}")
+
+    @property
+    def endpoint_name(self) -> str:
+        """`orders` of `endpoint/orders/variant/AllTraffic`."""
+        return self.resource_id.split("/")[1]
+
+    @property
+    def variant_name(self) -> str:
+        """`AllTraffic` of `endpoint/orders/variant/AllTraffic`."""
+        return self.resource_id.split("/")[3]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One metric value; `at` is the start of its minute."""
+
+    at: datetime
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was measured: at least one point, oldest first, finite and not negative."""
+
+    points: tuple[Point, ...]
+
+    @property
+    def newest(self) -> Point:
+        """The latest point."""
+        return self.points[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Nothing usable was measured, which is not the same as zero."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The bounds AAS may move within: MinCapacity and MaxCapacity, 0 <= floor <= ceiling."""
+
+    floor: int
+    ceiling: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.floor <= self.ceiling:
+            raise ValueError(f"envelope {self.floor}..{self.ceiling}: must be 0 <= floor <= ceiling")
+
+    def holds(self, count: int) -> bool:
+        """Whether `count` instances lie inside the bounds."""
+        return self.floor <= count <= self.ceiling
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What SageMaker says of a variant: instances in service, instances asked for, and the endpoint's status."""
+
+    current: int
+    desired: int
+    status: str
+
+    @property
+    def in_service(self) -> bool:
+        """Whether the endpoint can be changed now (facts 2.7)."""
+        return self.status == "InService"
+
+    @property
+    def settled(self) -> bool:
+        """Whether no change is in flight."""
+        return self.in_service and self.current == self.desired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """What one signal asks for at one minute.
+
+    `floor` is what must run; `settled` is what native tracking would come to rest at, so capacity above it serves
+    nobody and may be scaled in directly.
+    """
+
+    at: datetime
+    floor: int
+    settled: int
+    reason: Reason
+    seen: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """One operator's wish for one target, until it expires."""
+
+    override_id: str
+    action: OverrideAction
+    target: ScalableTarget
+    capacity: int | None
+    created_at: datetime
+    expires_at: datetime
+    reason: str
+    requested_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What is remembered of a target between passes (the table's STATE item). Everything may be lost.
+
+    `version` counts writes and makes two passes that saw the same state exclude each other.
+    """
+
+    version: int = 0
+    first_seen_at: datetime | None = None
+    enrolled: bool = False
+    vcpus: int | None = None
+    demand_floor: int | None = None
+    demand_at: datetime | None = None
+    written: Envelope | None = None
+    written_at: datetime | None = None
+    expires_at: datetime | None = None
+    scale_out_alarms: tuple[str, ...] = ()
+    missing_since: datetime | None = None
+    reason: Reason | None = None
+    override_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one rule did to the envelope, and the figures it looked at."""
+
+    rule: str
+    reason: Reason
+    before: Envelope
+    after: Envelope
+    seen: Mapping[str, float | str] = field(default_factory=dict)
+    valid_until: datetime | None = None
+
+    @property
+    def moved(self) -> bool:
+        """Whether the envelope changed."""
+        return self.before != self.after

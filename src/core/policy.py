@@ -1,0 +1,479 @@
+"""The policy file as types: profiles, the endpoints that use them, and override requests.
+
+Defaults stand here and nowhere else. `parse_fleet` reports every problem of a document at once.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
+from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+from core.errors import ConfigError, Problem
+from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Signal
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"^(?:\d+[smhd])+$")
+LONGEST_OVERRIDE = timedelta(days=14)
+
+
+def _duration(seen: object) -> timedelta:
+    """Read `90s`, `15m` or `1h30m`."""
+    if isinstance(seen, timedelta):
+        return seen
+    if not isinstance(seen, str) or not _DURATION.match(seen):
+        raise ValueError("must be a duration such as 90s, 15m, 4h or 1h30m")
+    return timedelta(seconds=sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([smhd])", seen)))
+
+
+def _duration_text(value: timedelta) -> str:
+    """Write a duration in its largest whole unit."""
+    seconds = int(value.total_seconds())
+    unit = next(unit for unit in "dhms" if seconds % _UNITS[unit] == 0)
+    return f"{seconds // _UNITS[unit]}{unit}"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    PlainSerializer(_duration_text, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["15m", "1h30m"]}),
+]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")]
+ClockTime = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class _Strict(BaseModel):
+    """Unknown fields are refused: a misspelt limit must not be silently absent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Objectives(_Strict):
+    """What the endpoint promises its users, in terms of what one instance can do."""
+
+    requests_per_instance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Requests a minute one instance serves within its latency objective (`c` in the formulas). Real-time, batch."""
+
+    items_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Items one instance finishes in a minute (`mu`). Asynchronous."""
+
+    drain_within: Duration = Field(default=timedelta(minutes=15))
+    """How long after its arrival a queued item may be finished (`T`). Asynchronous."""
+
+    @property
+    def items_per_instance(self) -> float:
+        """Backlog one instance works off within the objective, `mu * T`; at least one item."""
+        return max((self.items_per_minute or 0) * self.drain_within.total_seconds() / 60, 1)
+
+
+class TargetTracking(_Strict):
+    """Native target tracking: AAS keeps the metric near `target`."""
+
+    type: Literal["target_tracking"]
+    metric: Literal["requests_per_instance", "cpu", "memory", "backlog_per_instance"]
+    target: float = Field(gt=0, allow_inf_nan=False)
+    """Requests a minute and instance; percent per core (`cpu`); percent (`memory`); items per instance."""
+
+    scale_out_cooldown: Duration = Field(default=timedelta(seconds=60))
+    scale_in_cooldown: Duration = Field(default=timedelta(seconds=300))
+    disable_scale_in: bool = False
+
+    @field_validator("target")
+    @classmethod
+    def _percentages_end_at_100(cls, target: float, info: ValidationInfo) -> float:
+        if info.data.get("metric") in {"cpu", "memory"} and target > 100:  # noqa: PLR2004 - percent
+            raise ValueError("must be above 0 and at most 100 (percent; cpu counts per core)")
+        return target
+
+
+class StepRange(_Strict):
+    """One step in absolute terms: while `lower` <= metric < `upper`, change capacity by `change` instances."""
+
+    lower: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    upper: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    change: int = Field(ge=-100, le=100)
+
+
+class StepScaling(_Strict):
+    """Native step scaling on a metric, written as ranges of the metric itself."""
+
+    type: Literal["step"]
+    metric: Literal["cpu", "memory"]
+    """Percent per core (`cpu`) or percent (`memory`)."""
+
+    steps: tuple[StepRange, ...] = Field(min_length=1, max_length=20)
+    cooldown: Duration = Field(default=timedelta(seconds=300))
+
+    @field_validator("steps")
+    @classmethod
+    def _ranges_meet(cls, steps: tuple[StepRange, ...]) -> tuple[StepRange, ...]:
+        """Refuse gaps, overlaps and a direction that turns round: AAS would (facts 1.5)."""
+        for index, (left, right) in enumerate(pairwise(steps)):
+            if left.upper is None or right.lower is None or left.upper != right.lower:
+                raise ValueError(
+                    f"steps {index} and {index + 1} must meet: upper of one is lower of the next "
+                    f"(seen upper {left.upper}, lower {right.lower})"
+                )
+        if any(step.lower is not None and step.upper is not None and step.lower >= step.upper for step in steps):
+            raise ValueError("each step needs lower < upper")
+        if [step.change for step in steps] != sorted(step.change for step in steps):
+            raise ValueError("changes must rise with the metric: more load never means less capacity")
+        if steps[-1].change > 0 and steps[-1].upper is not None:
+            raise ValueError("the last scaling-out step must have no upper bound, or the highest load is ignored")
+        if steps[0].change < 0 and steps[0].lower is not None:
+            raise ValueError("the first scaling-in step must have no lower bound")
+        return steps
+
+    @property
+    def scale_out_at(self) -> float | None:
+        """The metric value from which capacity is added, or None if it never is."""
+        return next((step.lower or 0.0 for step in self.steps if step.change > 0), None)
+
+
+DeclaredPolicy = Annotated[TargetTracking | StepScaling, Field(discriminator="type")]
+
+
+class Window(_Strict):
+    """A weekly batch window: capacity is up from `lead` before `start` until `duration` after it."""
+
+    name: Name
+    start: ClockTime
+    duration: Duration
+    days: tuple[Day, ...] = Field(default=DAYS, min_length=1)
+    timezone: str = "UTC"
+    lead: Duration = Field(default=timedelta(minutes=10))
+    """How long before the start the floor rises; at least what instances of this endpoint take to start."""
+
+    min_capacity: int = Field(ge=0, le=10_000)
+    max_capacity: int | None = Field(default=None, ge=1, le=10_000)
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError("must be an IANA time zone such as Europe/Berlin")
+        return zone
+
+    @field_validator("duration", "lead")
+    @classmethod
+    def _within_a_day(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+        if value > timedelta(hours=24) or (info.field_name == "duration" and not value):
+            raise ValueError("must be above 0 and at most 24h")
+        return value
+
+    @field_validator("max_capacity")
+    @classmethod
+    def _max_at_least_min(cls, value: int | None, info: ValidationInfo) -> int | None:
+        return _at_least_min(value, info)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The window's clock."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def starts_at(self) -> time:
+        """Wall-clock start."""
+        return time.fromisoformat(self.start)
+
+
+_Count = TypeVar("_Count", int, int | None)
+
+
+def _at_least_min(value: _Count, info: ValidationInfo) -> _Count:
+    low = info.data.get("min_capacity")
+    if value is not None and isinstance(low, int) and value < low:
+        raise ValueError(f"must be at least min_capacity ({low})")
+    return value
+
+
+class Profile(_Strict):
+    """How endpoints of one sort are scaled."""
+
+    kind: Kind
+    serving: Literal["realtime", "async"] | None = None
+    """What a `batch` profile's endpoint is; the other kinds say it themselves. Default realtime."""
+
+    mode: Mode = Mode.ACTIVE
+    """The more cautious of this and the stack's mode wins."""
+
+    min_capacity: int = Field(ge=0, le=10_000)
+    max_capacity: int = Field(ge=1, le=10_000)
+    objectives: Objectives = Objectives()
+    policies: tuple[DeclaredPolicy, ...] | None = None
+    """Native policies; None means the right one for the kind (`native_policies`)."""
+
+    scale_in: Literal["direct", "native"] = "direct"
+    stabilization: Duration = Field(default=timedelta(minutes=10))
+    """Scale-in follows the highest recommendation of the last so long."""
+
+    idle_after: Duration = Field(default=timedelta(minutes=15))
+    """Silence after which an asynchronous endpoint goes to zero (only with min_capacity 0)."""
+
+    windows: tuple[Window, ...] = ()
+
+    @field_validator("serving")
+    @classmethod
+    def _serving_is_for_batch(cls, value: str | None, info: ValidationInfo) -> str | None:
+        kind = info.data.get("kind")
+        if value is not None and kind is not None and kind is not Kind.BATCH:
+            raise ValueError(f"only a batch profile says what it serves; kind is {kind.value}")
+        return value
+
+    @field_validator("min_capacity")
+    @classmethod
+    def _zero_only_where_allowed(cls, value: int, info: ValidationInfo) -> int:
+        """Real-time variants cannot go to zero (facts 1.1)."""
+        kind, serving = info.data.get("kind"), info.data.get("serving")
+        if value == 0 and kind is not None and kind is not Kind.ASYNC and serving != "async":
+            raise ValueError("must be at least 1: only asynchronous endpoints can go to zero")
+        return value
+
+    @field_validator("max_capacity")
+    @classmethod
+    def _max_at_least_min(cls, value: int, info: ValidationInfo) -> int:
+        return _at_least_min(value, info)
+
+    @field_validator("objectives")
+    @classmethod
+    def _queue_needs_its_rate(cls, value: Objectives, info: ValidationInfo) -> Objectives:
+        if info.data.get("kind") is Kind.ASYNC and value.items_per_minute is None:
+            raise ValueError("an async profile needs items_per_minute: the items one instance finishes in a minute")
+        return value
+
+    @field_validator("policies")
+    @classmethod
+    def _metrics_exist_and_differ(
+        cls, value: tuple[DeclaredPolicy, ...] | None, info: ValidationInfo
+    ) -> tuple[DeclaredPolicy, ...] | None:
+        """Refuse metrics the endpoint never publishes (facts 3.4) and two policies of a type on one metric (2.4)."""
+        queued = info.data.get("kind") is Kind.ASYNC or info.data.get("serving") == "async"
+        foreign = "requests_per_instance" if queued else "backlog_per_instance"
+        for index, policy in enumerate(value or ()):
+            if policy.metric == foreign:
+                raise ValueError(
+                    f"policy {index}: this kind of endpoint never publishes {foreign}; the policy would block scale-in"
+                )
+        keys = [(policy.type, policy.metric) for policy in value or ()]
+        if len(set(keys)) < len(keys):
+            raise ValueError("at most one policy of a type may use a metric")
+        return value
+
+    @field_validator("stabilization", "idle_after")
+    @classmethod
+    def _sensible_span(cls, value: timedelta) -> timedelta:
+        if not timedelta(minutes=1) <= value <= timedelta(hours=2):
+            raise ValueError("must be from 1m to 2h")
+        return value
+
+    @field_validator("windows")
+    @classmethod
+    def _windows_fit(cls, value: tuple[Window, ...], info: ValidationInfo) -> tuple[Window, ...]:
+        high = info.data.get("max_capacity")
+        for index, window in enumerate(value):
+            if high is not None and window.min_capacity > high:
+                raise ValueError(f"window {index} needs {window.min_capacity}, above max_capacity ({high})")
+        if len({window.name for window in value}) < len(value):
+            raise ValueError("window names must differ")
+        if info.data.get("kind") is Kind.BATCH and not value:
+            raise ValueError("a batch profile needs at least one window")
+        return value
+
+    @property
+    def queued(self) -> bool:
+        """Whether the endpoint is an asynchronous one."""
+        return self.kind is Kind.ASYNC or self.serving == "async"
+
+    @property
+    def native_policies(self) -> tuple[TargetTracking | StepScaling, ...]:
+        """The declared policies, or the default of the kind.
+
+        Requests at 0.8 of what an instance can serve, the cautious choice that also carries a dead controller
+        (algorithms 6); a queue at half of what an instance drains within the objective (algorithms 9); without a
+        known capacity, CPU at 70 % per core.
+        """
+        if self.policies is not None:
+            return self.policies
+        if self.queued:
+            if self.objectives.items_per_minute is None:
+                return ()
+            half = max(round(0.5 * self.objectives.items_per_instance, 2), 1.0)
+            return (TargetTracking(type="target_tracking", metric="backlog_per_instance", target=half),)
+        if self.objectives.requests_per_instance is not None:
+            share = round(0.8 * self.objectives.requests_per_instance, 2)
+            return (TargetTracking(type="target_tracking", metric="requests_per_instance", target=share),)
+        return (TargetTracking(type="target_tracking", metric="cpu", target=70.0),)
+
+    @property
+    def capacity_per_instance(self) -> float | None:
+        """Requests a minute one instance serves: the objective, else the declared request target, else unknown."""
+        if self.objectives.requests_per_instance is not None:
+            return self.objectives.requests_per_instance
+        return next(
+            (
+                p.target
+                for p in self.native_policies
+                if p.metric == "requests_per_instance" and isinstance(p, TargetTracking)
+            ),
+            None,
+        )
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """What a pass must measure; a batch profile does nothing outside its windows and measures nothing."""
+        if self.kind is Kind.BATCH:
+            return ()
+        if self.kind is Kind.ASYNC:
+            return (Signal.BACKLOG,)
+        watched = {policy.metric for policy in self.native_policies}
+        return tuple(
+            signal
+            for signal, needed in (
+                (Signal.REQUESTS, self.capacity_per_instance is not None),
+                (Signal.CPU, "cpu" in watched),
+                (Signal.MEMORY, "memory" in watched),
+            )
+            if needed
+        )
+
+
+class Endpoint(_Strict):
+    """One endpoint, enrolled by name."""
+
+    name: Name
+    profile: str
+    variant: Name = "AllTraffic"
+    vcpus: int | None = Field(default=None, ge=1, le=1024)
+    """Only where the instance type is one the catalogue does not know."""
+
+    adopt: bool = False
+    """Replace scaling policies and scheduled actions that others made (they are saved first)."""
+
+    @field_validator("profile")
+    @classmethod
+    def _profile_exists(cls, value: str, info: ValidationInfo) -> str:
+        known = (info.context or {}).get("profiles")
+        if known is not None and value not in known:
+            raise ValueError(f"must name a profile of this file ({', '.join(sorted(known)) or 'there are none'})")
+        return value
+
+
+class Fleet(_Strict):
+    """The whole policy document."""
+
+    version: Literal[1]
+    max_capacity: int = Field(default=100, ge=1, le=10_000)
+    """No target of the fleet may exceed this, whatever its profile or an override says."""
+
+    profiles: dict[Name, Profile] = Field(default_factory=dict)
+    endpoints: tuple[Endpoint, ...] = ()
+
+    @field_validator("endpoints")
+    @classmethod
+    def _each_once(cls, value: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+        keys = [(endpoint.name, endpoint.variant) for endpoint in value]
+        twice = sorted({f"{name}/{variant}" for name, variant in keys if keys.count((name, variant)) > 1})
+        if twice:
+            raise ValueError(f"each variant may be listed once ({', '.join(twice)})")
+        return value
+
+
+class OverrideRequest(_Strict):
+    """What an operator sends to the Override function."""
+
+    request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$")]
+    """Sending the same request twice is doing it once."""
+
+    action: OverrideAction
+    target: Name
+    variant: Name = "AllTraffic"
+    capacity: int | None = Field(default=None, ge=0, le=10_000)
+    expires_at: AwareDatetime
+    reason: Annotated[str, StringConstraints(min_length=3, max_length=500)]
+    requested_by: Annotated[str, StringConstraints(min_length=2, max_length=200)]
+    dry_run: bool = False
+
+    @field_validator("capacity")
+    @classmethod
+    def _capacity_goes_with_the_action(cls, value: int | None, info: ValidationInfo) -> int | None:
+        action = info.data.get("action")
+        if action is OverrideAction.PAUSE and value is not None:
+            raise ValueError("pause takes no capacity")
+        if action is not None and action is not OverrideAction.PAUSE and value is None:
+            raise ValueError(f"{action.value} needs a capacity")
+        return value
+
+    @field_validator("expires_at")
+    @classmethod
+    def _ends_soon_enough(cls, value: datetime, info: ValidationInfo) -> datetime:
+        now: datetime | None = (info.context or {}).get("now")
+        if now is not None and not now < value <= now + LONGEST_OVERRIDE:
+            raise ValueError(
+                f"must be after now ({now:%Y-%m-%dT%H:%MZ}) and at most {LONGEST_OVERRIDE.days} days ahead"
+            )
+        return value.astimezone(UTC)
+
+    def as_override(self, now: datetime) -> Override:
+        """Return the override this request stands for, made at `now`."""
+        return Override(
+            override_id=self.request_id,
+            action=self.action,
+            target=ScalableTarget.variant(self.target, self.variant),
+            capacity=self.capacity,
+            created_at=now,
+            expires_at=self.expires_at,
+            reason=self.reason,
+            requested_by=self.requested_by,
+        )
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _parse(model: type[_Model], document: object, context: Mapping[str, Any]) -> _Model:
+    try:
+        return model.model_validate(document, context=dict(context))
+    except ValidationError as err:
+        raise ConfigError(
+            [Problem(e["loc"], e["input"], e["msg"].removeprefix("Value error, ")) for e in err.errors()]
+        ) from err
+
+
+def parse_fleet(document: object) -> Fleet:
+    """Return the document as types.
+
+    Args:
+        document: what JSON or YAML gave.
+
+    Raises:
+        ConfigError: with one problem for each wrong field: path, value seen, allowed range.
+    """
+    profiles = document.get("profiles") if isinstance(document, Mapping) else None
+    return _parse(Fleet, document, {"profiles": set(profiles) if isinstance(profiles, Mapping) else set()})
+
+
+def parse_override(event: object, now: datetime) -> OverrideRequest:
+    """Return an override request as types; it must still end in the future of `now`.
+
+    Raises:
+        ConfigError: with one problem for each wrong field.
+    """
+    return _parse(OverrideRequest, event, {"now": now})

@@ -1,0 +1,207 @@
+"""What a pass needs from the outside, as protocols; `core.aws` implements them, tests and tools may too."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from core.context import Decision, Enrolment
+from core.model import Capacity, Envelope, Memory, Missing, Observation, Override, ScalableTarget
+from core.policy import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class MetricQuery:
+    """One metric, a value a minute. `dimensions` must be the exact set the metric is published with (facts 3)."""
+
+    namespace: str
+    name: str
+    dimensions: tuple[tuple[str, str], ...]
+    stat: str
+
+
+@dataclass(frozen=True, slots=True)
+class NativePolicy:
+    """A scaling policy of AAS. `configuration` is AAS's own shape; `alarm` CloudWatch's, without its actions."""
+
+    name: str
+    policy_type: str
+    configuration: Mapping[str, Any]
+    alarm: Mapping[str, Any] | None = None
+    """The alarm that triggers a step policy (target tracking makes its own)."""
+
+    alarm_names: tuple[str, ...] = ()
+    """Alarms AAS says belong to the policy; only on what was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledAction:
+    """A scheduled action of AAS; `settings` is what PutScheduledAction takes beside the target and the name."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """What stood on a target before it was adopted; `release` puts it back."""
+
+    envelope: Envelope | None
+    policies: tuple[NativePolicy, ...] = ()
+    scheduled_actions: tuple[ScheduledAction, ...] = ()
+    known: bool = True
+    """False if the record was lost: release then leaves bounds and native policies as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A production variant as SageMaker describes it."""
+
+    target: ScalableTarget
+    instance_type: str | None
+    queued: bool
+    """Whether the endpoint is an asynchronous one."""
+
+
+class PolicySource(Protocol):
+    """Where the policy document comes from."""
+
+    def fleet(self) -> Fleet:
+        """Return the document in force. Raises ConfigError or ObservationError."""
+        ...
+
+
+class StateStore(Protocol):
+    """The table: what is remembered of each target. Reads never fail because an item is absent."""
+
+    def memories(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Memory]:
+        """Return what is remembered; an unknown target gets an empty `Memory()`."""
+        ...
+
+    def overrides(
+        self, memories: Mapping[ScalableTarget, Memory], now: datetime
+    ) -> Mapping[ScalableTarget, tuple[Override, ...]]:
+        """Return the overrides named in the memories that have not expired at `now`, newest first."""
+        ...
+
+    def put_override(self, override: Override) -> bool:
+        """Store an override and note it on its target, both or neither. False if its ID was there already."""
+        ...
+
+    def claim(self, target: ScalableTarget, version: int, holder: str, now: datetime, until: datetime) -> bool:
+        """Take the target's lease until `until`. False if somebody holds it or wrote since `version` was read."""
+        ...
+
+    def record(self, target: ScalableTarget, memory: Memory, holder: str, now: datetime) -> bool:
+        """Write the memory (its version + 1) and give up the lease. False if somebody else holds it or wrote."""
+        ...
+
+    def forget(self, target: ScalableTarget) -> None:
+        """Remove the target's memory, original and place in the roster."""
+        ...
+
+    def put_decision(self, decision: Decision, outcome: str) -> None:
+        """Keep a decision with its whole context for 90 days."""
+        ...
+
+    def roster(self) -> Mapping[ScalableTarget, tuple[str, bool]] | None:
+        """Return profile name and whether by tag of each enrolled target, or None if nothing was ever written."""
+        ...
+
+    def put_roster(self, enrolments: Sequence[Enrolment]) -> None:
+        """Replace the roster by these enrolments."""
+        ...
+
+    def original(self, target: ScalableTarget) -> Original | None:
+        """Return what was saved before adoption."""
+        ...
+
+    def put_original(self, target: ScalableTarget, original: Original) -> bool:
+        """Save what stood before, once: False if something is saved already."""
+        ...
+
+
+class Metrics(Protocol):
+    """CloudWatch."""
+
+    def fetch(
+        self, queries: Sequence[MetricQuery], now: datetime, span: timedelta
+    ) -> Mapping[MetricQuery, Observation | Missing]:
+        """Return the last `span` of complete minutes of each metric, or why it is missing or stale."""
+        ...
+
+    def alarm_states(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Return the state of those alarms that exist."""
+        ...
+
+    def alarms(self, prefix: str) -> Mapping[str, Mapping[str, Any]]:
+        """Return the metric alarms whose names begin with `prefix`, as DescribeAlarms shows them."""
+        ...
+
+    def put_alarm(self, alarm: Mapping[str, Any]) -> None:
+        """Create or replace an alarm (PutMetricAlarm's own shape)."""
+        ...
+
+    def delete_alarms(self, names: Sequence[str]) -> None:
+        """Delete alarms; absent ones are fine."""
+        ...
+
+
+class Autoscaling(Protocol):
+    """Application Auto Scaling."""
+
+    def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
+        """Return the registered bounds of those targets that are registered."""
+        ...
+
+    def register(self, target: ScalableTarget, envelope: Envelope) -> None:
+        """Set both bounds; AAS moves the capacity inside them at once."""
+        ...
+
+    def deregister(self, target: ScalableTarget) -> None:
+        """Remove the registration with all that hangs on it; absent is fine."""
+        ...
+
+    def policies(self, target: ScalableTarget) -> tuple[NativePolicy, ...]:
+        """Return every scaling policy of the target."""
+        ...
+
+    def put_policy(self, target: ScalableTarget, policy: NativePolicy) -> str:
+        """Create or replace a policy (not its alarm) and return its ARN."""
+        ...
+
+    def delete_policy(self, target: ScalableTarget, name: str) -> None:
+        """Delete a policy; absent is fine."""
+        ...
+
+    def scheduled_actions(self, target: ScalableTarget) -> tuple[ScheduledAction, ...]:
+        """Return every scheduled action of the target."""
+        ...
+
+    def put_scheduled_action(self, target: ScalableTarget, action: ScheduledAction) -> None:
+        """Create or replace a scheduled action."""
+        ...
+
+    def delete_scheduled_action(self, target: ScalableTarget, name: str) -> None:
+        """Delete a scheduled action; absent is fine."""
+        ...
+
+
+class Serving(Protocol):
+    """SageMaker."""
+
+    def capacity(self, target: ScalableTarget) -> Capacity | Missing:
+        """Return the counts and status of the variant, Missing if endpoint or variant is gone."""
+        ...
+
+    def variants(self, endpoint: str) -> tuple[Variant, ...]:
+        """Return the endpoint's variants, none if it does not exist."""
+        ...
+
+    def tagged(self) -> Mapping[str, str]:
+        """Return profile name by endpoint name for endpoints tagged `tidegate:profile`."""
+        ...
+
+    def set_count(self, target: ScalableTarget, count: int) -> None:
+        """Ask for exactly `count` instances once. Raises TargetBusyError while the endpoint changes."""
+        ...
