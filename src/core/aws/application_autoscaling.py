@@ -1,0 +1,135 @@
+"""Application Auto Scaling (AAS) as the port `Autoscaling`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from core.aws.batches import batches
+from core.aws.errors import absent_is_fine, reading, writing
+from core.model import Envelope, ScalableTarget
+from core.ports import NativePolicy, ScheduledAction
+
+if TYPE_CHECKING:
+    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
+
+TARGETS_A_CALL = 50
+_SETTINGS = ("Schedule", "Timezone", "StartTime", "EndTime", "ScalableTargetAction")
+
+
+class _Names(TypedDict):
+    ServiceNamespace: Literal["sagemaker"]
+    ResourceId: str
+    ScalableDimension: Literal["sagemaker:variant:DesiredInstanceCount"]
+
+
+class ApplicationAutoScaling:
+    """AAS in the namespace `sagemaker`.
+
+    Args:
+        client: boto3's `application-autoscaling`.
+    """
+
+    def __init__(self, client: "ApplicationAutoScalingClient") -> None:
+        self._client = client
+
+    def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
+        """Return the registered bounds of those targets that are registered."""
+        wanted = {(target.resource_id, target.dimension.value): target for target in targets}
+        pages = self._client.get_paginator("describe_scalable_targets")
+        found: dict[ScalableTarget, Envelope] = {}
+        for ids in batches((target.resource_id for target in targets), TARGETS_A_CALL):
+            with reading(f"DescribeScalableTargets of {ids[0]} and {len(ids) - 1} more"):
+                for page in pages.paginate(ServiceNamespace="sagemaker", ResourceIds=ids):
+                    for item in page["ScalableTargets"]:
+                        target = wanted.get((item["ResourceId"], item["ScalableDimension"]))
+                        if target:  # the resource may be registered under a dimension that is not ours
+                            found[target] = Envelope(item["MinCapacity"], item["MaxCapacity"])
+        return found
+
+    def register(self, target: ScalableTarget, envelope: Envelope) -> None:
+        """Set both bounds; AAS moves the capacity inside them at once."""
+        with writing(f"RegisterScalableTarget {target.resource_id} {envelope.floor}..{envelope.ceiling}"):
+            self._client.register_scalable_target(
+                **_names(target), MinCapacity=envelope.floor, MaxCapacity=envelope.ceiling
+            )
+
+    def deregister(self, target: ScalableTarget) -> None:
+        """Remove the registration with all that hangs on it; absent is fine."""
+        with writing(f"DeregisterScalableTarget {target.resource_id}"), absent_is_fine():
+            self._client.deregister_scalable_target(**_names(target))
+
+    def policies(self, target: ScalableTarget) -> tuple[NativePolicy, ...]:
+        """Return every scaling policy of the target."""
+        pages = self._client.get_paginator("describe_scaling_policies")
+        with reading(f"DescribeScalingPolicies of {target.resource_id}"):
+            return tuple(
+                NativePolicy(
+                    name=item["PolicyName"],
+                    policy_type=item["PolicyType"],
+                    configuration=dict[str, Any](item).get(_configuration_of(item["PolicyType"]), {}),
+                    alarm_names=tuple(alarm["AlarmName"] for alarm in item.get("Alarms", ())),
+                )
+                for page in pages.paginate(**_names(target))
+                for item in page["ScalingPolicies"]
+            )
+
+    def put_policy(self, target: ScalableTarget, policy: NativePolicy) -> str:
+        """Create or replace a policy (not its alarm) and return its ARN.
+
+        Raises:
+            TargetNotFoundError: also right after the first registration, which AAS takes a moment to see (facts 1.3);
+                the next pass puts the policy.
+        """
+        request: dict[str, Any] = {
+            "PolicyName": policy.name,
+            "PolicyType": policy.policy_type,
+            _configuration_of(policy.policy_type): policy.configuration,
+        }
+        with writing(f"PutScalingPolicy {policy.name} on {target.resource_id}"):
+            return self._client.put_scaling_policy(**_names(target), **request)["PolicyARN"]
+
+    def delete_policy(self, target: ScalableTarget, name: str) -> None:
+        """Delete a policy; absent is fine."""
+        with writing(f"DeleteScalingPolicy {name} on {target.resource_id}"), absent_is_fine():
+            self._client.delete_scaling_policy(**_names(target), PolicyName=name)
+
+    def scheduled_actions(self, target: ScalableTarget) -> tuple[ScheduledAction, ...]:
+        """Return every scheduled action of the target, times in UTC."""
+        pages = self._client.get_paginator("describe_scheduled_actions")
+        with reading(f"DescribeScheduledActions of {target.resource_id}"):
+            return tuple(
+                ScheduledAction(item["ScheduledActionName"], _settings(dict(item)))
+                for page in pages.paginate(**_names(target))
+                for item in page["ScheduledActions"]
+            )
+
+    def put_scheduled_action(self, target: ScalableTarget, action: ScheduledAction) -> None:
+        """Create or replace a scheduled action: what its settings leave out is removed (facts 1.6)."""
+        settings: dict[str, Any] = dict(action.settings)
+        with writing(f"PutScheduledAction {action.name} on {target.resource_id}"):
+            self._client.put_scheduled_action(**_names(target), ScheduledActionName=action.name, **settings)
+
+    def delete_scheduled_action(self, target: ScalableTarget, name: str) -> None:
+        """Delete a scheduled action; absent is fine."""
+        with writing(f"DeleteScheduledAction {name} on {target.resource_id}"), absent_is_fine():
+            self._client.delete_scheduled_action(**_names(target), ScheduledActionName=name)
+
+
+def _names(target: ScalableTarget) -> _Names:
+    """Return the three names every call needs."""
+    return {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": target.resource_id,
+        "ScalableDimension": target.dimension.value,
+    }
+
+
+def _configuration_of(policy_type: str) -> str:
+    """Return the field that carries a policy of this type, such as `StepScalingPolicyConfiguration`."""
+    return f"{policy_type}PolicyConfiguration"
+
+
+def _settings(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what PutScheduledAction would take; boto3 gives times in the machine's own zone."""
+    kept = {name: item[name] for name in _SETTINGS if name in item}
+    return {k: v.astimezone(UTC) if isinstance(v, datetime) else v for k, v in kept.items()}

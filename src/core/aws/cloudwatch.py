@@ -1,0 +1,152 @@
+"""CloudWatch as the port `Metrics`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from core.aws.batches import batches
+from core.aws.errors import is_absent, reading, writing
+from core.model import Missing, Observation, Point
+from core.ports import MetricQuery
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef
+
+QUERIES_A_CALL = 500
+ALARMS_A_CALL = 100
+MINUTE = timedelta(minutes=1)
+
+SETTLED_AFTER = timedelta(minutes=2)
+"""A minute counts as complete this long after its start: until then values still arrive (facts 2.8)."""
+
+STALE_AFTER = timedelta(minutes=5)
+"""The newest point may end this long before the newest complete minute does; older ones say nothing of now."""
+
+
+class CloudWatch:
+    """Metrics and alarms.
+
+    Args:
+        client: boto3's `cloudwatch`.
+    """
+
+    def __init__(self, client: "CloudWatchClient") -> None:
+        self._client = client
+
+    def fetch(
+        self, queries: Sequence[MetricQuery], now: datetime, span: timedelta
+    ) -> Mapping[MetricQuery, Observation | Missing]:
+        """Return the last `span` of complete minutes of each metric, or why it is missing or stale."""
+        end = _newest_complete_minute(now) + MINUTE
+        seen: dict[MetricQuery, Observation | Missing] = {}
+        for batch in batches(queries, QUERIES_A_CALL):
+            results = self._results([_request(i, query) for i, query in enumerate(batch)], end - span, end)
+            seen |= {query: _observed(results.get(f"m{i}"), end - span, end) for i, query in enumerate(batch)}
+        return seen
+
+    def _results(
+        self, queries: "Sequence[MetricDataQueryTypeDef]", start: datetime, end: datetime
+    ) -> dict[str, "_Result"]:
+        """Return what GetMetricData says, the pages of each metric joined."""
+        pages = self._client.get_paginator("get_metric_data")
+        results: dict[str, _Result] = {}
+        with reading(f"GetMetricData of {len(queries)} metrics"):
+            for page in pages.paginate(
+                MetricDataQueries=queries, StartTime=start, EndTime=end, ScanBy="TimestampAscending"
+            ):
+                for item in page["MetricDataResults"]:
+                    result = results.setdefault(item["Id"], _Result())
+                    result.points += zip(item.get("Timestamps", ()), item.get("Values", ()), strict=True)
+                    result.status = item.get("StatusCode", "Complete")  # the last page's counts
+                    result.messages += [message.get("Value", "") for message in item.get("Messages", ())]
+        return results
+
+    def alarm_states(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Return the state of those alarms that exist."""
+        pages = self._client.get_paginator("describe_alarms")
+        states: dict[str, str] = {}
+        for batch in batches(names, ALARMS_A_CALL):
+            with reading(f"DescribeAlarms of {batch[0]} and {len(batch) - 1} more"):
+                for page in pages.paginate(AlarmNames=batch):
+                    states |= {alarm["AlarmName"]: alarm["StateValue"] for alarm in page["MetricAlarms"]}
+        return states
+
+    def alarms(self, prefix: str) -> Mapping[str, Mapping[str, Any]]:
+        """Return the metric alarms whose names begin with `prefix`, as DescribeAlarms shows them."""
+        pages = self._client.get_paginator("describe_alarms")
+        with reading(f"DescribeAlarms beginning with {prefix}"):
+            return {
+                alarm["AlarmName"]: dict(alarm)
+                for page in pages.paginate(AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm"])
+                for alarm in page["MetricAlarms"]
+            }
+
+    def put_alarm(self, alarm: Mapping[str, Any]) -> None:
+        """Create or replace an alarm (PutMetricAlarm's own shape)."""
+        request: dict[str, Any] = dict(alarm)
+        with writing(f"PutMetricAlarm {request.get('AlarmName')}"):
+            self._client.put_metric_alarm(**request)
+
+    def delete_alarms(self, names: Sequence[str]) -> None:
+        """Delete alarms; absent ones are fine."""
+        for batch in batches(names, ALARMS_A_CALL):
+            with writing(f"DeleteAlarms {batch[0]} and {len(batch) - 1} more"):
+                self._delete(batch)
+
+    def _delete(self, names: Sequence[str]) -> None:
+        """Delete alarms; one absent name spoils a whole call, so then each is deleted by itself."""
+        try:
+            self._client.delete_alarms(AlarmNames=names)
+        except ClientError as err:
+            if not is_absent(err):
+                raise
+            for name in names if len(names) > 1 else ():
+                self._delete([name])
+
+
+class _Result:
+    """One metric's part of GetMetricData's answer."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[datetime, float]] = []
+        self.status = "Complete"
+        self.messages: list[str] = []
+
+
+def _newest_complete_minute(now: datetime) -> datetime:
+    """Return the start of the newest minute whose values have all arrived."""
+    return (now - SETTLED_AFTER).astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def _request(index: int, query: MetricQuery) -> "MetricDataQueryTypeDef":
+    return {
+        "Id": f"m{index}",
+        "MetricStat": {
+            "Metric": {
+                "Namespace": query.namespace,
+                "MetricName": query.name,
+                "Dimensions": [{"Name": name, "Value": value} for name, value in query.dimensions],
+            },
+            "Period": 60,
+            "Stat": query.stat,
+        },
+    }
+
+
+def _observed(result: _Result | None, start: datetime, end: datetime) -> Observation | Missing:
+    """Return the usable points from `start` until before `end`, or why there are none."""
+    if result is None:
+        return Missing("not in the answer")
+    if result.status != "Complete":
+        return Missing(": ".join([result.status, *result.messages]))
+    inside = sorted((at.astimezone(UTC), value) for at, value in result.points if start <= at < end)
+    points = tuple(Point(at, value) for at, value in inside if isfinite(value) and value >= 0)
+    if not points:
+        return Missing("no finite value of 0 or more" if inside else "no data points")
+    if end - (points[-1].at + MINUTE) > STALE_AFTER:
+        return Missing(f"stale: newest point is of {points[-1].at:%Y-%m-%dT%H:%MZ}")
+    return Observation(points)

@@ -1,0 +1,73 @@
+"""The policy document from AWS AppConfig as the port `PolicySource`."""
+
+import json
+from typing import Protocol
+
+from aws_lambda_powertools.utilities.parameters import AppConfigProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+
+from core.aws.clients import CONFIG
+from core.errors import ConfigError, ObservationError, Problem
+from core.policy import Fleet, parse_fleet
+
+MAX_AGE = 45
+"""Seconds a document is used before AppConfig is asked again: below a minute, so that each tick sees the newest."""
+
+
+class Provider(Protocol):
+    """What is used of Powertools' providers."""
+
+    def get(self, name: str, max_age: int | None = None) -> object:
+        """Return the content of the configuration profile `name`."""
+        ...
+
+
+class AppConfigPolicies:
+    """One hosted configuration, parsed again only when its content changes.
+
+    Args:
+        application: name or ID of the AppConfig application.
+        environment: name or ID of its environment.
+        profile: name or ID of its configuration profile.
+        provider: reads the content; Powertools' own if none is given.
+    """
+
+    def __init__(self, application: str, environment: str, profile: str, provider: Provider | None = None) -> None:
+        self._application = application
+        self._environment = environment
+        self._profile = profile
+        self._given = provider
+        self._provider = provider
+        self._parsed: tuple[bytes, Fleet] | None = None
+
+    def fleet(self) -> Fleet:
+        """Return the document in force.
+
+        Raises:
+            ConfigError: with every problem of the document.
+            ObservationError: if AppConfig does not answer.
+        """
+        content = self._content()
+        if self._parsed is None or self._parsed[0] != content:
+            self._parsed = (content, parse_fleet(_read(content)))
+        return self._parsed[1]
+
+    def _content(self) -> bytes:
+        if self._provider is None:
+            self._provider = AppConfigProvider(
+                environment=self._environment, application=self._application, boto_config=CONFIG
+            )
+        try:
+            content = self._provider.get(self._profile, max_age=MAX_AGE)
+        except GetParameterError as err:
+            # A token serves once, and the provider would offer the spent one for ever: begin a new session.
+            self._provider = self._given
+            raise ObservationError(f"AppConfig {self._application}/{self._environment}/{self._profile}: {err}") from err
+        return content if isinstance(content, bytes) else str(content).encode()
+
+
+def _read(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except ValueError as err:
+        raise ConfigError([Problem((), content[:40].decode(errors="replace"), f"must be JSON: {err}")]) from err

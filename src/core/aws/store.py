@@ -1,0 +1,373 @@
+"""The table as the port `StateStore`: one DynamoDB table, keys `pk` and `sk`, time to live in `expires_at`.
+
+```text
+TARGET#<resource id>#<dimension>   STATE                version, lease_until, lease_holder, memory, override_ids
+                                   OVERRIDE#<id>        body, expires_at
+                                   ORIGINAL             body
+                                   DECISION#<time>      context, steps, envelope, reason, outcome, ..., expires_at
+FLEET                              ROSTER#<resource id>#<dimension>   resource_id, dimension, profile, by_tag
+                                   SYNCED               nothing: that it is there says that the roster is whole
+```
+
+DynamoDB removes expired items days late, so expiry is checked on read. Times come from the caller, never from a clock.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from math import ceil
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+from pydantic import TypeAdapter, ValidationError
+
+from core.aws.batches import batches
+from core.aws.errors import code_of, reading, writing
+from core.context import CONTEXTS, Decision, Enrolment
+from core.errors import ObservationError, ThrottledError
+from core.model import Dimension, Memory, Override, ScalableTarget, Step
+from core.ports import Original, ScheduledAction
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import (
+        AttributeValueTypeDef,
+        KeysAndAttributesUnionTypeDef,
+        WriteRequestTypeDef,
+        WriteRequestUnionTypeDef,
+    )
+
+    Item = Mapping[str, AttributeValueTypeDef]
+    Key = dict[str, AttributeValueTypeDef]
+
+DECISIONS_KEPT = timedelta(days=90)
+READS_A_CALL = 100
+WRITES_A_CALL = 25
+ROUNDS = 5
+"""How often what a batch call left undone is asked for again, each round with botocore's own retries inside."""
+
+_MEMORIES = TypeAdapter(Memory)
+_OVERRIDES = TypeAdapter(Override)
+_ORIGINALS = TypeAdapter(Original)
+_STEPS = TypeAdapter(tuple[Step, ...])
+
+_UNCHANGED = "version = :version"
+_STILL_NEW = "(attribute_not_exists(version) OR version = :version)"
+_FREE_OR_MINE = "(attribute_not_exists(lease_until) OR lease_until <= :now OR lease_holder = :holder)"
+
+
+class Table:
+    """What is remembered of each target.
+
+    Args:
+        client: boto3's `dynamodb`.
+        name: the table's name.
+    """
+
+    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def memories(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Memory]:
+        """Return what is remembered; an unknown target gets an empty `Memory()`."""
+        items = self._items({(_pk(target), "STATE") for target in targets}, f"memory of {len(targets)} targets")
+        return {target: _memory(items.get((_pk(target), "STATE"), {})) for target in targets}
+
+    def overrides(
+        self, memories: Mapping[ScalableTarget, Memory], now: datetime
+    ) -> Mapping[ScalableTarget, tuple[Override, ...]]:
+        """Return the overrides named in the memories that have not expired at `now`, newest first."""
+        named = {
+            target: [(_pk(target), f"OVERRIDE#{override_id}") for override_id in memory.override_ids]
+            for target, memory in memories.items()
+        }
+        items = self._items({key for keys in named.values() for key in keys}, "overrides")
+        stored = {key: _OVERRIDES.validate_json(_text(item, "body")) for key, item in items.items()}
+        return {
+            target: tuple(
+                sorted(
+                    (stored[key] for key in keys if key in stored and now < stored[key].expires_at),
+                    key=lambda override: (override.created_at, override.override_id),
+                    reverse=True,
+                )
+            )
+            for target, keys in named.items()
+        }
+
+    def put_override(self, override: Override) -> bool:
+        """Store an override and note it on its target, both or neither. False if its ID was there already.
+
+        The note comes first and means nothing alone, so a failure in between is as good as never tried. (A transaction
+        would make a pass fail that writes its memory at that moment.)
+        """
+        expires_at = ceil(override.expires_at.timestamp())
+        item: Item = {
+            **_key(_pk(override.target), f"OVERRIDE#{override.override_id}"),
+            "body": {"S": _OVERRIDES.dump_json(override).decode()},
+            "expires_at": {"N": str(expires_at)},
+        }
+        note: Item = {":note": {"SS": [f"{expires_at}#{override.override_id}"]}}
+        with writing(f"UpdateItem override {override.override_id} of {override.target.resource_id}"):
+            self._client.update_item(
+                TableName=self._name,
+                Key=_key(_pk(override.target), "STATE"),
+                UpdateExpression="ADD override_ids :note",
+                ExpressionAttributeValues=note,
+            )
+        return self._put_once(item, f"override {override.override_id} of {override.target.resource_id}")
+
+    def claim(self, target: ScalableTarget, version: int, holder: str, now: datetime, until: datetime) -> bool:
+        """Take the target's lease until `until`. False if somebody holds it or wrote since `version` was read."""
+        taken = self._write_state(
+            target,
+            "SET lease_until = :until, lease_holder = :holder",
+            version=version,
+            holder=holder,
+            now=now,
+            values={":until": {"N": _milliseconds(until)}},
+        )
+        return taken is not None
+
+    def record(self, target: ScalableTarget, memory: Memory, holder: str, now: datetime) -> bool:
+        """Write the memory (its version + 1) and give up the lease. False if somebody else holds it or wrote.
+
+        `memory.override_ids` is not written: the table keeps that list itself, so that an override that comes in
+        meanwhile is not lost, and strikes out those that have expired.
+        """
+        body = _MEMORIES.dump_json(memory, exclude={"version", "override_ids"}, exclude_defaults=True).decode()
+        written = self._write_state(
+            target,
+            "SET version = :next, memory = :memory REMOVE lease_until, lease_holder",
+            version=memory.version,
+            holder=holder,
+            now=now,
+            values={":next": {"N": str(memory.version + 1)}, ":memory": {"S": body}},
+        )
+        if written is None:
+            return False
+        gone = [note for note in _notes(written) if int(note.split("#", 1)[0]) <= now.timestamp()]
+        if gone:
+            with writing(f"UpdateItem expired overrides of {target.resource_id}"):
+                self._client.update_item(
+                    TableName=self._name,
+                    Key=_key(_pk(target), "STATE"),
+                    UpdateExpression="DELETE override_ids :gone",
+                    ExpressionAttributeValues={":gone": {"SS": gone}},
+                )
+        return True
+
+    def forget(self, target: ScalableTarget) -> None:
+        """Remove the target's memory, original and place in the roster."""
+        keys = [(_pk(target), "STATE"), (_pk(target), "ORIGINAL"), ("FLEET", _roster_sk(target))]
+        self._write([{"DeleteRequest": {"Key": _key(*key)}} for key in keys], f"{target.resource_id}, to be forgotten")
+
+    def put_decision(self, decision: Decision, outcome: str) -> None:
+        """Keep a decision with its whole context for 90 days."""
+        context = decision.context
+        item: Item = {
+            **_key(_pk(context.target), f"DECISION#{context.now.astimezone(UTC).isoformat(timespec='milliseconds')}"),
+            "context": {"S": CONTEXTS.dump_json(context).decode()},
+            "steps": {"S": _STEPS.dump_json(decision.steps).decode()},
+            "floor": {"N": str(decision.envelope.floor)},
+            "ceiling": {"N": str(decision.envelope.ceiling)},
+            "desired": {"N": str(decision.desired)},
+            "reason": {"S": decision.reason.value},
+            "outcome": {"S": outcome},
+            "expires_at": {"N": str(ceil((context.now + DECISIONS_KEPT).timestamp()))},
+        }
+        with writing(f"PutItem decision on {context.target.resource_id}"):
+            self._client.put_item(TableName=self._name, Item=item)
+
+    def roster(self) -> Mapping[ScalableTarget, tuple[str, bool]] | None:
+        """Return profile name and whether by tag of each enrolled target, or None if nothing was ever written."""
+        pages = self._client.get_paginator("query")
+        rows: dict[ScalableTarget, tuple[str, bool]] = {}
+        synced = False
+        with reading("Query of the roster"):
+            for page in pages.paginate(
+                TableName=self._name,
+                KeyConditionExpression="pk = :fleet",
+                ExpressionAttributeValues={":fleet": {"S": "FLEET"}},
+                ConsistentRead=True,
+            ):
+                for item in page["Items"]:
+                    if _text(item, "sk") == "SYNCED":
+                        synced = True
+                    else:
+                        target = ScalableTarget(_text(item, "resource_id"), Dimension(_text(item, "dimension")))
+                        rows[target] = (_text(item, "profile"), item["by_tag"]["BOOL"])
+        return rows if synced else None
+
+    def put_roster(self, enrolments: Sequence[Enrolment]) -> None:
+        """Replace the roster by these enrolments; only what differs is written, and the marker last."""
+        before = self.roster()
+        after = {e.target: (e.profile_name, e.by_tag) for e in enrolments}
+        gone = [t for t in before or {} if t not in after]
+        changed = {t: row for t, row in after.items() if before is None or before.get(t) != row}
+        requests: list[WriteRequestTypeDef] = [
+            {"DeleteRequest": {"Key": _key("FLEET", _roster_sk(target))}} for target in gone
+        ]
+        requests += [
+            {
+                "PutRequest": {
+                    "Item": {
+                        **_key("FLEET", _roster_sk(target)),
+                        "resource_id": {"S": target.resource_id},
+                        "dimension": {"S": target.dimension.value},
+                        "profile": {"S": profile},
+                        "by_tag": {"BOOL": by_tag},
+                    }
+                }
+            }
+            for target, (profile, by_tag) in changed.items()
+        ]
+        self._write(requests, "roster")
+        if before is None:
+            self._write([{"PutRequest": {"Item": _key("FLEET", "SYNCED")}}], "roster's marker")
+
+    def original(self, target: ScalableTarget) -> Original | None:
+        """Return what was saved before adoption."""
+        with reading(f"GetItem original of {target.resource_id}"):
+            item = self._client.get_item(
+                TableName=self._name, Key=_key(_pk(target), "ORIGINAL"), ConsistentRead=True
+            ).get("Item")
+        return _original(_text(item, "body")) if item else None
+
+    def put_original(self, target: ScalableTarget, original: Original) -> bool:
+        """Save what stood before, once: False if something is saved already."""
+        item: Item = {
+            **_key(_pk(target), "ORIGINAL"),
+            "body": {"S": _ORIGINALS.dump_json(original).decode()},
+        }
+        return self._put_once(item, f"original of {target.resource_id}")
+
+    def _items(self, keys: Iterable[tuple[str, str]], what: str) -> dict[tuple[str, str], "Item"]:
+        """Return those items that exist, read consistently."""
+        found: dict[tuple[str, str], Item] = {}
+        for batch in batches(sorted(keys), READS_A_CALL):
+            left: Mapping[str, KeysAndAttributesUnionTypeDef] = {
+                self._name: {"Keys": [_key(*key) for key in batch], "ConsistentRead": True}
+            }
+            for _ in range(ROUNDS):
+                with reading(f"BatchGetItem {what}"):
+                    answer = self._client.batch_get_item(RequestItems=left)
+                items = answer["Responses"].get(self._name, [])
+                found |= {(_text(item, "pk"), _text(item, "sk")): item for item in items}
+                left = answer.get("UnprocessedKeys", {})
+                if not left:
+                    break
+            else:
+                raise ObservationError(f"BatchGetItem {what}: DynamoDB left keys over {ROUNDS} times")
+        return found
+
+    def _write(self, requests: "Sequence[WriteRequestTypeDef]", what: str) -> None:
+        """Put and delete items, each for itself."""
+        for start in range(0, len(requests), WRITES_A_CALL):
+            left: Mapping[str, Sequence[WriteRequestUnionTypeDef]] = {
+                self._name: requests[start : start + WRITES_A_CALL]
+            }
+            for _ in range(ROUNDS):
+                with writing(f"BatchWriteItem {what}"):
+                    left = self._client.batch_write_item(RequestItems=left).get("UnprocessedItems", {})
+                if not left:
+                    break
+            else:
+                raise ThrottledError(f"BatchWriteItem {what}: DynamoDB left items over {ROUNDS} times")
+
+    def _put_once(self, item: "Item", what: str) -> bool:
+        """Put an item unless its key is taken."""
+        with writing(f"PutItem {what}"):
+            try:
+                self._client.put_item(TableName=self._name, Item=item, ConditionExpression="attribute_not_exists(pk)")
+            except ClientError as err:
+                if code_of(err) == "ConditionalCheckFailedException":
+                    return False
+                raise
+        return True
+
+    def _write_state(  # noqa: PLR0913 - what both conditions compare with
+        self,
+        target: ScalableTarget,
+        expression: str,
+        *,
+        version: int,
+        holder: str,
+        now: datetime,
+        values: "Item",
+    ) -> "Item | None":
+        """Change the STATE item if version and lease allow it, and return it as it is then."""
+        unchanged = _UNCHANGED if version else _STILL_NEW
+        with writing(f"UpdateItem state of {target.resource_id}"):
+            try:
+                return self._client.update_item(
+                    TableName=self._name,
+                    Key=_key(_pk(target), "STATE"),
+                    UpdateExpression=expression,
+                    ConditionExpression=f"{unchanged} AND {_FREE_OR_MINE}",
+                    ExpressionAttributeValues={
+                        ":version": {"N": str(version)},
+                        ":holder": {"S": holder},
+                        ":now": {"N": _milliseconds(now)},
+                        **values,
+                    },
+                    ReturnValues="ALL_NEW",
+                ).get("Attributes", {})
+            except ClientError as err:
+                if code_of(err) == "ConditionalCheckFailedException":
+                    return None
+                raise
+
+
+def _pk(target: ScalableTarget) -> str:
+    return f"TARGET#{target.resource_id}#{target.dimension.value}"
+
+
+def _roster_sk(target: ScalableTarget) -> str:
+    return f"ROSTER#{target.resource_id}#{target.dimension.value}"
+
+
+def _key(pk: str, sk: str) -> "Key":
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def _milliseconds(at: datetime) -> str:
+    """Return a time as DynamoDB compares it: a number."""
+    return str(int(at.timestamp() * 1000))
+
+
+def _text(item: "Item", name: str) -> str:
+    return item[name]["S"]
+
+
+def _notes(state: "Item") -> list[str]:
+    """Return the overrides noted on a target as `<expiry>#<id>`, the first to expire first."""
+    return sorted(state["override_ids"]["SS"]) if "override_ids" in state else []
+
+
+def _memory(state: "Item") -> Memory:
+    """Return the memory in a STATE item; one that cannot be read (an older or newer release wrote it) is lost."""
+    try:
+        memory = _MEMORIES.validate_json(_text(state, "memory")) if "memory" in state else Memory()
+    except ValidationError:
+        memory = Memory()
+    return replace(
+        memory,
+        version=int(state["version"]["N"]) if "version" in state else 0,
+        override_ids=tuple(dict.fromkeys(note.split("#", 1)[1] for note in _notes(state))),
+    )
+
+
+def _original(body: str) -> Original:
+    """Read an original; JSON has no times, so those of scheduled actions are made times again."""
+    original = _ORIGINALS.validate_json(body)
+    actions = tuple(
+        ScheduledAction(
+            action.name,
+            {
+                name: datetime.fromisoformat(value) if name in {"StartTime", "EndTime"} else value
+                for name, value in action.settings.items()
+            },
+        )
+        for action in original.scheduled_actions
+    )
+    return replace(original, scheduled_actions=actions)

@@ -1,0 +1,209 @@
+"""The ports on AWS as dictionaries: a test sets what is read, the fake notes what is written.
+
+`writes` lists `(operation, *arguments)` in order. `fail_on` makes an operation raise, before it does anything:
+`fail_on={"register": ThrottledError("slow down")}`; a list raises its errors one call after the other, then no more.
+Fakes are stricter than moto: no policy without a registered target, no bounds or counts AAS would refuse.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from core.errors import TargetBusyError, TargetNotFoundError, TidegateError
+from core.model import Capacity, Envelope, Missing, Observation, Point, ScalableTarget
+from core.ports import MetricQuery, NativePolicy, ScheduledAction, Variant
+
+Write = tuple[Any, ...]
+
+
+@dataclass(kw_only=True)
+class _Fake:
+    fail_on: dict[str, TidegateError | list[TidegateError]] = field(default_factory=dict)
+    writes: list[Write] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list)
+
+    def _read(self, operation: str) -> None:
+        self.reads.append(operation)
+        self._maybe_fail(operation)
+
+    def _write(self, operation: str, *arguments: object) -> None:
+        self._maybe_fail(operation)
+        self.writes.append((operation, *arguments))
+
+    def _maybe_fail(self, operation: str) -> None:
+        match self.fail_on.get(operation):
+            case TidegateError() as error:
+                raise error
+            case [first, *rest]:
+                self.fail_on[operation] = rest
+                raise first
+            case _:
+                pass
+
+
+@dataclass(kw_only=True)
+class FakeMetrics(_Fake):
+    """`series` by metric name (all dimensions), or `observed` by the exact query, which wins."""
+
+    observed: dict[MetricQuery, Observation | Missing] = field(default_factory=dict)
+    series: dict[str, Observation | Missing] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+    alarm_shapes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def fetch(
+        self, queries: Sequence[MetricQuery], now: datetime, span: timedelta
+    ) -> Mapping[MetricQuery, Observation | Missing]:
+        """Return what was set, within the last `span`."""
+        self._read("fetch")
+        return {
+            query: _since(self.observed.get(query, self.series.get(query.name, Missing("no data points"))), now - span)
+            for query in queries
+        }
+
+    def alarm_states(self, names: Sequence[str]) -> Mapping[str, str]:
+        self._read("alarm_states")
+        return {name: self.states[name] for name in names if name in self.states}
+
+    def alarms(self, prefix: str) -> Mapping[str, Mapping[str, Any]]:
+        self._read("alarms")
+        return {name: alarm for name, alarm in self.alarm_shapes.items() if name.startswith(prefix)}
+
+    def put_alarm(self, alarm: Mapping[str, Any]) -> None:
+        self._write("put_alarm", alarm)
+        self.alarm_shapes[alarm["AlarmName"]] = dict(alarm)
+        self.states.setdefault(alarm["AlarmName"], "INSUFFICIENT_DATA")
+
+    def delete_alarms(self, names: Sequence[str]) -> None:
+        self._write("delete_alarms", tuple(names))
+        for name in names:
+            self.alarm_shapes.pop(name, None)
+            self.states.pop(name, None)
+
+
+@dataclass(kw_only=True)
+class FakeAutoscaling(_Fake):
+    """`bounds`, `native` and `actions` are what AAS holds; writes change them as AAS would."""
+
+    bounds: dict[ScalableTarget, Envelope] = field(default_factory=dict)
+    native: dict[ScalableTarget, dict[str, NativePolicy]] = field(default_factory=dict)
+    actions: dict[ScalableTarget, dict[str, ScheduledAction]] = field(default_factory=dict)
+
+    def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
+        self._read("registered")
+        return {target: self.bounds[target] for target in targets if target in self.bounds}
+
+    def register(self, target: ScalableTarget, envelope: Envelope) -> None:
+        self._write("register", target, envelope)
+        self.bounds[target] = envelope
+
+    def deregister(self, target: ScalableTarget) -> None:
+        self._write("deregister", target)
+        for held in (self.bounds, self.native, self.actions):
+            held.pop(target, None)
+
+    def policies(self, target: ScalableTarget) -> tuple[NativePolicy, ...]:
+        self._read("policies")
+        return tuple(self.native.get(target, {}).values())
+
+    def put_policy(self, target: ScalableTarget, policy: NativePolicy) -> str:
+        """Store the policy without its alarm; tracking policies get alarm names as AAS makes them."""
+        self._must_be_registered("put_policy", target)
+        self._write("put_policy", target, policy)
+        made = tuple(f"TargetTracking-{target.resource_id}-Alarm{side}-{policy.name}" for side in ("High", "Low"))
+        names = made if policy.policy_type == "TargetTrackingScaling" else ()
+        self.native.setdefault(target, {})[policy.name] = replace(policy, alarm=None, alarm_names=names)
+        return (
+            "arn:aws:autoscaling:eu-central-1:123456789012:scalingPolicy:00000000-0000-0000-0000-000000000000:"
+            f"resource/sagemaker/{target.resource_id}:policyName/{policy.name}"
+        )
+
+    def delete_policy(self, target: ScalableTarget, name: str) -> None:
+        self._write("delete_policy", target, name)
+        self.native.get(target, {}).pop(name, None)
+
+    def scheduled_actions(self, target: ScalableTarget) -> tuple[ScheduledAction, ...]:
+        self._read("scheduled_actions")
+        return tuple(self.actions.get(target, {}).values())
+
+    def put_scheduled_action(self, target: ScalableTarget, action: ScheduledAction) -> None:
+        self._must_be_registered("put_scheduled_action", target)
+        if not {"MinCapacity", "MaxCapacity"} & set(action.settings["ScalableTargetAction"]):
+            raise ValueError(f"{action.name}: at least one of MinCapacity and MaxCapacity must be given")
+        self._write("put_scheduled_action", target, action)
+        self.actions.setdefault(target, {})[action.name] = action
+
+    def delete_scheduled_action(self, target: ScalableTarget, name: str) -> None:
+        self._write("delete_scheduled_action", target, name)
+        self.actions.get(target, {}).pop(name, None)
+
+    def _must_be_registered(self, operation: str, target: ScalableTarget) -> None:
+        if target not in self.bounds:
+            raise TargetNotFoundError(f"{operation} {target.resource_id}: no scalable target registered")
+
+
+@dataclass(kw_only=True)
+class FakeServing(_Fake):
+    """`capacities` by target, `endpoints` by name, `tags` profile name by endpoint name."""
+
+    capacities: dict[ScalableTarget, Capacity] = field(default_factory=dict)
+    endpoints: dict[str, tuple[Variant, ...]] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def add(  # noqa: PLR0913 - an endpoint in one line of a test, all but the name by keyword
+        self,
+        endpoint: str,
+        *,
+        count: int = 1,
+        status: str = "InService",
+        variant: str = "AllTraffic",
+        instance_type: str | None = "ml.m5.xlarge",
+        queued: bool = False,
+        profile: str | None = None,
+    ) -> ScalableTarget:
+        """Add an endpoint with one variant, tagged if `profile` is given, and return the variant's target."""
+        target = ScalableTarget.variant(endpoint, variant)
+        self.capacities[target] = Capacity(count, count, status)
+        self.endpoints[endpoint] = (
+            *self.endpoints.get(endpoint, ()),
+            Variant(target=target, instance_type=instance_type, queued=queued),
+        )
+        if profile is not None:
+            self.tags[endpoint] = profile
+        return target
+
+    def capacity(self, target: ScalableTarget) -> Capacity | Missing:
+        self._read("capacity")
+        return self.capacities.get(target, Missing(f"{target.resource_id} does not exist"))
+
+    def variants(self, endpoint: str) -> tuple[Variant, ...]:
+        self._read("variants")
+        return self.endpoints.get(endpoint, ())
+
+    def tagged(self) -> Mapping[str, str]:
+        self._read("tagged")
+        return dict(self.tags)
+
+    def set_count(self, target: ScalableTarget, count: int) -> None:
+        """Ask for a count; as on AWS the change is under way, not done, when the call returns."""
+        if target not in self.capacities:
+            raise TargetNotFoundError(f"set_count {target.resource_id}: could not find endpoint")
+        if not self.capacities[target].in_service:
+            raise TargetBusyError(f"set_count {target.resource_id}: cannot update in-progress endpoint")
+        self._write("set_count", target, count)
+        self.capacities[target] = replace(self.capacities[target], desired=count, status="Updating")
+
+
+def observed(now: datetime, *values: float) -> Observation:
+    """Return one value a minute, the last for the newest complete minute at `now`."""
+    newest = (now - timedelta(minutes=2)).replace(second=0, microsecond=0)
+    return Observation(
+        tuple(Point(newest - timedelta(minutes=len(values) - 1 - i), value) for i, value in enumerate(values))
+    )
+
+
+def _since(seen: Observation | Missing, start: datetime) -> Observation | Missing:
+    if isinstance(seen, Missing):
+        return seen
+    points = tuple(point for point in seen.points if point.at >= start - timedelta(minutes=2))
+    return Observation(points) if points else Missing("no data points")

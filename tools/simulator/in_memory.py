@@ -1,0 +1,140 @@
+"""State and policy without AWS: for the demo, the backtest and tests. Behaves as `core.aws.store.Table` does."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from core.context import Decision, Enrolment
+from core.model import Memory, Override, ScalableTarget
+from core.policy import Fleet, parse_fleet
+from core.ports import Original
+
+
+@dataclass(slots=True)
+class _State:
+    """What the table's STATE item holds."""
+
+    memory: Memory = field(default_factory=Memory)
+    lease_holder: str | None = None
+    lease_until: datetime | None = None
+
+
+class InMemoryStore:
+    """The port `StateStore` in dictionaries. `decisions` lists what was kept, oldest first."""
+
+    def __init__(self) -> None:
+        self.decisions: list[tuple[Decision, str]] = []
+        self._states: dict[ScalableTarget, _State] = {}
+        self._overrides: dict[tuple[ScalableTarget, str], Override] = {}
+        self._originals: dict[ScalableTarget, Original] = {}
+        self._roster: dict[ScalableTarget, tuple[str, bool]] | None = None
+
+    def memories(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Memory]:
+        """Return what is remembered; an unknown target gets an empty `Memory()`."""
+        return {target: self._states[target].memory if target in self._states else Memory() for target in targets}
+
+    def overrides(
+        self, memories: Mapping[ScalableTarget, Memory], now: datetime
+    ) -> Mapping[ScalableTarget, tuple[Override, ...]]:
+        """Return the overrides named in the memories that have not expired at `now`, newest first."""
+        return {
+            target: tuple(
+                sorted(
+                    (
+                        self._overrides[target, name]
+                        for name in memory.override_ids
+                        if (target, name) in self._overrides and now < self._overrides[target, name].expires_at
+                    ),
+                    key=lambda override: (override.created_at, override.override_id),
+                    reverse=True,
+                )
+            )
+            for target, memory in memories.items()
+        }
+
+    def put_override(self, override: Override) -> bool:
+        """Store an override and note it on its target. False if its ID was there already."""
+        key = (override.target, override.override_id)
+        if key in self._overrides:
+            return False
+        self._overrides[key] = override
+        state = self._states.setdefault(override.target, _State())
+        self._note(state, override.target, [*state.memory.override_ids, override.override_id])
+        return True
+
+    def claim(self, target: ScalableTarget, version: int, holder: str, now: datetime, until: datetime) -> bool:
+        """Take the target's lease until `until`. False if somebody holds it or wrote since `version` was read."""
+        if not self._free(target, version, holder, now):
+            return False
+        state = self._states.setdefault(target, _State())
+        state.lease_holder, state.lease_until = holder, until
+        return True
+
+    def record(self, target: ScalableTarget, memory: Memory, holder: str, now: datetime) -> bool:
+        """Write the memory (its version + 1) and give up the lease. False if somebody else holds it or wrote."""
+        if not self._free(target, memory.version, holder, now):
+            return False
+        state = self._states.setdefault(target, _State())
+        noted = state.memory.override_ids
+        state.memory = replace(memory, version=memory.version + 1)
+        state.lease_holder = state.lease_until = None
+        self._note(state, target, [name for name in noted if now < self._overrides[target, name].expires_at])
+        return True
+
+    def forget(self, target: ScalableTarget) -> None:
+        """Remove the target's memory, original and place in the roster."""
+        self._states.pop(target, None)
+        self._originals.pop(target, None)
+        (self._roster or {}).pop(target, None)
+
+    def put_decision(self, decision: Decision, outcome: str) -> None:
+        """Keep a decision."""
+        self.decisions.append((decision, outcome))
+
+    def roster(self) -> Mapping[ScalableTarget, tuple[str, bool]] | None:
+        """Return profile name and whether by tag of each enrolled target, or None if nothing was ever written."""
+        return None if self._roster is None else dict(self._roster)
+
+    def put_roster(self, enrolments: Sequence[Enrolment]) -> None:
+        """Replace the roster by these enrolments."""
+        self._roster = {enrolment.target: (enrolment.profile_name, enrolment.by_tag) for enrolment in enrolments}
+
+    def original(self, target: ScalableTarget) -> Original | None:
+        """Return what was saved before adoption."""
+        return self._originals.get(target)
+
+    def put_original(self, target: ScalableTarget, original: Original) -> bool:
+        """Save what stood before, once: False if something is saved already."""
+        if target in self._originals:
+            return False
+        self._originals[target] = original
+        return True
+
+    def _free(self, target: ScalableTarget, version: int, holder: str, now: datetime) -> bool:
+        """Whether `holder` may change the state it read as `version`."""
+        state = self._states.get(target, _State())
+        held = state.lease_until is not None and state.lease_until > now and state.lease_holder != holder
+        return state.memory.version == version and not held
+
+    def _note(self, state: _State, target: ScalableTarget, names: Sequence[str]) -> None:
+        """List overrides on a target, the first to expire first."""
+        ordered = sorted(names, key=lambda name: (self._overrides[target, name].expires_at, name))
+        state.memory = replace(state.memory, override_ids=tuple(ordered))
+
+
+class StaticPolicies:
+    """The port `PolicySource` over a document at hand.
+
+    Args:
+        fleet_document: what JSON or YAML gave.
+
+    Raises:
+        ConfigError: with every problem of the document.
+    """
+
+    def __init__(self, fleet_document: object) -> None:
+        self._fleet = parse_fleet(fleet_document)
+
+    def fleet(self) -> Fleet:
+        """Return the document."""
+        return self._fleet
