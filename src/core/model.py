@@ -34,8 +34,6 @@ class Signal(StrEnum):
     """What a pass may measure on a target; units in `core.signals`."""
 
     REQUESTS = "requests"
-    CPU = "cpu"
-    MEMORY = "memory"
     BACKLOG = "backlog"
 
 
@@ -65,7 +63,6 @@ class Reason(StrEnum):
     OVERRIDE_PAUSE = "OverridePause"
     LIMITED_BY_MAX_CAPACITY = "LimitedByMaxCapacity"
     LIMITED_BY_MIN_CAPACITY = "LimitedByMinCapacity"
-    FLOOR_BEATS_CEILING = "FloorBeatsCeiling"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -186,13 +183,13 @@ class Override:
 class Memory:
     """What is remembered of a target between passes (the table's STATE item). Everything may be lost.
 
-    `version` counts writes and makes two passes that saw the same state exclude each other.
+    `version` counts writes and makes two passes that saw the same state exclude each other. `enrolled` says that
+    FleetSync put the target in order; until then nobody else writes.
     """
 
     version: int = 0
     first_seen_at: datetime | None = None
     enrolled: bool = False
-    vcpus: int | None = None
     demand_floor: int | None = None
     demand_at: datetime | None = None
     written: Envelope | None = None
@@ -200,6 +197,7 @@ class Memory:
     expires_at: datetime | None = None
     scale_out_alarms: tuple[str, ...] = ()
     missing_since: datetime | None = None
+    decided: Envelope | None = None
     reason: Reason | None = None
     override_ids: tuple[str, ...] = ()
 

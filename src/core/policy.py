@@ -182,7 +182,8 @@ class Window(_Strict):
     @field_validator("max_capacity")
     @classmethod
     def _max_at_least_min(cls, value: int | None, info: ValidationInfo) -> int | None:
-        return _at_least_min(value, info)
+        _refuse_below_min(value, info)
+        return value
 
     @property
     def zone(self) -> ZoneInfo:
@@ -195,14 +196,10 @@ class Window(_Strict):
         return time.fromisoformat(self.start)
 
 
-_Count = TypeVar("_Count", int, int | None)
-
-
-def _at_least_min(value: _Count, info: ValidationInfo) -> _Count:
+def _refuse_below_min(value: int | None, info: ValidationInfo) -> None:
     low = info.data.get("min_capacity")
     if value is not None and isinstance(low, int) and value < low:
         raise ValueError(f"must be at least min_capacity ({low})")
-    return value
 
 
 class Profile(_Strict):
@@ -250,7 +247,8 @@ class Profile(_Strict):
     @field_validator("max_capacity")
     @classmethod
     def _max_at_least_min(cls, value: int, info: ValidationInfo) -> int:
-        return _at_least_min(value, info)
+        _refuse_below_min(value, info)
+        return value
 
     @field_validator("objectives")
     @classmethod
@@ -339,20 +337,25 @@ class Profile(_Strict):
     @property
     def signals(self) -> tuple[Signal, ...]:
         """What a pass must measure; a batch profile does nothing outside its windows and measures nothing."""
-        if self.kind is Kind.BATCH:
-            return ()
         if self.kind is Kind.ASYNC:
             return (Signal.BACKLOG,)
-        watched = {policy.metric for policy in self.native_policies}
-        return tuple(
-            signal
-            for signal, needed in (
-                (Signal.REQUESTS, self.capacity_per_instance is not None),
-                (Signal.CPU, "cpu" in watched),
-                (Signal.MEMORY, "memory" in watched),
-            )
-            if needed
-        )
+        if self.kind is Kind.REALTIME and self.capacity_per_instance is not None:
+            return (Signal.REQUESTS,)
+        return ()
+
+    @property
+    def settling_target(self) -> float | None:
+        """Load per instance at which native tracking comes to rest; None if direct scale-in must not judge.
+
+        Only load that does not depend on the instance count may be judged from outside. Where CPU or memory hold
+        capacity too, and on batch profiles, scale-in is left to the native policies.
+        """
+        if self.scale_in == "native" or not self.signals:
+            return None
+        wanted = {"requests_per_instance", "backlog_per_instance"}
+        if any(p.metric not in wanted for p in self.native_policies):
+            return None
+        return next((p.target for p in self.native_policies if isinstance(p, TargetTracking)), None)
 
 
 class Endpoint(_Strict):

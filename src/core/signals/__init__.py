@@ -1,0 +1,30 @@
+"""Signals recommend: each answers how much capacity a minute's load needs, with the figures it looked at."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from core.context import Context, Enrolment
+from core.model import Observation, Recommendation, Signal
+from core.ports import MetricQuery
+from core.signals import queue, utilisation
+
+LOOKBACK = timedelta(minutes=5)
+"""Fetched beyond the stabilization window, so that late points do not shorten it."""
+
+
+def queries(enrolment: Enrolment) -> Mapping[Signal, MetricQuery]:
+    """Return the metrics a pass must read for this target."""
+    makers = {Signal.REQUESTS: utilisation.query, Signal.BACKLOG: queue.query}
+    return {signal: makers[signal](enrolment.target) for signal in enrolment.profile.signals}
+
+
+def recommendations(ctx: Context) -> tuple[Recommendation, ...]:
+    """Return what each measured minute asks for, oldest first; nothing for signals that are missing."""
+    recommend = {Signal.REQUESTS: utilisation.recommend, Signal.BACKLOG: queue.recommend}
+    found = [
+        recommend[signal](ctx.profile, point)
+        for signal, seen in ctx.signals.items()
+        if isinstance(seen, Observation)
+        for point in seen.points
+    ]
+    return tuple(sorted(found, key=lambda recommendation: recommendation.at))

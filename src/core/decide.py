@@ -1,0 +1,175 @@
+"""The fold: an ordered list of rules turns what was seen into one decision that explains itself.
+
+To learn why a target has its capacity, read the steps of its decision beside `RULES`; each rule is one function.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from core.context import EXPIRY, Context, Decision
+from core.model import Capacity, Envelope, Kind, OverrideAction, Reason, Recommendation, Step
+from core.signals import recommendations
+from core.signals.window import openings
+
+HOLD_UNKNOWN = timedelta(minutes=60)
+"""How long the last known demand floor is held when metrics are missing."""
+
+Rule = Callable[[Context, Envelope], Step | None]
+
+
+def decide(ctx: Context) -> Decision:
+    """Fold the rules over the policy's own envelope; their order is their precedence (ADR 0001)."""
+    wanted = ctx.policy_envelope
+    steps: list[Step] = []
+    for rule in RULES:
+        if step := rule(ctx, wanted):
+            steps.append(step)
+            wanted = step.after
+    demand = next(step for step in steps if step.rule == "demand")
+    return Decision(
+        context=ctx,
+        envelope=wanted,
+        steps=tuple(steps),
+        desired=demand.after.floor,
+        scale_in_to=_direct_scale_in(ctx, wanted),
+        paused=any(step.reason is Reason.OVERRIDE_PAUSE for step in steps),
+        valid_until=max([ctx.now + EXPIRY, *(step.valid_until for step in steps if step.valid_until)]),
+    )
+
+
+def demand(ctx: Context, wanted: Envelope) -> Step:
+    """Raise the floor to what the newest minute needs: the highest of the policy minimum and each signal."""
+    newest = _newest(ctx)
+    best = max(newest, key=lambda r: r.floor, default=None)
+    if best is None or best.floor <= wanted.floor:
+        seen = dict(best.seen) if best else {}
+        return Step(rule="demand", reason=Reason.POLICY_MINIMUM, before=wanted, after=wanted, seen=seen)
+    return Step(rule="demand", reason=best.reason, before=wanted, after=_raised(wanted, best.floor), seen=best.seen)
+
+
+def stabilize(ctx: Context, wanted: Envelope) -> Step | None:
+    """Let the floor fall only to the highest floor of the stabilization window.
+
+    The window is recomputed from the points fetched, so nothing needs to be remembered. A target that was first
+    seen, or whose state was lost, within the window lowers nothing that is registered.
+    """
+    since = ctx.now - ctx.profile.stabilization
+    peak = max((r for r in recommendations(ctx) if r.at >= since), key=lambda r: r.floor, default=None)
+    if peak is not None and peak.floor > wanted.floor:
+        return Step(
+            rule="stabilize",
+            reason=Reason.SCALE_IN_STABILIZED,
+            before=wanted,
+            after=_raised(wanted, peak.floor),
+            seen={**peak.seen, "minutes_ago": (ctx.now - peak.at).total_seconds() / 60},
+        )
+    return None
+
+
+def hold_unknown(ctx: Context, wanted: Envelope) -> Step | None:
+    """Lower nothing for want of knowledge: missing metrics hold the last known floor, a lost state what stands.
+
+    The last known demand floor is held for 60 minutes, then the policy minimum applies.
+    """
+    memory, registered = ctx.memory, ctx.registered
+    if ctx.state_lost and registered is not None:
+        held = Envelope(max(wanted.floor, registered.floor), max(wanted.ceiling, registered.ceiling))
+        return Step(rule="hold_unknown", reason=Reason.STATE_LOST, before=wanted, after=held)
+    if not ctx.unknown:
+        return None
+    known = memory.demand_floor if memory.demand_at and ctx.now - memory.demand_at <= HOLD_UNKNOWN else None
+    held = _raised(wanted, known or 0)
+    if isinstance(ctx.capacity, Capacity):
+        held = Envelope(held.floor, max(held.ceiling, ctx.capacity.desired))
+    why = {signal.value: missing.why for signal, missing in ctx.unknown.items()}
+    return Step(rule="hold_unknown", reason=Reason.METRICS_UNKNOWN, before=wanted, after=held, seen=why)
+
+
+def windows(ctx: Context, wanted: Envelope) -> Step | None:
+    """Apply the open and the pre-warming windows: the highest floor, the lowest ceiling, the floor wins."""
+    found = openings(ctx.profile.windows, ctx.now)
+    if not found:
+        return None
+    top = max(found, key=lambda o: o.window.min_capacity)
+    floor = max(wanted.floor, top.window.min_capacity)
+    ceiling = min([wanted.ceiling, *(o.window.max_capacity for o in found if o.window.max_capacity is not None)])
+    return Step(
+        rule="windows",
+        reason=Reason.WINDOW_OPEN if top.start <= ctx.now else Reason.WINDOW_PREWARMING,
+        before=wanted,
+        after=Envelope(floor, max(floor, ceiling)),
+        seen={"window": top.window.name, "min_capacity": top.window.min_capacity, "ends": f"{top.end:%Y-%m-%dT%H:%MZ}"},
+        valid_until=max(o.end for o in found),
+    )
+
+
+def override(ctx: Context, wanted: Envelope) -> Step | None:
+    """Let the newest override that has not expired have its way."""
+    alive = [o for o in ctx.overrides if o.expires_at > ctx.now]
+    if not alive:
+        return None
+    chosen = max(alive, key=lambda o: o.created_at)
+    asked = chosen.capacity or 0
+    after, reason = {
+        OverrideAction.PIN: (Envelope(asked, asked), Reason.OVERRIDE_PIN),
+        OverrideAction.FLOOR: (_raised(wanted, asked), Reason.OVERRIDE_FLOOR),
+        OverrideAction.CEILING: (Envelope(min(wanted.floor, asked), asked), Reason.OVERRIDE_CEILING),
+        OverrideAction.PAUSE: (wanted, Reason.OVERRIDE_PAUSE),
+    }[chosen.action]
+    seen: dict[str, float | str] = {"id": chosen.override_id, "by": chosen.requested_by, "because": chosen.reason}
+    return Step(rule="override", reason=reason, before=wanted, after=after, seen=seen, valid_until=chosen.expires_at)
+
+
+def bounds(ctx: Context, wanted: Envelope) -> Step | None:
+    """Let nothing escape: at most the policy maximum and the fleet's cap, at least the lowest minimum of the kind."""
+    highest = min(ctx.profile.max_capacity, ctx.enrolment.fleet_max)
+    lowest = min(0 if ctx.profile.queued else 1, highest)
+    floor = min(max(wanted.floor, lowest), highest)
+    after = Envelope(floor, min(max(wanted.ceiling, floor), highest))
+    if after == wanted:
+        return None
+    limited = wanted.ceiling > after.ceiling or wanted.floor > after.floor
+    reason = Reason.LIMITED_BY_MAX_CAPACITY if limited else Reason.LIMITED_BY_MIN_CAPACITY
+    seen = {"lowest": float(lowest), "highest": float(highest)}
+    return Step(rule="bounds", reason=reason, before=wanted, after=after, seen=seen)
+
+
+RULES: tuple[Rule, ...] = (
+    demand,
+    stabilize,
+    hold_unknown,
+    windows,
+    override,
+    bounds,  # last: nothing escapes
+)
+
+
+def _raised(wanted: Envelope, floor: int) -> Envelope:
+    """Return the envelope with its floor at least `floor`; the ceiling gives way."""
+    high = max(wanted.floor, floor)
+    return Envelope(high, max(wanted.ceiling, high))
+
+
+def _newest(ctx: Context) -> list[Recommendation]:
+    """Return the recommendations of the newest minute that was measured."""
+    found = recommendations(ctx)
+    return [r for r in found if r.at == found[-1].at]
+
+
+def _direct_scale_in(ctx: Context, envelope: Envelope) -> int | None:
+    """Return the count above which nothing was needed for a whole stabilization window, if that is certain.
+
+    Refused while a change is in flight, a native scale-out alarm is in ALARM (or that is not known), metrics are
+    missing, or the state is fresh (architecture 5). It stays inside the bounds and leaves nothing in force.
+    """
+    certain = not ctx.unknown and not ctx.state_lost and ctx.scaling_out is False
+    if ctx.profile.settling_target is None or not certain or ctx.profile.kind is Kind.BATCH:
+        return None
+    if not isinstance(ctx.capacity, Capacity) or not ctx.capacity.settled:
+        return None
+    since = ctx.now - ctx.profile.stabilization
+    needed = [r.settled for r in recommendations(ctx) if r.at >= since]
+    if not needed or min(r.at for r in recommendations(ctx)) > since:
+        return None  # the window is not covered
+    count = min(max(*needed, envelope.floor), envelope.ceiling)
+    return count if count < ctx.capacity.desired else None

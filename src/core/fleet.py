@@ -1,0 +1,228 @@
+"""Enrolment: find the fleet's targets, put in order what stands on them, give back those that left."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from core.context import Context, Enrolment
+from core.decide import decide
+from core.errors import ConfigError, Problem, TidegateError
+from core.instances import vcpus_of
+from core.model import Capacity, Kind, Missing, Mode, ScalableTarget
+from core.native import alarm_prefix, scale_out_alarms
+from core.plan import (
+    Action,
+    Inventory,
+    PutPolicy,
+    foreign_actions,
+    foreign_policies,
+    plan_bounds,
+    plan_natives,
+    plan_release,
+)
+from core.policy import Endpoint, Fleet, Profile
+from core.ports import Variant
+from core.reconcile import Outcome, Pass, Reconciler, Status
+
+TAG_GRACE = timedelta(minutes=30)
+"""A tag that vanished must be gone in two looks this far apart: an incomplete answer releases nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What discovery found, and what it could not use."""
+
+    enrolments: tuple[Enrolment, ...]
+    rejected: tuple[Outcome, ...]
+
+
+class FleetSync:
+    """Enrols, repairs and releases; the only one that touches native policies and their alarms."""
+
+    def __init__(self, reconciler: Reconciler) -> None:
+        self._reconciler = reconciler
+        self._ports = reconciler.ports
+        self._stage = reconciler.stage
+
+    def run(self, when: Pass, endpoint: str | None = None) -> tuple[Outcome, ...]:
+        """Bring the fleet in line with the policy document.
+
+        Args:
+            when: time, deadline and holder of the pass.
+            endpoint: look at this endpoint only (its state changed); releases wait for the full pass.
+        """
+        fleet = self._ports.policies.fleet()
+        found = self.discover(fleet)
+        chosen = [e for e in found.enrolments if endpoint in {None, e.target.endpoint_name}]
+        outcomes = [outcome for enrolment in chosen for outcome in self._enrol(enrolment, when)]
+        kept, released = self._leavers(found, fleet, when, release=endpoint is None)
+        if not when.dry_run:
+            self._ports.store.put_roster([*found.enrolments, *kept])
+        rejected = [o for o in found.rejected if endpoint in {None, o.target.endpoint_name}]
+        return (*outcomes, *rejected, *released)
+
+    def discover(self, fleet: Fleet) -> Found:
+        """Return the named and the tagged endpoints' variants; a name in the file beats a tag."""
+        enrolments: list[Enrolment] = []
+        rejected: list[Outcome] = []
+        named = {entry.name for entry in fleet.endpoints}
+        wanted: list[tuple[str, str, Endpoint | None]] = [(e.name, e.profile, e) for e in fleet.endpoints]
+        tagged = sorted(self._ports.serving.tagged().items())
+        wanted += [(endpoint, profile, None) for endpoint, profile in tagged if endpoint not in named]
+        for endpoint, profile_name, entry in wanted:
+            try:
+                enrolments += self._resolve(fleet, endpoint, profile_name, entry)
+            except TidegateError as err:
+                target = ScalableTarget.variant(endpoint, entry.variant if entry else "*")
+                rejected.append(Outcome(target=target, status=Status.FAILED, error=str(err)))
+        return Found(tuple(enrolments), tuple(rejected))
+
+    def _resolve(self, fleet: Fleet, endpoint: str, profile_name: str, entry: Endpoint | None) -> list[Enrolment]:
+        """Return what one endpoint enrols: the variant named in the file, or all of a tagged endpoint's."""
+        profile = _profile(fleet, profile_name, endpoint)
+        return [
+            Enrolment(
+                target=seen.target,
+                profile_name=profile_name,
+                profile=profile,
+                fleet_max=fleet.max_capacity,
+                vcpus=(entry.vcpus if entry else None) or vcpus_of(seen.instance_type or ""),
+                adopt=entry.adopt if entry else False,
+                by_tag=entry is None,
+            )
+            for seen in self._variants(endpoint, entry.variant if entry else None, profile)
+        ]
+
+    def _variants(self, endpoint: str, variant: str | None, profile: Profile) -> tuple[Variant, ...]:
+        found = [v for v in self._ports.serving.variants(endpoint) if variant in {None, v.target.variant_name}]
+        if not found:
+            seen = f"{endpoint}/{variant or '*'}"
+            raise ConfigError([Problem(("endpoints", endpoint), seen, "no such endpoint and variant in SageMaker")])
+        for each in found:
+            if each.queued != profile.queued:
+                seen = "asynchronous" if each.queued else "real-time"
+                allowed = f"its profile is for {'asynchronous' if profile.queued else 'real-time'} endpoints"
+                raise ConfigError([Problem(("endpoints", endpoint, "profile"), seen, allowed)])
+        return tuple(found)
+
+    def _enrol(self, enrolment: Enrolment, when: Pass) -> list[Outcome]:
+        """Decide as any owner does, and put native policies, alarms and expiry in order beside it."""
+        outcomes = []
+        for seen in self._reconciler.observe([enrolment], when.now):
+            if isinstance(seen, Outcome):
+                outcomes.append(seen)
+                continue
+            try:
+                outcomes.append(self._settle(seen, when))
+            except TidegateError as err:
+                outcomes.append(Outcome(target=enrolment.target, status=Status.FAILED, error=str(err)))
+        return outcomes
+
+    def _settle(self, ctx: Context, when: Pass) -> Outcome:
+        target, store = ctx.target, self._ports.store
+        inventory = self._inventory(ctx.enrolment, ctx)
+        foreign = [p.name for p in foreign_policies(inventory, self._stage)]
+        foreign += [a.name for a in foreign_actions(inventory, self._stage)]
+        if foreign and not ctx.enrolment.adopt:
+            barred = replace(ctx.memory, enrolled=False, first_seen_at=ctx.memory.first_seen_at or ctx.now)
+            if not when.dry_run and barred != ctx.memory:
+                store.record(target, barred, when.holder, when.now)
+            names = ", ".join(sorted(foreign))
+            error = f"left alone: others made {names}; `adopt: true` in the policy file replaces them (saved first)"
+            return Outcome(target=target, status=Status.LEFT_ALONE, error=error)
+        decision = decide(ctx)
+        natives: tuple[Action, ...] = ()
+        if isinstance(ctx.capacity, Capacity) and ctx.capacity.in_service:
+            natives = plan_natives(ctx.enrolment, self._stage, inventory, store.original(target))
+        saves = tuple(action for action in natives if not _needs_registration(action))
+        puts = tuple(action for action in natives if _needs_registration(action))
+        outcome = self._reconciler.carry_out(decision, (*saves, *plan_bounds(decision), *puts), when)
+        if outcome.status in {Status.CHANGED, Status.UNCHANGED}:
+            self._note_enrolment(ctx.target, when, anew=bool(puts))
+        return outcome
+
+    def _inventory(self, enrolment: Enrolment, ctx: Context) -> Inventory:
+        aas = self._ports.autoscaling
+        registered = ctx.registered is not None
+        return Inventory(
+            registered=ctx.registered,
+            policies=aas.policies(enrolment.target) if registered else (),
+            scheduled_actions=aas.scheduled_actions(enrolment.target) if registered else (),
+            alarms=self._ports.metrics.alarms(alarm_prefix(enrolment.target, enrolment.profile.kind, self._stage)),
+        )
+
+    def _note_enrolment(self, target: ScalableTarget, when: Pass, *, anew: bool) -> None:
+        """Let the owners write from now on, and note which alarms forbid them a direct scale-in while in ALARM."""
+        memory = self._ports.store.memories([target])[target]
+        names = memory.scale_out_alarms
+        if anew or not names:
+            names = scale_out_alarms(self._ports.autoscaling.policies(target))
+        noted = replace(memory, enrolled=True, scale_out_alarms=names, missing_since=None)
+        if noted != memory:
+            self._ports.store.record(target, noted, when.holder, when.now)
+
+    def _leavers(
+        self, found: Found, fleet: Fleet, when: Pass, *, release: bool
+    ) -> tuple[list[Enrolment], list[Outcome]]:
+        """Release enrolled targets that left the fleet; return those that stay for now, and outcomes."""
+        roster = self._ports.store.roster() or {}
+        present = {e.target for e in found.enrolments}
+        rejected = {outcome.target.endpoint_name for outcome in found.rejected}
+        kept: list[Enrolment] = []
+        outcomes: list[Outcome] = []
+        for target, (profile_name, by_tag) in roster.items():
+            if target in present:
+                continue
+            stays = not release or target.endpoint_name in rejected
+            if stays or (by_tag and not self._gone_for_long(target, when)):
+                if profile_name in fleet.profiles:
+                    profile = fleet.profiles[profile_name]
+                    kept.append(Enrolment(target=target, profile_name=profile_name, profile=profile, by_tag=by_tag))
+                continue
+            outcomes.append(self._release(target, when))
+        return kept, outcomes
+
+    def _gone_for_long(self, target: ScalableTarget, when: Pass) -> bool:
+        memory = self._ports.store.memories([target])[target]
+        if memory.missing_since is None:
+            self._ports.store.record(target, replace(memory, missing_since=when.now), when.holder, when.now)
+            return False
+        return when.now - memory.missing_since >= TAG_GRACE
+
+    def _release(self, target: ScalableTarget, when: Pass) -> Outcome:
+        """Give a target back as it was before adoption."""
+        try:
+            actions = self._plan_release(target)
+            if when.dry_run or self._reconciler.mode is Mode.SHADOW:
+                status = Status.DRY_RUN if when.dry_run else Status.SHADOW
+                return Outcome(target=target, status=status, actions=tuple(map(str, actions)))
+            if not self._reconciler.apply_all(target, actions, when):
+                return Outcome(target=target, status=Status.BUSY)
+            self._ports.store.forget(target)
+            return Outcome(target=target, status=Status.RELEASED, actions=tuple(map(str, actions)))
+        except TidegateError as err:
+            return Outcome(target=target, status=Status.FAILED, error=str(err))
+
+    def _plan_release(self, target: ScalableTarget) -> tuple[Action, ...]:
+        registered = self._ports.autoscaling.registered([target]).get(target)
+        gone = isinstance(self._ports.serving.capacity(target), Missing)
+        prefixes = [alarm_prefix(target, kind, self._stage) for kind in Kind]
+        alarms = {name: alarm for each in prefixes for name, alarm in self._ports.metrics.alarms(each).items()}
+        aas = self._ports.autoscaling
+        inventory = Inventory(
+            registered=registered,
+            policies=aas.policies(target) if registered else (),
+            scheduled_actions=aas.scheduled_actions(target) if registered else (),
+            alarms=alarms,
+        )
+        return plan_release(self._stage, inventory, self._ports.store.original(target), gone=gone)
+
+
+def _profile(fleet: Fleet, name: str, endpoint: str) -> Profile:
+    if name not in fleet.profiles:
+        allowed = f"the tag tidegate:profile must name a profile ({', '.join(sorted(fleet.profiles)) or 'none'})"
+        raise ConfigError([Problem(("endpoints", endpoint, "profile"), name, allowed)])
+    return fleet.profiles[name]
+
+
+def _needs_registration(action: Action) -> bool:
+    return isinstance(action, PutPolicy)

@@ -1,0 +1,306 @@
+"""From a decision to actions: only the difference between what is wanted and what is registered.
+
+A dry run shows exactly these actions; applying them is `core.reconcile`'s business.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from typing_extensions import override
+
+from core.context import EXPIRY, Context, Decision, Enrolment
+from core.model import Capacity, Envelope
+from core.native import native_policies, owned_prefix
+from core.ports import NativePolicy, Original, ScheduledAction
+
+OWN_WRITE_LAG = timedelta(minutes=2)
+"""A read that disagrees with our own write within this time is lag, not drift (architecture 3)."""
+
+RENEW_BEFORE = timedelta(minutes=30)
+EXPIRY_REPEATS = "rate(15 minutes)"
+
+
+@dataclass(frozen=True, slots=True)
+class SetBounds:
+    """RegisterScalableTarget with both bounds."""
+
+    envelope: Envelope
+    because: str
+
+    @override
+    def __str__(self) -> str:
+        return f"set bounds to {self.envelope.floor}..{self.envelope.ceiling} ({self.because})"
+
+
+@dataclass(frozen=True, slots=True)
+class PutExpiry:
+    """The scheduled action that brings the policy's own bounds back if nobody renews it."""
+
+    at: datetime
+    envelope: Envelope
+
+    @override
+    def __str__(self) -> str:
+        return f"let bounds fall back to {self.envelope.floor}..{self.envelope.ceiling} at {self.at:%Y-%m-%dT%H:%MZ}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteExpiry:
+    """Remove that scheduled action: nothing is left to expire."""
+
+    @override
+    def __str__(self) -> str:
+        return "remove the expiry"
+
+
+@dataclass(frozen=True, slots=True)
+class SetCount:
+    """The direct scale-in: one change inside the bounds that leaves nothing in force."""
+
+    count: int
+
+    @override
+    def __str__(self) -> str:
+        return f"scale in directly to {self.count}"
+
+
+@dataclass(frozen=True, slots=True)
+class SaveOriginal:
+    """Remember what stood before adoption, before anything of it is replaced."""
+
+    original: Original
+
+    @override
+    def __str__(self) -> str:
+        return "save what stands now, for release"
+
+
+@dataclass(frozen=True, slots=True)
+class PutPolicy:
+    """PutScalingPolicy and, for a step policy of ours, its alarm."""
+
+    policy: NativePolicy
+
+    @override
+    def __str__(self) -> str:
+        return f"put policy {self.policy.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePolicy:
+    """DeleteScalingPolicy."""
+
+    name: str
+
+    @override
+    def __str__(self) -> str:
+        return f"delete policy {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class PutScheduledAction:
+    """PutScheduledAction as it stood before adoption."""
+
+    action: ScheduledAction
+
+    @override
+    def __str__(self) -> str:
+        return f"put scheduled action {self.action.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteScheduledAction:
+    """DeleteScheduledAction."""
+
+    name: str
+
+    @override
+    def __str__(self) -> str:
+        return f"delete scheduled action {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAlarms:
+    """DeleteAlarms of our own alarms."""
+
+    names: tuple[str, ...]
+
+    @override
+    def __str__(self) -> str:
+        return f"delete alarms {', '.join(self.names)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Deregister:
+    """DeregisterScalableTarget: the target was not registered before Tidegate came."""
+
+    @override
+    def __str__(self) -> str:
+        return "deregister"
+
+
+Action = (
+    SetBounds
+    | PutExpiry
+    | DeleteExpiry
+    | SetCount
+    | SaveOriginal
+    | PutPolicy
+    | DeletePolicy
+    | PutScheduledAction
+    | DeleteScheduledAction
+    | DeleteAlarms
+    | Deregister
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """What stands on a target: read when it is enrolled, repaired or released."""
+
+    registered: Envelope | None
+    policies: tuple[NativePolicy, ...]
+    scheduled_actions: tuple[ScheduledAction, ...]
+    alarms: Mapping[str, Mapping[str, Any]]
+    """Our own alarms on the target, as DescribeAlarms shows them."""
+
+
+def expiry_name(stage: str) -> str:
+    """Return the name of the scheduled action that expires a target's bounds."""
+    return f"{owned_prefix(stage)}expiry"
+
+
+def plan_bounds(decision: Decision) -> tuple[Action, ...]:
+    """Return what brings bounds, count and expiry in line with the decision; nothing while the endpoint changes."""
+    ctx, want = decision.context, decision.envelope
+    if decision.paused or not isinstance(ctx.capacity, Capacity) or not ctx.capacity.in_service:
+        return ()
+    standing = _standing(ctx)
+    bounds: tuple[Action, ...] = ()
+    if standing != want:
+        bounds = (SetBounds(want, "differs"),)
+    elif not want.holds(ctx.capacity.desired) and not _just_written(ctx):
+        # A deployment reset the count; registering the same bounds again makes AAS move it (facts, section 0).
+        bounds = (SetBounds(want, "repair"),)
+    expiry = _expiry(decision)
+    lowers = standing is not None and (want.floor < standing.floor or want.ceiling < standing.ceiling)
+    puts_expiry = any(isinstance(action, PutExpiry) for action in expiry)
+    # Written before a lowering and after a raising: whatever fails in between decays towards the policy.
+    ordered = expiry + bounds if lowers and puts_expiry else bounds + expiry
+    direct = (SetCount(decision.scale_in_to),) if decision.scale_in_to is not None else ()
+    return ordered + direct
+
+
+def plan_natives(
+    enrolment: Enrolment, stage: str, inventory: Inventory, original: Original | None
+) -> tuple[Action, ...]:
+    """Return what brings native policies and their alarms in line; adoption saves first, then replaces.
+
+    Registration comes before these and is `plan_bounds`' business.
+    """
+    wanted = native_policies(enrolment, stage)
+    standing = {policy.name: policy for policy in inventory.policies}
+    prefix = owned_prefix(stage)
+    actions: list[Action] = []
+    if original is None:
+        actions.append(SaveOriginal(_original(inventory, prefix)))
+    actions += [DeletePolicy(p.name) for p in foreign_policies(inventory, stage)]
+    actions += [DeleteScheduledAction(a.name) for a in foreign_actions(inventory, stage)]
+    names = {policy.name for policy in wanted}
+    actions += [DeletePolicy(name) for name in standing if name.startswith(prefix) and name not in names]
+    actions += [PutPolicy(policy) for policy in wanted if not _stands(policy, standing, inventory)]
+    alarms = {policy.alarm["AlarmName"] for policy in wanted if policy.alarm is not None}
+    if stale := tuple(sorted(set(inventory.alarms) - alarms)):
+        actions.append(DeleteAlarms(stale))
+    return tuple(actions)
+
+
+def plan_release(stage: str, inventory: Inventory, original: Original | None, *, gone: bool) -> tuple[Action, ...]:
+    """Return what takes our things away and puts back exactly what was there before.
+
+    If the record was lost, bounds and native policies stay: an endpoint that scales natively is the safer guess.
+    If the endpoint itself is gone, only what would be left over is removed.
+    """
+    prefix = owned_prefix(stage)
+    alarms = [DeleteAlarms(tuple(sorted(inventory.alarms)))] if inventory.alarms else []
+    if gone:
+        return (*alarms, *([Deregister()] if inventory.registered else []))
+    expiry = [DeleteScheduledAction(a.name) for a in inventory.scheduled_actions if a.name.startswith(prefix)]
+    if original is None or not original.known:
+        return tuple(expiry)
+    ours = [DeletePolicy(policy.name) for policy in inventory.policies if policy.name.startswith(prefix)]
+    if original.envelope is None:
+        return (*ours, *alarms, *expiry, Deregister())
+    policies = [PutPolicy(policy) for policy in original.policies]
+    actions = [PutScheduledAction(action) for action in original.scheduled_actions]
+    return (*expiry, *ours, *alarms, SetBounds(original.envelope, "release"), *policies, *actions)
+
+
+def foreign_policies(inventory: Inventory, stage: str) -> tuple[NativePolicy, ...]:
+    """Return the policies that somebody else made."""
+    return tuple(p for p in inventory.policies if not p.name.startswith(owned_prefix(stage)))
+
+
+def foreign_actions(inventory: Inventory, stage: str) -> tuple[ScheduledAction, ...]:
+    """Return the scheduled actions that somebody else made."""
+    return tuple(a for a in inventory.scheduled_actions if not a.name.startswith(owned_prefix(stage)))
+
+
+def _standing(ctx: Context) -> Envelope | None:
+    """Return what is registered, believing our own fresh write over a read that lags behind it."""
+    if ctx.registered is not None and _just_written(ctx) and ctx.memory.written is not None:
+        return ctx.memory.written
+    return ctx.registered
+
+
+def _just_written(ctx: Context) -> bool:
+    return ctx.memory.written_at is not None and ctx.now - ctx.memory.written_at < OWN_WRITE_LAG
+
+
+def _expiry(decision: Decision) -> tuple[Action, ...]:
+    """Renew, set or remove the expiry: it stands while the envelope differs from the policy's own."""
+    ctx = decision.context
+    standing = ctx.memory.expires_at
+    if decision.envelope == ctx.policy_envelope:
+        return (DeleteExpiry(),) if standing is not None else ()
+    due = max(ctx.now + EXPIRY, decision.valid_until)
+    if standing is not None and due - RENEW_BEFORE <= standing <= due:
+        return ()
+    return (PutExpiry(due, ctx.policy_envelope),)
+
+
+def _original(inventory: Inventory, prefix: str) -> Original:
+    """Return what stands apart from what is ours; if our policies stand already, the record was lost."""
+    if any(policy.name.startswith(prefix) for policy in inventory.policies):
+        return Original(envelope=inventory.registered, known=False)
+    return Original(
+        envelope=inventory.registered,
+        policies=inventory.policies,
+        scheduled_actions=tuple(a for a in inventory.scheduled_actions if not a.name.startswith(prefix)),
+    )
+
+
+def _stands(wanted: NativePolicy, standing: Mapping[str, NativePolicy], inventory: Inventory) -> bool:
+    """Whether a policy is registered as wanted, and its alarm too."""
+    found = standing.get(wanted.name)
+    if found is None or found.policy_type != wanted.policy_type:
+        return False
+    if not _covers(found.configuration, wanted.configuration):
+        return False
+    if wanted.alarm is None:
+        return True
+    alarm = inventory.alarms.get(wanted.alarm["AlarmName"])
+    return alarm is not None and _covers(alarm, wanted.alarm) and wanted.alarm["AlarmName"] in found.alarm_names
+
+
+def _covers(found: object, wanted: object) -> bool:
+    """Whether everything wanted is there; AWS may add fields of its own."""
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(_covers(found.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list | tuple):
+        if not isinstance(found, list | tuple) or len(found) != len(wanted):
+            return False
+        return all(_covers(a, b) for a, b in zip(found, wanted, strict=True))
+    return found == wanted

@@ -1,0 +1,331 @@
+"""One pass over some targets: observe, decide, plan, apply. Level-triggered: the truth is read again each time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import assert_never
+
+from core.context import Context, Decision, Enrolment
+from core.decide import decide
+from core.errors import LeaseLostError, ObservationError, TidegateError
+from core.model import Capacity, Memory, Missing, Mode, Observation, Override, ScalableTarget, Signal
+from core.native import owned_prefix
+from core.plan import (
+    EXPIRY_REPEATS,
+    Action,
+    DeleteAlarms,
+    DeleteExpiry,
+    DeletePolicy,
+    DeleteScheduledAction,
+    Deregister,
+    PutExpiry,
+    PutPolicy,
+    PutScheduledAction,
+    SaveOriginal,
+    SetBounds,
+    SetCount,
+    expiry_name,
+    plan_bounds,
+)
+from core.policy import Fleet
+from core.ports import Autoscaling, Metrics, PolicySource, ScheduledAction, Serving, StateStore
+from core.signals import LOOKBACK, queries
+
+REMEMBER_EVERY = timedelta(minutes=5)
+"""An unchanged demand floor is written down this often: the table is billed by the write."""
+
+
+class Status(StrEnum):
+    """What became of a target in one pass."""
+
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    SHADOW = "shadow"  # decided and recorded, not written
+    DRY_RUN = "dry_run"
+    PAUSED = "paused"
+    WAITING = "waiting"  # the endpoint is not InService; the wish is planned again when it is
+    BUSY = "busy"  # another pass holds the lease or was faster; the next tick goes on
+    NOT_ENROLLED = "not_enrolled"  # FleetSync comes first
+    LEFT_ALONE = "left_alone"  # others' policies stand there and the policy file does not say `adopt: true`
+    RELEASED = "released"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a pass did with one target, for logs, metrics and whoever invoked it."""
+
+    target: ScalableTarget
+    status: Status
+    decision: Decision | None = None
+    actions: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """When a pass runs, until when it may write, and who it is."""
+
+    now: datetime
+    deadline: datetime
+    holder: str
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything outside that a pass uses. `clock` only guards the lease; decisions use the pass's own `now`."""
+
+    policies: PolicySource
+    store: StateStore
+    metrics: Metrics
+    autoscaling: Autoscaling
+    serving: Serving
+    clock: Callable[[], datetime]
+
+
+class Reconciler:
+    """Runs passes for one stack."""
+
+    def __init__(self, ports: Ports, *, stage: str, mode: Mode) -> None:
+        self.ports = ports
+        self.stage = stage
+        self.mode = mode
+
+    def run(
+        self, selects: Callable[[Enrolment], bool], when: Pass, extra: Sequence[Override] = ()
+    ) -> tuple[Outcome, ...]:
+        """Look at every enrolled target that `selects` names; each is tried whatever happens to the others.
+
+        Args:
+            selects: which targets; an event names them and nothing else in it is believed.
+            when: the time of the pass, its deadline and its holder's name.
+            extra: overrides to assume beside the stored ones, for a dry run.
+
+        Raises:
+            ObservationError, ConfigError: when policy, table or registrations cannot be read at all.
+        """
+        fleet = self.ports.policies.fleet()
+        chosen = [enrolment for enrolment in self.enrolments(fleet) if selects(enrolment)]
+        return self.look(chosen, when, extra)
+
+    def enrolments(self, fleet: Fleet) -> tuple[Enrolment, ...]:
+        """Return the roster resolved against the document; without a roster, what the document names."""
+        roster = self.ports.store.roster()
+        named = {ScalableTarget.variant(e.name, e.variant): e for e in fleet.endpoints}
+        if roster is None:
+            roster = {target: (entry.profile, False) for target, entry in named.items()}
+        found = []
+        for target, (profile_name, by_tag) in roster.items():
+            entry = named.get(target)
+            name = entry.profile if entry else profile_name
+            if (entry or by_tag) and name in fleet.profiles:
+                found.append(
+                    Enrolment(
+                        target=target,
+                        profile_name=name,
+                        profile=fleet.profiles[name],
+                        fleet_max=fleet.max_capacity,
+                        vcpus=entry.vcpus if entry else None,
+                        adopt=entry.adopt if entry else False,
+                        by_tag=entry is None,
+                    )
+                )
+        return tuple(found)
+
+    def look(self, enrolments: Sequence[Enrolment], when: Pass, extra: Sequence[Override] = ()) -> tuple[Outcome, ...]:
+        """Observe, decide, plan and apply for these targets."""
+        outcomes = []
+        for seen in self.observe(enrolments, when.now, extra):
+            if isinstance(seen, Outcome):
+                outcomes.append(seen)
+                continue
+            try:
+                outcomes.append(self._settle(seen, when))
+            except TidegateError as err:
+                outcomes.append(Outcome(target=seen.target, status=Status.FAILED, error=str(err)))
+        return tuple(outcomes)
+
+    def observe(
+        self, enrolments: Sequence[Enrolment], now: datetime, extra: Sequence[Override] = ()
+    ) -> list[Context | Outcome]:
+        """Read the truth about these targets; one that cannot be read gives an outcome instead of a context."""
+        if not enrolments:
+            return []
+        targets = [enrolment.target for enrolment in enrolments]
+        memories = self.ports.store.memories(targets)
+        overrides = self.ports.store.overrides(memories, now)
+        registered = self.ports.autoscaling.registered(targets)
+        signals = self._signals(enrolments, now)
+        alarms = self._alarm_states(memories)
+        found: list[Context | Outcome] = []
+        for enrolment in enrolments:
+            target = enrolment.target
+            try:
+                capacity = self.ports.serving.capacity(target)
+            except ObservationError as err:
+                found.append(Outcome(target=target, status=Status.FAILED, error=str(err)))
+                continue
+            found.append(
+                Context(
+                    now=now,
+                    enrolment=enrolment,
+                    capacity=capacity,
+                    registered=registered.get(target),
+                    signals=signals[target],
+                    scaling_out=_any_in_alarm(memories[target].scale_out_alarms, alarms),
+                    memory=memories[target],
+                    overrides=(*overrides.get(target, ()), *(o for o in extra if o.target == target)),
+                )
+            )
+        return found
+
+    def _signals(
+        self, enrolments: Sequence[Enrolment], now: datetime
+    ) -> Mapping[ScalableTarget, Mapping[Signal, Observation | Missing]]:
+        """Fetch all metrics in one read; if it fails they are missing, and ends of windows still apply."""
+        wanted = {enrolment.target: queries(enrolment) for enrolment in enrolments}
+        flat = [query for each in wanted.values() for query in each.values()]
+        span = max(enrolment.profile.stabilization for enrolment in enrolments) + LOOKBACK
+        try:
+            seen = self.ports.metrics.fetch(flat, now, span) if flat else {}
+        except ObservationError as err:
+            seen = dict.fromkeys(flat, Missing(str(err)))
+        return {target: {signal: seen[query] for signal, query in each.items()} for target, each in wanted.items()}
+
+    def _alarm_states(self, memories: Mapping[ScalableTarget, Memory]) -> Mapping[str, str]:
+        names = [name for memory in memories.values() for name in memory.scale_out_alarms]
+        with suppress(ObservationError):  # unknown alarms only forbid the direct scale-in
+            return self.ports.metrics.alarm_states(names) if names else {}
+        return {}
+
+    def _settle(self, ctx: Context, when: Pass) -> Outcome:
+        """Decide, plan and apply for one target, unless FleetSync must come first."""
+        if not ctx.memory.enrolled and self._ours_by_name(ctx):
+            ctx = replace(ctx, memory=replace(ctx.memory, enrolled=True))
+        decision = decide(ctx)
+        writes = decision.effective_mode(self.mode) is Mode.ACTIVE
+        if writes and not (ctx.memory.enrolled and ctx.registered is not None):
+            return Outcome(target=ctx.target, status=Status.NOT_ENROLLED)
+        return self.carry_out(decision, plan_bounds(decision), when)
+
+    def _ours_by_name(self, ctx: Context) -> bool:
+        """Whether a target without any state carries our policies: then only the table was lost."""
+        if ctx.memory.first_seen_at is not None or ctx.registered is None:
+            return False
+        return any(p.name.startswith(owned_prefix(self.stage)) for p in self.ports.autoscaling.policies(ctx.target))
+
+    def carry_out(self, decision: Decision, actions: tuple[Action, ...], when: Pass) -> Outcome:
+        """Apply the plan under the target's lease, or say what would be done; remember and record the decision."""
+        ctx = decision.context
+        status = self._status(decision, actions, when)
+        outcome = Outcome(target=ctx.target, status=status, decision=decision, actions=tuple(map(str, actions)))
+        if status is Status.DRY_RUN:
+            return outcome
+        memory = _remembered(decision)
+        if status is Status.CHANGED:
+            if not self._claim(ctx.target, ctx.memory, when):
+                return replace(outcome, status=Status.BUSY, actions=())
+            try:
+                for action in actions:
+                    memory = self._apply(action, ctx.target, memory, when)
+            except TidegateError as err:
+                outcome = replace(outcome, status=Status.FAILED, error=str(err))
+        if status is Status.CHANGED or memory != ctx.memory:
+            self.ports.store.record(ctx.target, memory, when.holder, when.now)
+        if actions or (memory.decided, memory.reason) != (ctx.memory.decided, ctx.memory.reason):
+            self.ports.store.put_decision(decision, outcome.status.value)
+        return outcome
+
+    def apply_all(self, target: ScalableTarget, actions: Sequence[Action], when: Pass) -> bool:
+        """Apply a plan that no decision stands behind (a release). False if somebody else holds the lease."""
+        memory = self.ports.store.memories([target])[target]
+        if not self._claim(target, memory, when):
+            return False
+        for action in actions:
+            self._apply(action, target, memory, when)
+        return True
+
+    def _claim(self, target: ScalableTarget, memory: Memory, when: Pass) -> bool:
+        return self.ports.store.claim(target, memory.version, when.holder, when.now, when.deadline)
+
+    def _status(self, decision: Decision, actions: tuple[Action, ...], when: Pass) -> Status:
+        capacity = decision.context.capacity
+        if when.dry_run:
+            return Status.DRY_RUN
+        if decision.paused:
+            return Status.PAUSED
+        if not isinstance(capacity, Capacity) or not capacity.in_service:
+            return Status.WAITING
+        if not actions:
+            return Status.UNCHANGED
+        return Status.SHADOW if decision.effective_mode(self.mode) is Mode.SHADOW else Status.CHANGED
+
+    def _apply(  # noqa: C901, PLR0912 - one branch an action, nothing nested
+        self, action: Action, target: ScalableTarget, memory: Memory, when: Pass
+    ) -> Memory:
+        """Make one change and return what to remember of it; refused once the lease is over."""
+        if self.ports.clock() >= when.deadline:
+            raise LeaseLostError(f"{when.holder}: the lease ended at {when.deadline:%H:%M:%S}Z; the next tick goes on")
+        aas = self.ports.autoscaling
+        match action:
+            case SetBounds(envelope):
+                aas.register(target, envelope)
+                return replace(memory, written=envelope, written_at=when.now)
+            case PutExpiry(at, envelope):
+                settings = {
+                    "Schedule": EXPIRY_REPEATS,
+                    "StartTime": at,
+                    "ScalableTargetAction": {"MinCapacity": envelope.floor, "MaxCapacity": envelope.ceiling},
+                }
+                aas.put_scheduled_action(target, ScheduledAction(expiry_name(self.stage), settings))
+                return replace(memory, expires_at=at)
+            case DeleteExpiry():
+                aas.delete_scheduled_action(target, expiry_name(self.stage))
+                return replace(memory, expires_at=None)
+            case SetCount(count):
+                self.ports.serving.set_count(target, count)
+            case SaveOriginal(original):
+                self.ports.store.put_original(target, original)
+            case PutPolicy(policy):
+                arn = aas.put_policy(target, policy)
+                if policy.alarm is not None:
+                    self.ports.metrics.put_alarm({**policy.alarm, "AlarmActions": [arn]})
+            case DeletePolicy(name):
+                aas.delete_policy(target, name)
+            case PutScheduledAction(scheduled):
+                aas.put_scheduled_action(target, scheduled)
+            case DeleteScheduledAction(name):
+                aas.delete_scheduled_action(target, name)
+            case DeleteAlarms(names):
+                self.ports.metrics.delete_alarms(names)
+            case Deregister():
+                aas.deregister(target)
+            case _:
+                assert_never(action)
+        return memory
+
+
+def _remembered(decision: Decision) -> Memory:
+    """Return the memory this decision leaves; a demand floor is only remembered when demand was measured."""
+    ctx = decision.context
+    memory = replace(
+        ctx.memory,
+        first_seen_at=ctx.memory.first_seen_at or ctx.now,
+        decided=decision.envelope,
+        reason=decision.reason,
+        override_ids=tuple(o.override_id for o in ctx.overrides),
+    )
+    fresh = memory.demand_at is not None and ctx.now - memory.demand_at < REMEMBER_EVERY
+    if ctx.unknown or (fresh and memory.demand_floor == decision.demand_floor):
+        return memory
+    return replace(memory, demand_floor=decision.demand_floor, demand_at=ctx.now)
+
+
+def _any_in_alarm(names: Sequence[str], states: Mapping[str, str]) -> bool | None:
+    """Whether one of these alarms is in ALARM; None if there are none or one of them is not known."""
+    if not names or any(name not in states for name in names):
+        return None
+    return any(states[name] == "ALARM" for name in names)

@@ -1,0 +1,35 @@
+"""BatchWindow owns batch targets, and visits any other target at the edges of its windows."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from core.context import Enrolment
+from core.model import Kind
+from core.signals.window import edge_within
+from handlers.wiring import LambdaContext, LambdaHandler, Runtime, endpoint_named_by, from_environment
+
+EDGE = timedelta(minutes=5)
+"""An edge is looked at this long: longer than a missed tick, and a second look changes nothing."""
+
+
+def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
+    """Return the function Lambda calls."""
+
+    def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        tidegate = runtime()
+        endpoint = endpoint_named_by(event)
+        when = tidegate.begin(context)
+        outcomes = tidegate.reconciler.run(
+            lambda e: endpoint in {None, e.target.endpoint_name} and _concerns(e, when.now), when
+        )
+        return tidegate.finish(context, outcomes)
+
+    return handler
+
+
+def _concerns(enrolment: Enrolment, now: datetime) -> bool:
+    return enrolment.profile.kind is Kind.BATCH or edge_within(enrolment.profile.windows, now, EDGE)
+
+
+handler = make_handler(from_environment)

@@ -1,0 +1,176 @@
+"""The one place where everything is put together, and the only one that reads the environment."""
+
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from core.aws import clients, clock
+from core.aws.application_autoscaling import ApplicationAutoScaling
+from core.aws.cloudwatch import CloudWatch
+from core.aws.policies import AppConfigPolicies
+from core.aws.sagemaker import SageMaker
+from core.aws.store import Table
+from core.errors import TidegateError
+from core.model import Mode
+from core.reconcile import Outcome, Pass, Ports, Reconciler, Status
+
+SPARE = timedelta(seconds=2)
+"""Kept of an invocation's time for logging what happened; the lease ends before it."""
+
+
+class LambdaContext(Protocol):
+    """What we use of Lambda's context object."""
+
+    function_name: str
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the milliseconds until Lambda ends the invocation."""
+        ...
+
+
+LambdaHandler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
+
+
+class PassFailedError(TidegateError):
+    """Some targets failed; every target was tried. The invocation counts as failed, so that it is retried and seen."""
+
+
+class Telemetry(Protocol):
+    """Where a pass tells what it did."""
+
+    def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:
+        """Log and count the outcomes of one pass."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What a handler needs: the reconciler, a clock, a voice, and patience."""
+
+    reconciler: Reconciler
+    clock: Callable[[], datetime]
+    telemetry: Telemetry
+    sleep: Callable[[float], None] = time.sleep
+
+    def begin(self, context: LambdaContext, *, dry_run: bool = False) -> Pass:
+        """Read the clock once, for the whole pass."""
+        now = self.clock()
+        deadline = now + timedelta(milliseconds=context.get_remaining_time_in_millis()) - SPARE
+        return Pass(
+            now=now, deadline=deadline, holder=f"{context.function_name}/{context.aws_request_id}", dry_run=dry_run
+        )
+
+    def finish(self, context: LambdaContext, outcomes: tuple[Outcome, ...]) -> dict[str, Any]:
+        """Tell what was done and return it.
+
+        Raises:
+            PassFailedError: if any target failed, after all were tried.
+        """
+        self.telemetry.tell(context.function_name, outcomes)
+        failed = [outcome for outcome in outcomes if outcome.status is Status.FAILED]
+        if failed:
+            what = "; ".join(f"{outcome.target.resource_id}: {outcome.error}" for outcome in failed)
+            raise PassFailedError(f"{len(failed)} of {len(outcomes)} targets failed: {what}")
+        return {"targets": [summary(outcome) for outcome in outcomes]}
+
+
+def summary(outcome: Outcome) -> dict[str, Any]:
+    """Return one outcome as a person or a log query wants it."""
+    said: dict[str, Any] = {"target": outcome.target.resource_id, "status": outcome.status.value}
+    if outcome.decision is not None:
+        decision = outcome.decision
+        said |= {
+            "reason": decision.reason.value,
+            "min_capacity": decision.envelope.floor,
+            "max_capacity": decision.envelope.ceiling,
+            "desired": decision.desired,
+            "steps": [
+                f"{s.rule} {s.reason.value} {s.before.floor}..{s.before.ceiling} -> {s.after.floor}..{s.after.ceiling}"
+                for s in decision.steps
+            ],
+            "seen": {key: value for step in decision.steps for key, value in step.seen.items()},
+        }
+    if outcome.actions:
+        said["actions"] = list(outcome.actions)
+    if outcome.error:
+        said["error"] = outcome.error
+    return said
+
+
+class PowertoolsTelemetry:
+    """One structured log line a target that changed or failed; fleet metrics (EMF) without per-target dimensions."""
+
+    def __init__(self) -> None:
+        self._logger = Logger()
+        self._metrics = Metrics()
+
+    def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:
+        """Log and count the outcomes of one pass."""
+        quiet = {Status.UNCHANGED, Status.WAITING, Status.PAUSED, Status.BUSY, Status.NOT_ENROLLED}
+        for outcome in outcomes:
+            level = self._logger.debug if outcome.status in quiet else self._logger.info
+            if outcome.status is Status.FAILED:
+                level = self._logger.error
+            level("target looked at", extra=summary(outcome))
+        self._metrics.add_dimension("function", function)
+        for name, value in _counts(outcomes):
+            self._metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+        self._metrics.flush_metrics()
+
+
+def _counts(outcomes: tuple[Outcome, ...]) -> Iterator[tuple[str, int]]:
+    yield "Heartbeat", 1
+    yield "TargetsSeen", len(outcomes)
+    yield "TargetsChanged", sum(o.status in {Status.CHANGED, Status.RELEASED} for o in outcomes)
+    yield "TargetsFailed", sum(o.status is Status.FAILED for o in outcomes)
+    yield "MetricsMissing", sum(bool(o.decision and o.decision.context.unknown) for o in outcomes)
+
+
+def endpoint_named_by(event: Mapping[str, Any]) -> str | None:
+    """Return the endpoint an event is about, or None for all: schedules, composite and multi-series alarms (facts 6).
+
+    Only the name is taken; what the event says of state is read again.
+    """
+    detail = event.get("detail")
+    if not isinstance(detail, Mapping):
+        return None
+    if "EndpointName" in detail:
+        return str(detail["EndpointName"])
+    for metric in detail.get("configuration", {}).get("metrics", ()):
+        name = metric.get("metricStat", {}).get("metric", {}).get("dimensions", {}).get("EndpointName")
+        if name is not None:
+            return str(name)
+    return None
+
+
+def _now() -> datetime:
+    """Read the clock through its module, so that whoever replaces it is heard."""
+    return clock.now()
+
+
+@functools.cache
+def from_environment() -> Runtime:
+    """Return the deployed stack's runtime; made once in each execution environment."""
+    env = os.environ
+    ports = Ports(
+        policies=AppConfigPolicies(
+            env["TIDEGATE_APPCONFIG_APPLICATION"],
+            env["TIDEGATE_APPCONFIG_ENVIRONMENT"],
+            env["TIDEGATE_APPCONFIG_PROFILE"],
+        ),
+        store=Table(clients.dynamodb(), env["TIDEGATE_TABLE"]),
+        metrics=CloudWatch(clients.cloudwatch()),
+        autoscaling=ApplicationAutoScaling(clients.application_autoscaling()),
+        serving=SageMaker(clients.sagemaker, clients.tagging),
+        clock=clock.now,
+    )
+    reconciler = Reconciler(ports, stage=env["TIDEGATE_STAGE"], mode=Mode(env["TIDEGATE_MODE"]))
+    return Runtime(reconciler=reconciler, clock=_now, telemetry=PowertoolsTelemetry())
