@@ -57,7 +57,10 @@ class FakeMetrics(_Fake):
         """Return what was set, within the last `span`."""
         self._read("fetch")
         return {
-            query: _since(self.observed.get(query, self.series.get(query.name, Missing("no data points"))), now - span)
+            query: _since(
+                self.observed.get(query, self.series.get(query.name, Missing("no data points"))),
+                _first_minute(now, span),
+            )
             for query in queries
         }
 
@@ -202,8 +205,13 @@ def observed(now: datetime, *values: float) -> Observation:
     )
 
 
+def _first_minute(now: datetime, span: timedelta) -> datetime:
+    """Return the start of the oldest of the complete minutes that `span` holds, as the adapter counts them."""
+    return (now - timedelta(minutes=1) - span).replace(second=0, microsecond=0)
+
+
 def _since(seen: Observation | Missing, start: datetime) -> Observation | Missing:
     if isinstance(seen, Missing):
         return seen
-    points = tuple(point for point in seen.points if point.at >= start - timedelta(minutes=2))
+    points = tuple(point for point in seen.points if point.at >= start)
     return Observation(points) if points else Missing("no data points")

@@ -100,13 +100,12 @@ class Table:
         The note comes first and means nothing alone, so a failure in between is as good as never tried. (A transaction
         would make a pass fail that writes its memory at that moment.)
         """
-        expires_at = ceil(override.expires_at.timestamp())
         item: Item = {
             **_key(_pk(override.target), f"OVERRIDE#{override.override_id}"),
             "body": {"S": _OVERRIDES.dump_json(override).decode()},
-            "expires_at": {"N": str(expires_at)},
+            "expires_at": {"N": str(ceil(override.expires_at.timestamp()))},
         }
-        note: Item = {":note": {"SS": [f"{expires_at}#{override.override_id}"]}}
+        note: Item = {":note": {"SS": [f"{_milliseconds(override.expires_at)}#{override.override_id}"]}}
         with writing(f"UpdateItem override {override.override_id} of {override.target.resource_id}"):
             self._client.update_item(
                 TableName=self._name,
@@ -145,7 +144,7 @@ class Table:
         )
         if written is None:
             return False
-        gone = [note for note in _notes(written) if int(note.split("#", 1)[0]) <= now.timestamp()]
+        gone = [note for note in _notes(written) if int(note.split("#", 1)[0]) <= int(_milliseconds(now))]
         if gone:
             with writing(f"UpdateItem expired overrides of {target.resource_id}"):
                 self._client.update_item(

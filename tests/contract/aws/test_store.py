@@ -1,0 +1,375 @@
+"""One contract for every store: the table in DynamoDB and the dictionaries of demo and tests behave alike."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from core.aws.store import Table
+from core.context import CONTEXTS, Context, Decision, Enrolment
+from core.model import (
+    Capacity,
+    Envelope,
+    Memory,
+    Missing,
+    Observation,
+    Override,
+    OverrideAction,
+    Point,
+    Reason,
+    ScalableTarget,
+    Signal,
+    Step,
+)
+from core.policy import parse_fleet
+from core.ports import NativePolicy, Original, ScheduledAction, StateStore
+from simulator.in_memory import InMemoryStore
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+NOW = datetime(2026, 11, 22, 12, 0, 30, 250_000, tzinfo=UTC)
+SOON = NOW + timedelta(seconds=50)
+LATER = NOW + timedelta(minutes=5)
+ORDERS = ScalableTarget.variant("orders", "AllTraffic")
+OCR = ScalableTarget.variant("doc-ocr", "blue")
+PROFILE = parse_fleet(
+    {
+        "version": 1,
+        "profiles": {
+            "web": {
+                "kind": "realtime",
+                "min_capacity": 2,
+                "max_capacity": 12,
+                "objectives": {"requests_per_instance": 900},
+            }
+        },
+    }
+).profiles["web"]
+USUAL = Memory(
+    first_seen_at=NOW - timedelta(days=40),
+    enrolled=True,
+    demand_floor=4,
+    demand_at=NOW,
+    written=Envelope(4, 12),
+    written_at=NOW,
+    decided=Envelope(4, 12),
+    expires_at=NOW + timedelta(hours=1),
+    scale_out_alarms=(
+        "TargetTracking-endpoint/orders-ranker-prod/variant/AllTraffic-AlarmHigh-0f3c1a52-55cf-4a64-b1b5-7f6d0f6a1c11",
+        "tidegate-target-prod-realtime-orders-ranker-prod-AllTraffic-saturation",
+    ),
+    reason=Reason.LOAD,
+)
+
+
+@pytest.fixture
+def dynamodb(moto: boto3.Session) -> "DynamoDBClient":
+    client = moto.client("dynamodb")
+    client.create_table(
+        TableName="tidegate",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return client
+
+
+@pytest.fixture(params=["in memory", "table"])
+def store(request: pytest.FixtureRequest) -> StateStore:
+    if request.param == "in memory":
+        return InMemoryStore()
+    return Table(request.getfixturevalue("dynamodb"), "tidegate")
+
+
+def memory_of(store: StateStore, target: ScalableTarget = ORDERS) -> Memory:
+    return store.memories([target])[target]
+
+
+def an_override(name: str = "req-1", *, minutes: float = 60, made: datetime = NOW) -> Override:
+    return Override(
+        override_id=name,
+        action=OverrideAction.FLOOR,
+        target=ORDERS,
+        capacity=6,
+        created_at=made,
+        expires_at=NOW + timedelta(minutes=minutes),
+        reason="launch day",
+        requested_by="ada",
+    )
+
+
+def enrolled(target: ScalableTarget, profile: str = "web", *, by_tag: bool = False) -> Enrolment:
+    return Enrolment(target=target, profile_name=profile, profile=PROFILE, by_tag=by_tag)
+
+
+class TestMemory:
+    def test_an_unknown_target_has_an_empty_memory(self, store: StateStore) -> None:
+        assert store.memories([ORDERS, OCR]) == {ORDERS: Memory(), OCR: Memory()}
+
+    def test_no_targets_no_memories(self, store: StateStore) -> None:
+        assert store.memories([]) == {}
+
+    def test_what_is_recorded_is_read_again_one_version_later(self, store: StateStore) -> None:
+        assert store.record(ORDERS, USUAL, "me", NOW)
+        assert memory_of(store) == replace(USUAL, version=1)
+        assert memory_of(store, OCR) == Memory()
+
+    def test_more_targets_than_one_call_takes(self, store: StateStore) -> None:
+        targets = [ScalableTarget.variant(f"endpoint-{n}", "AllTraffic") for n in range(101)]
+        for target in targets:
+            store.record(target, USUAL, "me", NOW)
+        assert set(store.memories([*targets, targets[0]]).values()) == {replace(USUAL, version=1)}
+
+    def test_only_one_of_two_passes_that_saw_the_same_state_writes(self, store: StateStore) -> None:
+        assert store.record(ORDERS, USUAL, "me", NOW)
+        assert not store.record(ORDERS, replace(USUAL, demand_floor=9), "you", NOW)
+        assert memory_of(store).demand_floor == 4
+
+    def test_a_forgotten_target_starts_anew(self, store: StateStore) -> None:
+        store.record(ORDERS, USUAL, "me", NOW)
+        store.put_original(ORDERS, Original(envelope=Envelope(1, 4)))
+        store.put_roster([enrolled(ORDERS), enrolled(OCR)])
+        store.forget(ORDERS)
+        assert memory_of(store) == Memory()
+        assert store.original(ORDERS) is None
+        assert store.roster() == {OCR: ("web", False)}
+
+    def test_forgetting_the_unknown_is_fine(self, store: StateStore) -> None:
+        store.forget(ORDERS)
+        assert memory_of(store) == Memory()
+
+
+LEASES: list[tuple[str, str, datetime, bool]] = [
+    ("somebody else holds it", "you", NOW, False),
+    ("its own holder asks again", "me", NOW, True),
+    ("a moment before it ends", "you", SOON - timedelta(milliseconds=1), False),
+    ("the moment it ends", "you", SOON, True),
+    ("long after its holder died", "you", LATER, True),
+]
+
+
+class TestLease:
+    @pytest.mark.parametrize(("_when", "holder", "at", "got"), LEASES, ids=[case[0] for case in LEASES])
+    def test_claiming_a_held_lease(
+        self, store: StateStore, _when: str, holder: str, at: datetime, *, got: bool
+    ) -> None:
+        assert store.claim(ORDERS, 0, "me", NOW, SOON)
+        assert store.claim(ORDERS, 0, holder, at, LATER) is got
+
+    @pytest.mark.parametrize(("_when", "holder", "at", "got"), LEASES, ids=[case[0] for case in LEASES])
+    def test_recording_under_a_held_lease(
+        self, store: StateStore, _when: str, holder: str, at: datetime, *, got: bool
+    ) -> None:
+        store.claim(ORDERS, 0, "me", NOW, SOON)
+        assert store.record(ORDERS, USUAL, holder, at) is got
+        assert (memory_of(store).version == 1) is got
+
+    def test_recording_gives_the_lease_up(self, store: StateStore) -> None:
+        store.claim(ORDERS, 0, "me", NOW, SOON)
+        store.record(ORDERS, USUAL, "me", NOW)
+        assert store.claim(ORDERS, 1, "you", NOW, SOON)
+
+    @pytest.mark.parametrize("version", [0, 2])
+    def test_a_claim_on_another_version_than_read_is_refused(self, store: StateStore, version: int) -> None:
+        store.record(ORDERS, USUAL, "me", NOW)
+        assert not store.claim(ORDERS, version, "you", NOW, SOON)
+        assert store.claim(ORDERS, 1, "you", NOW, SOON)
+
+    def test_a_claim_on_a_target_whose_state_was_lost_is_refused(self, store: StateStore) -> None:
+        assert not store.claim(ORDERS, 7, "me", NOW, SOON)
+
+    def test_a_claim_leaves_the_memory_as_it_is(self, store: StateStore) -> None:
+        store.record(ORDERS, USUAL, "me", NOW)
+        store.claim(ORDERS, 1, "me", NOW, SOON)
+        assert memory_of(store) == replace(USUAL, version=1)
+
+
+class TestOverrides:
+    def in_force(self, store: StateStore, now: datetime = NOW) -> list[str]:
+        return [o.override_id for o in store.overrides(store.memories([ORDERS]), now)[ORDERS]]
+
+    def test_an_override_is_noted_on_its_target_and_read_again(self, store: StateStore) -> None:
+        assert store.put_override(an_override())
+        assert memory_of(store).override_ids == ("req-1",)
+        assert store.overrides(store.memories([ORDERS, OCR]), NOW) == {ORDERS: (an_override(),), OCR: ()}
+
+    def test_the_same_request_twice_is_one_override(self, store: StateStore) -> None:
+        assert store.put_override(an_override())
+        assert not store.put_override(replace(an_override(minutes=90), capacity=99))
+        assert store.overrides(store.memories([ORDERS]), NOW)[ORDERS] == (an_override(),)
+
+    def test_newest_first(self, store: StateStore) -> None:
+        for name, minutes in [("b", 30.0), ("a", 10.0), ("c", 20.0)]:
+            store.put_override(an_override(name, minutes=60, made=NOW - timedelta(minutes=minutes)))
+        assert self.in_force(store) == ["a", "c", "b"]
+
+    def test_it_ends_at_its_expiry_though_the_item_is_still_there(self, store: StateStore) -> None:
+        override = an_override(minutes=1.5)
+        store.put_override(override)
+        assert self.in_force(store, override.expires_at - timedelta(milliseconds=1)) == ["req-1"]
+        assert self.in_force(store, override.expires_at) == []
+
+    def test_it_can_come_before_the_first_pass(self, store: StateStore) -> None:
+        store.put_override(an_override())
+        assert store.claim(ORDERS, 0, "me", NOW, SOON)
+        assert store.record(ORDERS, memory_of(store), "me", NOW)
+        assert self.in_force(store) == ["req-1"]
+
+    def test_one_that_comes_while_a_pass_runs_is_not_lost(self, store: StateStore) -> None:
+        before = memory_of(store)
+        store.claim(ORDERS, 0, "me", NOW, SOON)
+        store.put_override(an_override())
+        assert store.record(ORDERS, replace(USUAL, override_ids=before.override_ids), "me", NOW)
+        assert self.in_force(store) == ["req-1"]
+
+    def test_recording_strikes_out_the_expired(self, store: StateStore) -> None:
+        store.put_override(an_override("short", minutes=5))
+        store.put_override(an_override("long", minutes=60))
+        store.record(ORDERS, replace(USUAL, override_ids=memory_of(store).override_ids), "me", LATER)
+        assert memory_of(store) == replace(USUAL, version=1, override_ids=("long",))
+
+    def test_a_name_without_an_override_is_nothing(self, store: StateStore) -> None:
+        assert store.overrides({ORDERS: Memory(override_ids=("gone",))}, NOW) == {ORDERS: ()}
+
+
+class TestRoster:
+    def test_a_lost_table_is_not_an_empty_fleet(self, store: StateStore) -> None:
+        assert store.roster() is None
+        store.put_roster([])
+        assert store.roster() == {}
+
+    def test_it_is_replaced_as_a_whole(self, store: StateStore) -> None:
+        store.put_roster([enrolled(ORDERS), enrolled(OCR, "async", by_tag=True)])
+        assert store.roster() == {ORDERS: ("web", False), OCR: ("async", True)}
+        store.put_roster([enrolled(OCR, "nightly")])
+        assert store.roster() == {OCR: ("nightly", False)}
+
+    def test_more_rows_than_one_call_takes(self, store: StateStore) -> None:
+        fleet = [enrolled(ScalableTarget.variant(f"endpoint-{n}", "AllTraffic")) for n in range(60)]
+        store.put_roster(fleet)
+        assert len(store.roster() or ()) == 60
+        store.put_roster(fleet[:1])
+        assert len(store.roster() or ()) == 1
+
+
+class TestOriginal:
+    ORIGINAL = Original(
+        envelope=Envelope(1, 4),
+        policies=(
+            NativePolicy("cpu", "StepScaling", {"Cooldown": 300, "StepAdjustments": [{"ScalingAdjustment": 1}]}),
+        ),
+        scheduled_actions=(
+            ScheduledAction("night", {"Schedule": "cron(0 1 * * ? *)", "StartTime": NOW, "EndTime": LATER}),
+        ),
+    )
+
+    def test_nothing_was_saved(self, store: StateStore) -> None:
+        assert store.original(ORDERS) is None
+
+    def test_only_the_first_is_saved(self, store: StateStore) -> None:
+        assert store.put_original(ORDERS, self.ORIGINAL)
+        assert not store.put_original(ORDERS, self.ORIGINAL)
+        assert not store.put_original(ORDERS, Original(envelope=None))
+        assert store.original(ORDERS) == self.ORIGINAL
+
+    def test_an_unregistered_target_and_a_lost_record_are_told_apart(self, store: StateStore) -> None:
+        store.put_original(ORDERS, Original(envelope=None))
+        store.put_original(OCR, Original(envelope=None, known=False))
+        assert [store.original(ORDERS), store.original(OCR)] == [
+            Original(envelope=None),
+            Original(envelope=None, known=False),
+        ]
+
+
+def a_decision(points: int = 15) -> Decision:
+    seen = Observation(tuple(Point(NOW - timedelta(minutes=points - n), 1234.5678 + n) for n in range(points)))
+    context = Context(
+        now=NOW,
+        enrolment=enrolled(ORDERS),
+        capacity=Capacity(4, 4, "InService"),
+        registered=Envelope(2, 12),
+        signals={Signal.REQUESTS: seen, Signal.BACKLOG: Missing("no data")},
+        scaling_out=False,
+        memory=USUAL,
+        overrides=(an_override(),),
+    )
+    before, after = Envelope(2, 12), Envelope(6, 12)
+    steps = tuple(
+        Step(rule=rule, reason=Reason.LOAD, before=before, after=after, seen={"load": 1234.5678}, valid_until=LATER)
+        for rule in ("demand", "stabilize", "unknown", "windows", "override", "bounds")
+    )
+    return Decision(
+        context=context,
+        envelope=after,
+        steps=steps,
+        desired=6,
+        scale_in_to=None,
+        paused=False,
+        valid_until=LATER,
+    )
+
+
+def test_memory_keeps_decisions_in_order() -> None:
+    store = InMemoryStore()
+    store.put_decision(a_decision(), "applied")
+    store.put_decision(a_decision(3), "TargetBusyError")
+    assert store.decisions == [(a_decision(), "applied"), (a_decision(3), "TargetBusyError")]
+
+
+class TestTableItems:
+    """What only the table has: sizes, times to live, and releases that meet each other's items."""
+
+    @pytest.fixture
+    def item(self, dynamodb: "DynamoDBClient") -> Callable[[str], dict[str, Any]]:
+        def read(sk: str) -> dict[str, Any]:
+            items: list[dict[str, Any]] = [*map(dict, dynamodb.scan(TableName="tidegate")["Items"])]
+            return next(item for item in items if item["sk"]["S"].startswith(sk))
+
+        return read
+
+    def test_a_usual_state_is_at_most_1_kb(
+        self, dynamodb: "DynamoDBClient", item: Callable[[str], dict[str, Any]]
+    ) -> None:
+        table = Table(dynamodb, "tidegate")
+        table.put_override(an_override())
+        table.record(ORDERS, USUAL, "me", NOW)
+        table.claim(ORDERS, 1, "8476a536-e9f4-11e8-9739-2dfe598c3fcd", NOW, SOON)
+        assert len(str(item("STATE"))) <= 1024
+
+    def test_a_decision_over_15_minutes_is_at_most_16_kb_and_can_be_replayed(
+        self, dynamodb: "DynamoDBClient", item: Callable[[str], dict[str, Any]]
+    ) -> None:
+        Table(dynamodb, "tidegate").put_decision(a_decision(), "applied")
+        kept = item("DECISION#2026-11-22T12:00:30.250+00:00")
+        assert len(str(kept)) <= 16 * 1024
+        assert CONTEXTS.validate_json(kept["context"]["S"]) == a_decision().context
+        assert (kept["floor"], kept["ceiling"]) == ({"N": "6"}, {"N": "12"})
+        assert (kept["reason"], kept["outcome"]) == ({"S": "Load"}, {"S": "applied"})
+        assert int(kept["expires_at"]["N"]) == int((NOW + timedelta(days=90)).timestamp()) + 1
+
+    def test_an_override_may_be_swept_only_after_its_expiry(
+        self, dynamodb: "DynamoDBClient", item: Callable[[str], dict[str, Any]]
+    ) -> None:
+        Table(dynamodb, "tidegate").put_override(an_override())
+        assert int(item("OVERRIDE#req-1")["expires_at"]["N"]) >= an_override().expires_at.timestamp()
+
+    def test_a_memory_that_cannot_be_read_is_lost_but_its_version_and_overrides_are_not(
+        self, dynamodb: "DynamoDBClient"
+    ) -> None:
+        table = Table(dynamodb, "tidegate")
+        table.record(ORDERS, USUAL, "me", NOW)
+        table.put_override(an_override())
+        dynamodb.update_item(
+            TableName="tidegate",
+            Key={"pk": {"S": f"TARGET#{ORDERS.resource_id}#{ORDERS.dimension.value}"}, "sk": {"S": "STATE"}},
+            UpdateExpression="SET memory = :other",
+            ExpressionAttributeValues={":other": {"S": '{"demand_floor": "four"}'}},
+        )
+        assert memory_of(table) == Memory(version=1, override_ids=("req-1",))
