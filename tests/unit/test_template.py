@@ -1,0 +1,583 @@
+"""What template.yaml promises, read from the template as SAM translates it.
+
+The embedded account silently drops some of this (table expiry, backups, boundaries, encryption), so a green replay
+proves nothing about it. Here is where it is held.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from env.lint_template import translate
+
+ROOT = Path(__file__).resolve().parents[2]
+EVENTS = sorted((ROOT / "events").glob("*.json"))
+Resource = dict[str, Any]
+
+OWNERS = ("RealtimeTarget", "AsyncQueue", "BatchWindow")
+SCHEDULED = (*OWNERS, "FleetSync")
+PASSES = (*OWNERS, "Override", "FleetSync")
+FUNCTIONS = (*PASSES, "PolicyValidator")
+
+SHARED_VARIABLES = {
+    "TIDEGATE_STAGE",
+    "POWERTOOLS_SERVICE_NAME",
+    "POWERTOOLS_METRICS_NAMESPACE",
+    "POWERTOOLS_LOG_LEVEL",
+}
+PASS_VARIABLES = SHARED_VARIABLES | {
+    "TIDEGATE_MODE",
+    "TIDEGATE_TABLE",
+    "TIDEGATE_APPCONFIG_APPLICATION",
+    "TIDEGATE_APPCONFIG_ENVIRONMENT",
+    "TIDEGATE_APPCONFIG_PROFILE",
+}
+
+# The only actions that may be granted on "*", and why AWS leaves no choice.
+UNNARROWABLE = {
+    "cloudwatch:GetMetricData": "knows no resources and no condition keys",
+    "cloudwatch:DescribeAlarms": "is checked against all alarms of the account",
+    "application-autoscaling:DescribeScalableTargets": "knows no resources; the condition keys are for writes",
+    "application-autoscaling:DescribeScalingPolicies": "knows no resources; the condition keys are for writes",
+    "application-autoscaling:DescribeScheduledActions": "knows no resources; the condition keys are for writes",
+    "tag:GetResources": "knows no resources and no condition keys",
+}
+
+
+@pytest.fixture(scope="session")
+def template() -> dict[str, Any]:
+    return translate()
+
+
+@pytest.fixture(scope="session")
+def resources(template: dict[str, Any]) -> dict[str, Resource]:
+    found: dict[str, Resource] = template["Resources"]
+    return found
+
+
+def of_type(resources: dict[str, Resource], kind: str) -> dict[str, Resource]:
+    found = {name: resource["Properties"] for name, resource in resources.items() if resource["Type"] == kind}
+    assert found, f"no {kind} in the template"
+    return found
+
+
+def in_stage(value: object, stage: str = "prod") -> str:
+    """Return a name as it is in `stage`."""
+    text = value["Fn::Sub"] if isinstance(value, dict) else value
+    assert isinstance(text, str)
+    return text.replace("${Stage}", stage)
+
+
+def statements(resources: dict[str, Resource]) -> Iterator[tuple[str, Resource]]:
+    """Yield every statement that grants something to a role of ours, with the name of its resource."""
+    for name, policy in of_type(resources, "AWS::IAM::ManagedPolicy").items():
+        yield from ((name, statement) for statement in policy["PolicyDocument"]["Statement"])
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        for policy in role["Policies"]:
+            yield from ((name, statement) for statement in policy["PolicyDocument"]["Statement"])
+
+
+def as_list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def rights_of(resources: dict[str, Resource], function: str) -> set[str]:
+    """Return every action that a function's role may call on something."""
+    sources = {f"{function}Role"}
+    attached = resources[f"{function}Role"]["Properties"].get("ManagedPolicyArns", [])
+    sources |= {policy["Ref"] for policy in attached}
+    return {action for name, s in statements(resources) if name in sources for action in as_list(s["Action"])}
+
+
+def event(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+# ---- functions ----------------------------------------------------------------------------------------------------
+
+
+def test_the_functions_are_these_and_no_other(resources: dict[str, Resource]) -> None:
+    assert set(of_type(resources, "AWS::Lambda::Function")) == {f"{name}Function" for name in FUNCTIONS}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_retries_once_and_never_acts_on_an_event_older_than_two_minutes(
+    resources: dict[str, Resource], function: str
+) -> None:
+    found = [
+        config
+        for config in of_type(resources, "AWS::Lambda::EventInvokeConfig").values()
+        if config["FunctionName"] == {"Ref": f"{function}Function"}
+    ]
+    assert len(found) == 1
+    assert found[0]["MaximumRetryAttempts"] == 1
+    assert found[0]["MaximumEventAgeInSeconds"] == 120
+    assert found[0]["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
+    assert "sqs:SendMessage" in rights_of(resources, function)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_logs_json_into_its_own_group_which_forgets(resources: dict[str, Resource], function: str) -> None:
+    properties = resources[f"{function}Function"]["Properties"]
+    group = resources[f"{function}LogGroup"]["Properties"]
+    assert properties["LoggingConfig"]["LogFormat"] == "JSON"
+    assert properties["LoggingConfig"]["LogGroup"] == {"Ref": f"{function}LogGroup"}
+    assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    assert in_stage(group["LogGroupName"]) == f"/aws/lambda/{in_stage(properties['FunctionName'])}"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_function_reserves_concurrency(resources: dict[str, Resource], function: str) -> None:
+    assert "ReservedConcurrentExecutions" not in resources[f"{function}Function"]["Properties"]
+
+
+@pytest.mark.parametrize("function", OWNERS)
+def test_a_pass_is_cut_off_before_the_next_tick(resources: dict[str, Resource], function: str) -> None:
+    assert resources[f"{function}Function"]["Properties"]["Timeout"] < 60
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_gets_the_variables_it_reads_and_no_other(resources: dict[str, Resource], function: str) -> None:
+    declared = set(resources[f"{function}Function"]["Properties"]["Environment"]["Variables"])
+    assert declared == (SHARED_VARIABLES if function == "PolicyValidator" else PASS_VARIABLES)
+
+
+def test_no_code_reads_a_variable_that_the_template_does_not_declare() -> None:
+    read = {
+        name
+        for path in (ROOT / "src").rglob("*.py")
+        for name in re.findall(r"[\"'](TIDEGATE_[A-Z_]+)[\"']", path.read_text(encoding="utf-8"))
+    }
+    assert read <= PASS_VARIABLES
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_handler_of_a_function_bears_its_name(resources: dict[str, Resource], function: str) -> None:
+    module = re.sub(r"(?<!^)([A-Z])", r"_\1", function).lower()
+    properties = resources[f"{function}Function"]["Properties"]
+    assert properties["Handler"] == f"handlers.{module}.handler"
+    assert in_stage(properties["FunctionName"]) == f"tidegate-prod-{module.replace('_', '-')}"
+
+
+# ---- rights -------------------------------------------------------------------------------------------------------
+
+
+def test_no_role_may_call_a_wildcard_action(resources: dict[str, Resource]) -> None:
+    wild = [(name, action) for name, s in statements(resources) for action in as_list(s["Action"]) if "*" in action]
+    assert wild == []
+
+
+def test_every_right_on_all_resources_is_one_that_cannot_be_narrower(resources: dict[str, Resource]) -> None:
+    open_rights = {a for _, s in statements(resources) if "*" in as_list(s["Resource"]) for a in as_list(s["Action"])}
+    assert open_rights == set(UNNARROWABLE)
+
+
+def test_statements_grant_by_naming_what_they_grant(resources: dict[str, Resource]) -> None:
+    for name, statement in statements(resources):
+        assert statement["Effect"] == "Allow", name
+        assert {"NotAction", "NotResource"}.isdisjoint(statement), name
+
+
+def test_auto_scaling_writes_reach_sagemaker_instance_counts_only(resources: dict[str, Resource]) -> None:
+    for name, statement in statements(resources):
+        writes = {a for a in as_list(statement["Action"]) if re.match(r"application-autoscaling:(?!Describe)", a)}
+        if writes:
+            assert statement["Condition"]["StringEquals"] == {
+                "application-autoscaling:service-namespace": "sagemaker",
+                "application-autoscaling:scalable-dimension": "sagemaker:variant:DesiredInstanceCount",
+            }, f"{name}: {sorted(writes)}"
+
+
+def test_alarms_are_written_under_our_own_prefix_or_by_aas_itself(resources: dict[str, Resource]) -> None:
+    seen = set()
+    for _, statement in statements(resources):
+        if "cloudwatch:PutMetricAlarm" in as_list(statement["Action"]):
+            prefix = in_stage(statement["Resource"]).rsplit(":alarm:", 1)[1]
+            caller = statement.get("Condition", {}).get("StringEquals", {}).get("aws:CalledViaLast")
+            seen.add((prefix, caller))
+    assert seen == {
+        ("tidegate-target-prod-*", None),
+        ("TargetTracking*", "application-autoscaling.amazonaws.com"),
+    }
+
+
+def test_only_fleet_sync_enrols_and_releases(resources: dict[str, Resource]) -> None:
+    enrolment = {
+        "application-autoscaling:PutScalingPolicy",
+        "application-autoscaling:DeleteScalingPolicy",
+        "application-autoscaling:DeregisterScalableTarget",
+        "cloudwatch:PutMetricAlarm",
+        "cloudwatch:DeleteAlarms",
+        "dynamodb:DeleteItem",
+        "iam:CreateServiceLinkedRole",
+    }
+    assert enrolment <= rights_of(resources, "FleetSync")
+    for function in FUNCTIONS:
+        if function != "FleetSync":
+            assert enrolment.isdisjoint(rights_of(resources, function)), function
+
+
+def test_the_validator_may_do_nothing_but_log_and_fail(resources: dict[str, Resource]) -> None:
+    assert rights_of(resources, "PolicyValidator") == {"logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"}
+
+
+def test_every_right_that_aas_uses_is_granted_to_the_functions_it_is_listed_for(resources: dict[str, Resource]) -> None:
+    listed = json.loads((ROOT / "docs/aas-probe-rights.json").read_text(encoding="utf-8"))["rights"]
+    for right in listed:
+        for function in right["functions"]:
+            assert right["action"] in rights_of(resources, function), f"{function}: {right['action']}"
+
+
+def test_every_right_is_explained_on_the_permissions_page(resources: dict[str, Resource]) -> None:
+    page = (ROOT / "docs/permissions.md").read_text(encoding="utf-8")
+    granted = {a for _, s in statements(resources) for a in as_list(s["Action"])}
+    by_service = {"logs", "sqs", "lambda"}  # described in prose: log group, dead-letter queue, invocation
+    names = {a.split(":")[1] for a in granted if a.split(":")[0] not in by_service}
+    assert {name for name in names if name not in page} == set()
+
+
+def test_every_role_accepts_the_boundary(resources: dict[str, Resource]) -> None:
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        assert role["PermissionsBoundary"]["Fn::If"][:2] == [
+            "HasPermissionsBoundary",
+            {"Ref": "PermissionsBoundary"},
+        ], name
+
+
+# ---- triggers -----------------------------------------------------------------------------------------------------
+
+
+def test_schedules_exist_for_owners_and_fleet_sync(resources: dict[str, Resource]) -> None:
+    assert set(of_type(resources, "AWS::Scheduler::Schedule")) == {f"{name}Schedule" for name in SCHEDULED}
+
+
+@pytest.mark.parametrize("function", SCHEDULED)
+def test_a_tick_is_tried_once_and_undelivered_ticks_are_kept(resources: dict[str, Resource], function: str) -> None:
+    target = resources[f"{function}Schedule"]["Properties"]["Target"]
+    assert target["Arn"] == {"Fn::GetAtt": [f"{function}Function", "Arn"]}
+    assert target["RetryPolicy"] == {"MaximumRetryAttempts": 0}
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}}
+
+
+@pytest.mark.parametrize("function", SCHEDULED)
+def test_a_tick_says_when_it_was_due(resources: dict[str, Resource], function: str) -> None:
+    assert json.loads(resources[f"{function}Schedule"]["Properties"]["Target"]["Input"]) == {
+        "trigger": "schedule",
+        "scheduled_time": "<aws.scheduler.scheduled-time>",
+        "schedule_arn": "<aws.scheduler.schedule-arn>",
+        "attempt_number": "<aws.scheduler.attempt-number>",
+    }
+
+
+@pytest.mark.parametrize("function", SCHEDULED)
+def test_the_first_tick_finds_a_policy(resources: dict[str, Resource], function: str) -> None:
+    assert as_list(resources[f"{function}Schedule"]["DependsOn"]) == ["EmptyFleetDeployment"]
+
+
+def test_undelivered_events_are_retried_once_and_kept(resources: dict[str, Resource]) -> None:
+    for name, rule in of_type(resources, "AWS::Events::Rule").items():
+        (target,) = rule["Targets"]
+        assert target["RetryPolicy"] == {"MaximumRetryAttempts": 1, "MaximumEventAgeInSeconds": 120}, name
+        assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}}, name
+        assert "InputTransformer" not in target, name
+
+
+def test_every_rule_may_invoke_its_function_and_write_its_dead_letters(resources: dict[str, Resource]) -> None:
+    permissions = of_type(resources, "AWS::Lambda::Permission").values()
+    allowed = {
+        (p["SourceArn"]["Fn::GetAtt"][0], p["FunctionName"]["Fn::GetAtt"][0]) for p in permissions if "SourceArn" in p
+    }
+    rules = of_type(resources, "AWS::Events::Rule")
+    assert allowed == {(name, rule["Targets"][0]["Arn"]["Fn::GetAtt"][0]) for name, rule in rules.items()}
+    queue = resources["DeadLetterQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"][0]
+    assert {arn["Fn::GetAtt"][0] for arn in queue["Condition"]["ArnEquals"]["aws:SourceArn"]} == set(rules)
+
+
+@pytest.mark.parametrize(
+    ("example", "owner"),
+    [
+        ("realtime-target-alarm", "RealtimeTarget"),
+        ("async-queue-alarm-wake", "AsyncQueue"),
+        ("async-queue-alarm-idle", "AsyncQueue"),
+        ("batch-window-alarm", "BatchWindow"),
+        ("fleet-sync-endpoint-in-service", "FleetSync"),
+        ("fleet-sync-endpoint-updating", "FleetSync"),
+    ],
+)
+def test_an_event_reaches_its_owner_and_nobody_else(resources: dict[str, Resource], example: str, owner: str) -> None:
+    sent = event(example)
+    reached = [
+        rule["Targets"][0]["Arn"]["Fn::GetAtt"][0]
+        for rule in of_type(resources, "AWS::Events::Rule").values()
+        if _matches(rule["EventPattern"], sent)
+    ]
+    assert reached == [f"{owner}Function"]
+
+
+def test_alarms_of_aas_and_of_the_controller_wake_nobody(resources: dict[str, Resource]) -> None:
+    for name in ("TargetTracking-endpoint/orders-ranker-prod/variant/AllTraffic-AlarmHigh", "tidegate-ops-prod-errors"):
+        sent = event("realtime-target-alarm")
+        sent["detail"]["alarmName"] = name
+        for rule in of_type(resources, "AWS::Events::Rule").values():
+            assert not _matches(rule["EventPattern"], sent)
+
+
+def _matches(pattern: dict[str, Any], sent: dict[str, Any]) -> bool:
+    """Match as EventBridge does, for the two forms our rules use: a list of values, and a prefix."""
+    for key, wanted in pattern.items():
+        if isinstance(wanted, dict):
+            if not _matches(wanted, sent.get(key, {})):
+                return False
+        elif not any(
+            str(sent.get(key, "")).startswith(in_stage(one["prefix"]))
+            if isinstance(one, dict)
+            else sent.get(key) == one
+            for one in wanted
+        ):
+            return False
+    return True
+
+
+# ---- state and policy delivery ------------------------------------------------------------------------------------
+
+
+def test_the_table_outlives_the_stack_and_can_be_restored(resources: dict[str, Resource]) -> None:
+    table = resources["Table"]
+    assert table["DeletionPolicy"] == "Retain"
+    assert table["UpdateReplacePolicy"] == "Retain"
+    assert table["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["Properties"]["DeletionProtectionEnabled"] is True
+    assert table["Properties"]["SSESpecification"] == {"SSEEnabled": True}
+
+
+def test_the_table_is_keyed_and_expires_as_the_store_expects(resources: dict[str, Resource]) -> None:
+    table = resources["Table"]["Properties"]
+    assert [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]] == [("pk", "HASH"), ("sk", "RANGE")]
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_dead_letters_are_encrypted_and_kept_as_long_as_possible(resources: dict[str, Resource]) -> None:
+    queue = resources["DeadLetterQueue"]["Properties"]
+    assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+    assert queue["SqsManagedSseEnabled"] is True
+
+
+def test_a_policy_is_validated_by_our_own_code(resources: dict[str, Resource]) -> None:
+    (validator,) = resources["PolicyProfile"]["Properties"]["Validators"]
+    assert validator == {"Type": "LAMBDA", "Content": {"Fn::GetAtt": ["PolicyValidatorFunction", "Arn"]}}
+    permission = resources["PolicyValidatorPermission"]["Properties"]
+    assert permission["Principal"] == "appconfig.amazonaws.com"
+    assert permission["FunctionName"] == {"Fn::GetAtt": ["PolicyValidatorFunction", "Arn"]}
+
+
+def test_a_new_policy_is_watched_by_the_errors_of_every_function_that_runs_by_itself(
+    resources: dict[str, Resource],
+) -> None:
+    monitors = resources["PolicyEnvironment"]["Properties"]["Monitors"]
+    watched = {monitor["AlarmArn"]["Fn::GetAtt"][0] for monitor in monitors}
+    assert watched == {f"{function}ErrorsAlarm" for function in SCHEDULED}
+    for name in watched:  # silence must not roll a policy back
+        assert resources[name]["Properties"]["TreatMissingData"] == "notBreaching"
+    assert resources["PolicyStrategy"]["Properties"]["FinalBakeTimeInMinutes"] == 10
+
+
+def test_a_new_stack_manages_nothing(resources: dict[str, Resource]) -> None:
+    empty = json.loads(resources["EmptyFleet"]["Properties"]["Content"])
+    assert empty == {"version": 1, "profiles": {}, "endpoints": []}
+    assert as_list(resources["EmptyFleet"]["DependsOn"]) == ["PolicyValidatorPermission"]
+
+
+def test_no_update_of_the_stack_deploys_the_empty_fleet_again(resources: dict[str, Resource]) -> None:
+    """Every property of a deployment is create-only, so it may hold nothing that could ever differ."""
+    assert set(resources["EmptyFleetDeployment"]["Properties"]) == {
+        "ApplicationId",
+        "EnvironmentId",
+        "ConfigurationProfileId",
+        "ConfigurationVersion",
+        "DeploymentStrategyId",
+    }
+
+
+# ---- alarms and dashboard -----------------------------------------------------------------------------------------
+
+
+def test_alarms_on_the_controller_bear_their_own_prefix_and_tell_somebody(resources: dict[str, Resource]) -> None:
+    for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
+        assert in_stage(alarm["AlarmName"]).startswith("tidegate-ops-prod-"), name
+        assert alarm["AlarmActions"] == [{"Ref": "OpsTopic"}], name
+        assert len(in_stage(alarm["AlarmDescription"])) > 40, f"{name} should say what to do"
+
+
+def test_no_alarm_uses_metric_math(resources: dict[str, Resource]) -> None:
+    """The embedded account refuses it, and the same template must deploy in both worlds."""
+    for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
+        assert "Metrics" not in alarm, name
+    assert "AWS::CloudWatch::CompositeAlarm" not in {resource["Type"] for resource in resources.values()}
+
+
+@pytest.mark.parametrize("function", OWNERS)
+def test_a_silent_owner_rings_within_ten_minutes(resources: dict[str, Resource], function: str) -> None:
+    alarm = resources[f"{function}HeartbeatAlarm"]["Properties"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("Tidegate", "Heartbeat")
+    dimensions = {one["Name"]: in_stage(one["Value"]) for one in alarm["Dimensions"]}
+    name = in_stage(resources[f"{function}Function"]["Properties"]["FunctionName"])
+    assert dimensions == {"service": "tidegate", "function": name}
+    assert alarm["TreatMissingData"] == "breaching"
+    assert alarm["Period"] * alarm["EvaluationPeriods"] == 600
+
+
+@pytest.mark.parametrize("function", PASSES)
+@pytest.mark.parametrize("metric", ["Errors", "Throttles"])
+def test_errors_and_throttles_ring_for_each_function(
+    resources: dict[str, Resource], function: str, metric: str
+) -> None:
+    alarm = resources[f"{function}{metric}Alarm"]["Properties"]
+    name = in_stage(resources[f"{function}Function"]["Properties"]["FunctionName"])
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", metric)
+    assert [(one["Name"], in_stage(one["Value"])) for one in alarm["Dimensions"]] == [("FunctionName", name)]
+    assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_dead_letters_ring(resources: dict[str, Resource]) -> None:
+    alarm = resources["DeadLettersAlarm"]["Properties"]
+    assert alarm["Threshold"] == 1
+    name = in_stage(resources["DeadLetterQueue"]["Properties"]["QueueName"])
+    assert [(one["Name"], in_stage(one["Value"])) for one in alarm["Dimensions"]] == [("QueueName", name)]
+
+
+def test_the_dashboard_shows_every_alarm_and_every_measure_of_a_pass(resources: dict[str, Resource]) -> None:
+    body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    widgets = json.loads(body)["widgets"]
+    shown = {m[1] for widget in widgets for m in widget["properties"].get("metrics", ())}
+    assert {"Heartbeat", "TargetsSeen", "TargetsChanged", "TargetsFailed", "MetricsMissing"} <= shown
+    assert {"Duration", "Errors", "ApproximateNumberOfMessagesVisible"} <= shown
+    listed = {arn for widget in widgets for arn in widget["properties"].get("alarms", ())}
+    assert listed == {f"${{{name}.Arn}}" for name in of_type(resources, "AWS::CloudWatch::Alarm")}
+
+
+# ---- parameters, outputs, tags ------------------------------------------------------------------------------------
+
+
+def test_a_stack_starts_in_the_shadow(template: dict[str, Any]) -> None:
+    assert template["Parameters"]["Mode"]["Default"] == "shadow"
+
+
+def test_every_parameter_is_explained_and_grouped(template: dict[str, Any]) -> None:
+    interface = template["Metadata"]["AWS::CloudFormation::Interface"]
+    grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(template["Parameters"])
+    assert set(interface["ParameterLabels"]) == set(template["Parameters"])
+    for name, parameter in template["Parameters"].items():
+        assert parameter["Description"], name
+        assert parameter["ConstraintDescription"], name
+
+
+@pytest.mark.parametrize("name", ["prod", "dev", "local", "eu2"])
+def test_a_stage_name_is_accepted(template: dict[str, Any], name: str) -> None:
+    assert re.search(template["Parameters"]["Stage"]["AllowedPattern"], name)
+
+
+@pytest.mark.parametrize("name", ["prod-eu", "Prod", "2prod", "p", "averyverylongone", ""])
+def test_a_stage_name_that_could_be_the_start_of_another_is_refused(template: dict[str, Any], name: str) -> None:
+    assert not re.search(template["Parameters"]["Stage"]["AllowedPattern"], name)
+
+
+@pytest.mark.parametrize("rate", ["RealtimeRate", "AsyncRate", "BatchRate"])
+def test_an_owner_never_ticks_more_slowly_than_its_heartbeat_alarm_allows(template: dict[str, Any], rate: str) -> None:
+    pattern = template["Parameters"][rate]["AllowedPattern"]
+    assert template["Parameters"][rate]["Default"] == "rate(1 minute)"
+    assert re.search(pattern, "rate(5 minutes)")
+    assert not re.search(pattern, "rate(6 minutes)")
+    assert not re.search(pattern, "rate(1 minutes)")  # AWS refuses the plural of one
+
+
+def test_the_outputs_name_the_next_command_and_what_the_tools_need(template: dict[str, Any]) -> None:
+    assert set(template["Outputs"]) == {
+        "PushPolicyCommand",
+        "OverrideCommand",
+        "LogsCommand",
+        "DashboardUrl",
+        "TableName",
+        "AppConfigApplicationId",
+        "AppConfigEnvironmentId",
+        "AppConfigProfileId",
+        "AppConfigStrategyId",
+        "FleetSyncFunctionName",
+        "DeadLetterQueueUrl",
+    }
+
+
+def test_everything_taggable_tells_its_stage(resources: dict[str, Resource]) -> None:
+    untagged = {
+        "AWS::AppConfig::Deployment",  # a changed tag would deploy again
+        "AWS::AppConfig::HostedConfigurationVersion",
+        "AWS::IAM::ManagedPolicy",
+        "AWS::Lambda::EventInvokeConfig",
+        "AWS::Lambda::Permission",
+        "AWS::SNS::Subscription",
+        "AWS::SNS::TopicPolicy",
+        "AWS::SQS::QueuePolicy",
+        "AWS::Scheduler::Schedule",
+    }
+    for name, resource in resources.items():
+        if resource["Type"] not in untagged:
+            tags = {tag["Key"]: tag["Value"] for tag in resource["Properties"]["Tags"]}
+            assert tags["tidegate:stage"] == {"Ref": "Stage"}, name
+
+
+# ---- example events -----------------------------------------------------------------------------------------------
+
+
+def test_there_is_an_event_for_every_trigger_of_every_function() -> None:
+    assert {path.stem for path in EVENTS} == {
+        "async-queue-alarm-idle",
+        "async-queue-alarm-wake",
+        "async-queue-schedule",
+        "batch-window-alarm",
+        "batch-window-schedule",
+        "fleet-sync-endpoint-in-service",
+        "fleet-sync-endpoint-updating",
+        "fleet-sync-schedule",
+        "override-ceiling",
+        "override-dry-run",
+        "override-floor",
+        "override-pause",
+        "override-pin",
+        "policy-validator-invalid",
+        "policy-validator-valid",
+        "realtime-target-alarm",
+        "realtime-target-schedule",
+    }
+
+
+@pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
+def test_an_event_names_no_real_account(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert set(re.findall(r":(\d{12}):", text)) <= {"123456789012"}
+    assert set(re.findall(r"@([\w.-]+)", text)) <= {"example.com"}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in EVENTS if path.stem.endswith("schedule")], ids=lambda path: path.stem
+)
+def test_a_scheduled_event_has_the_keys_of_the_deployed_payload(resources: dict[str, Resource], path: Path) -> None:
+    deployed = json.loads(resources["RealtimeTargetSchedule"]["Properties"]["Target"]["Input"])
+    assert set(event(path.stem)) == set(deployed)
+
+
+@pytest.mark.parametrize("path", [path for path in EVENTS if "-alarm" in path.stem], ids=lambda path: path.stem)
+def test_the_second_json_layer_of_an_alarm_event_parses(path: Path) -> None:
+    state = event(path.stem)["detail"]["state"]
+    assert json.loads(state["reasonData"])["version"] == "1.0"
+
+
+@pytest.mark.parametrize("name", ["policy-validator-valid", "policy-validator-invalid"])
+def test_a_validator_event_carries_a_document(name: str) -> None:
+    assert json.loads(base64.b64decode(event(name)["content"]))["version"] == 1
