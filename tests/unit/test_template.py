@@ -320,6 +320,14 @@ def test_an_event_reaches_its_owner_and_nobody_else(resources: dict[str, Resourc
     assert reached == [f"{owner}Function"]
 
 
+def test_a_rule_asks_for_its_kind_by_the_whole_prefix(resources: dict[str, Resource]) -> None:
+    patterns = [rule["EventPattern"] for rule in of_type(resources, "AWS::Events::Rule").values()]
+    alarms = [pattern["detail"] for pattern in patterns if pattern["source"] == ["aws.cloudwatch"]]
+    prefixes = [in_stage(one["prefix"]) for detail in alarms for one in detail["alarmName"]]
+    assert prefixes == [f"tidegate-target-prod-{kind}-" for kind in ("realtime", "async", "batch")]
+    assert all(detail["state"]["value"] == ["ALARM", "OK"] for detail in alarms)
+
+
 def test_alarms_of_aas_and_of_the_controller_wake_nobody(resources: dict[str, Resource]) -> None:
     for name in ("TargetTracking-endpoint/orders-ranker-prod/variant/AllTraffic-AlarmHigh", "tidegate-ops-prod-errors"):
         sent = event("realtime-target-alarm")
