@@ -189,8 +189,9 @@ def plan_bounds(decision: Decision) -> tuple[Action, ...]:
     puts_expiry = any(isinstance(action, PutExpiry) for action in expiry)
     # Written before a lowering and after a raising: whatever fails in between decays towards the policy.
     ordered = expiry + bounds if lowers and puts_expiry else bounds + expiry
-    direct = (SetCount(decision.scale_in_to),) if decision.scale_in_to is not None else ()
-    return ordered + direct
+    if decision.scale_in_to is None or not want.holds(ctx.capacity.desired):
+        return ordered  # outside the bounds AAS moves the count itself, and a second change would only collide
+    return (*ordered, SetCount(decision.scale_in_to))
 
 
 def plan_natives(

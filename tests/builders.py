@@ -1,0 +1,117 @@
+"""Short ways to say what a test sees. Every builder's arguments show up in what it builds."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from core.context import Context, Enrolment
+from core.model import (
+    Capacity,
+    Envelope,
+    Memory,
+    Missing,
+    Observation,
+    Override,
+    OverrideAction,
+    Point,
+    ScalableTarget,
+    Signal,
+)
+from core.policy import Fleet, Profile, parse_fleet
+
+NOW = datetime(2026, 11, 18, 9, 0, tzinfo=UTC)  # a Wednesday
+TARGET = ScalableTarget.variant("orders", "AllTraffic")
+SETTLED_MEMORY = Memory(version=7, first_seen_at=NOW - timedelta(days=1), enrolled=True, scale_out_alarms=("high",))
+
+REALTIME: dict[str, Any] = {
+    "kind": "realtime",
+    "min_capacity": 2,
+    "max_capacity": 12,
+    "objectives": {"requests_per_instance": 1000},
+}
+ASYNC: dict[str, Any] = {
+    "kind": "async",
+    "min_capacity": 0,
+    "max_capacity": 8,
+    "objectives": {"items_per_minute": 4, "drain_within": "15m"},  # one instance works off 60 items in time
+}
+NIGHT = {"name": "night", "start": "02:00", "duration": "4h", "min_capacity": 6}
+BATCH: dict[str, Any] = {"kind": "batch", "min_capacity": 1, "max_capacity": 10, "windows": [NIGHT]}
+
+
+def fleet(profile: Mapping[str, Any], **endpoint: Any) -> Fleet:
+    """Return a document with one endpoint, `orders`."""
+    entry = {"name": "orders", "profile": "p", **endpoint}
+    return parse_fleet({"version": 1, "profiles": {"p": profile}, "endpoints": [entry]})
+
+
+def profile(document: Mapping[str, Any], **changes: Any) -> Profile:
+    """Return a profile with some fields changed."""
+    return fleet({**document, **changes}).profiles["p"]
+
+
+def enrolment(document: Mapping[str, Any], **changes: Any) -> Enrolment:
+    """Return `orders` enrolled under a profile with some fields changed, on an 8-vCPU instance type."""
+    return Enrolment(target=TARGET, profile_name="p", profile=profile(document, **changes), vcpus=8)
+
+
+def minutes(values: Sequence[float], newest: datetime = NOW - timedelta(minutes=2)) -> Observation:
+    """Return a value a minute, oldest first, the last at `newest`."""
+    first = newest - timedelta(minutes=len(values) - 1)
+    return Observation(tuple(Point(first + timedelta(minutes=i), value) for i, value in enumerate(values)))
+
+
+def steady(value: float) -> Observation:
+    """Return a quarter of an hour at one value: a whole stabilization window and more."""
+    return minutes([value] * 15)
+
+
+def context(  # noqa: PLR0913 - a context has this many sides, and each test names the one it is about
+    document: Mapping[str, Any] = REALTIME,
+    *,
+    load: Observation | Missing | None = None,
+    capacity: Capacity | Missing | None = None,
+    registered: Envelope | None = Envelope(2, 12),
+    memory: Memory = SETTLED_MEMORY,
+    overrides: Sequence[Override] = (),
+    scaling_out: bool | None = False,
+    now: datetime = NOW,
+    fleet_max: int = 100,
+    **changes: Any,
+) -> Context:
+    """Return what a pass sees of `orders`; the load is requests or backlog, whichever the kind measures."""
+    enrolled = enrolment(document, **changes)
+    signals: dict[Signal, Observation | Missing] = {}
+    for signal in enrolled.profile.signals:
+        signals[signal] = load if load is not None else steady(0)
+    return Context(
+        now=now,
+        enrolment=Enrolment(
+            target=TARGET, profile_name="p", profile=enrolled.profile, vcpus=enrolled.vcpus, fleet_max=fleet_max
+        ),
+        capacity=capacity if capacity is not None else running(4),
+        registered=registered,
+        signals=signals,
+        scaling_out=scaling_out,
+        memory=memory,
+        overrides=tuple(overrides),
+    )
+
+
+def running(count: int, *, desired: int | None = None, status: str = "InService") -> Capacity:
+    """Return a capacity; without `desired` no change is in flight."""
+    return Capacity(count, count if desired is None else desired, status)
+
+
+def override(action: str, capacity: int | None = None, *, minutes_left: float = 60, age: float = 1) -> Override:
+    """Return an override of `orders`, made `age` minutes ago."""
+    return Override(
+        override_id=f"{action}-{capacity}-{age}",
+        action=OverrideAction(action),
+        target=TARGET,
+        capacity=capacity,
+        created_at=NOW - timedelta(minutes=age),
+        expires_at=NOW + timedelta(minutes=minutes_left),
+        reason="campaign",
+        requested_by="maria",
+    )

@@ -1,0 +1,133 @@
+"""Properties that hold for whatever a pass may see."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.context import CONTEXTS, Context
+from core.decide import decide
+from core.model import Envelope, Memory, Missing, Observation, Override, Signal
+from tests.builders import ASYNC, BATCH, NOW, REALTIME, context, minutes, override, running, steady
+
+documents = st.sampled_from([REALTIME, ASYNC, BATCH])
+loads = st.floats(0, 1e6, allow_nan=False)
+series = st.lists(loads, min_size=1, max_size=15).map(minutes)
+observed = st.one_of(series, st.just(Missing("no data")))
+overrides = st.lists(
+    st.one_of(
+        st.builds(override, st.sampled_from(["pin", "floor", "ceiling"]), st.integers(0, 60), age=st.floats(0, 99)),
+        st.builds(override, st.just("pause"), age=st.floats(0, 99)),
+    ),
+    max_size=4,
+)
+envelopes = st.tuples(st.integers(0, 20), st.integers(0, 20)).map(lambda pair: Envelope(min(pair), max(pair)))
+memories = st.builds(
+    Memory,
+    enrolled=st.just(True),
+    first_seen_at=st.sampled_from([None, NOW - timedelta(minutes=3), NOW - timedelta(days=1)]),
+    demand_floor=st.one_of(st.none(), st.integers(0, 12)),
+    demand_at=st.sampled_from([None, NOW - timedelta(minutes=5), NOW - timedelta(hours=2)]),
+)
+capacities = st.one_of(st.builds(running, st.integers(0, 20)), st.just(Missing("gone")))
+
+
+@st.composite
+def contexts(draw: st.DrawFn) -> Context:
+    """Return anything a pass may see."""
+    return context(
+        draw(documents),
+        load=draw(observed),
+        capacity=draw(capacities),
+        registered=draw(st.one_of(st.none(), envelopes)),
+        memory=draw(memories),
+        overrides=draw(overrides),
+        scaling_out=draw(st.sampled_from([True, False, None])),
+        now=NOW + timedelta(minutes=draw(st.integers(0, 1440))),
+        fleet_max=draw(st.integers(1, 30)),
+    )
+
+
+@given(contexts())
+def test_nothing_escapes_the_policy_and_the_fleet(seen: Context) -> None:
+    envelope = decide(seen).envelope
+    assert envelope.ceiling <= min(seen.profile.max_capacity, seen.enrolment.fleet_max)
+    assert envelope.floor >= (0 if seen.profile.queued else min(1, seen.enrolment.fleet_max))
+
+
+@given(contexts())
+def test_every_decision_explains_itself(seen: Context) -> None:
+    decision = decide(seen)
+    assert decision.steps[0].rule == "demand"
+    assert decision.steps[-1].after == decision.envelope
+    assert decision.valid_until >= seen.now + timedelta(minutes=60)
+
+
+@given(documents, st.lists(loads, min_size=1, max_size=15), st.floats(0, 1e5))
+def test_more_load_never_means_less_capacity(document: dict[str, Any], values: list[float], more: float) -> None:
+    less = decide(context(document, load=minutes(values))).envelope
+    assert decide(context(document, load=minutes([v + more for v in values]))).envelope.floor >= less.floor
+
+
+@given(contexts())
+def test_a_direct_scale_in_only_lowers_and_stays_inside(seen: Context) -> None:
+    decision = decide(seen)
+    if decision.scale_in_to is not None:
+        assert not isinstance(seen.capacity, Missing)
+        assert decision.scale_in_to < seen.capacity.desired
+        assert decision.envelope.holds(decision.scale_in_to)
+        assert not seen.unknown
+
+
+@given(contexts(), st.randoms())
+def test_the_order_of_overrides_and_signals_is_irrelevant(seen: Context, chance: Any) -> None:
+    shuffled: list[Override] = list(seen.overrides)
+    chance.shuffle(shuffled)
+    assert decide(replace(seen, overrides=tuple(shuffled))).envelope == decide(seen).envelope
+
+
+@given(st.sampled_from([REALTIME, ASYNC]), st.integers(0, 12), st.integers(0, 59))
+def test_stale_metrics_never_lower_a_remembered_floor(document: dict[str, Any], floor: int, age: int) -> None:
+    memory = Memory(
+        first_seen_at=NOW - timedelta(days=1), demand_floor=floor, demand_at=NOW - timedelta(minutes=age), enrolled=True
+    )
+    seen = context(document, load=Missing("stale"), memory=memory)
+    assert decide(seen).envelope.floor >= min(floor, seen.profile.max_capacity)
+
+
+@given(contexts())
+def test_a_lost_state_lowers_nothing_registered(seen: Context) -> None:
+    if seen.registered is None or seen.overrides:
+        return
+    lost = replace(seen, memory=Memory())
+    limit = min(seen.profile.max_capacity, seen.enrolment.fleet_max)
+    assert decide(lost).envelope.floor >= min(seen.registered.floor, limit)
+    assert decide(lost).envelope.ceiling >= min(seen.registered.ceiling, limit)
+
+
+@given(st.floats(0, 12_000))
+def test_deciding_again_from_the_decided_bounds_changes_nothing(load: float) -> None:
+    first = decide(context(load=steady(load)))
+    again = decide(context(load=steady(load), registered=first.envelope))
+    assert again.envelope == first.envelope
+
+
+@given(contexts())
+def test_a_decision_survives_log_and_replay(seen: Context) -> None:
+    again = decide(CONTEXTS.validate_json(CONTEXTS.dump_json(seen)))
+    assert (again.envelope, again.steps, again.scale_in_to) == (
+        decide(seen).envelope,
+        decide(seen).steps,
+        decide(seen).scale_in_to,
+    )
+
+
+@given(st.sampled_from([REALTIME, ASYNC]), series)
+def test_the_newest_minute_is_always_served(document: dict[str, Any], load: Observation) -> None:
+    seen = context(document, load=load)
+    signal = next(iter(seen.signals))
+    each = 1000 if signal is Signal.REQUESTS else 60
+    served = decide(seen).envelope.floor * each
+    assert served >= min(load.newest.value, seen.policy_envelope.ceiling * each) - 1e-3

@@ -1,0 +1,275 @@
+"""The fold: numbers in, an envelope and a reason out."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from core.context import CONTEXTS, Context
+from core.decide import RULES, decide
+from core.model import Envelope, Memory, Missing, Reason
+from tests.builders import ASYNC, BATCH, NOW, REALTIME, context, minutes, override, running, steady
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    seen: Context
+    floor: int
+    ceiling: int
+    why: Reason
+
+
+def night(hour: int, minute: int = 0) -> Any:
+    return NOW.replace(hour=hour, minute=minute)
+
+
+STALE = Missing("stale: 9 minutes old")
+
+CASES = [
+    # demand: ceil(requests / 1000 per instance), at least the policy minimum of 2
+    Case("idle stays at the minimum", context(load=steady(0)), 2, 12, Reason.POLICY_MINIMUM),
+    Case("load within the minimum", context(load=steady(2000)), 2, 12, Reason.POLICY_MINIMUM),  # 2000/1000 = 2
+    Case("load rounds up", context(load=steady(2001)), 3, 12, Reason.LOAD),  # 2.001
+    Case("the newest minute counts at once", context(load=minutes([500] * 14 + [6500])), 7, 12, Reason.LOAD),
+    Case("load above the maximum", context(load=steady(30_000)), 12, 12, Reason.LIMITED_BY_MAX_CAPACITY),
+    Case("load above the fleet's cap", context(load=steady(9000), fleet_max=6), 6, 6, Reason.LIMITED_BY_MAX_CAPACITY),
+    # asynchronous: one instance works off 4/min * 15 min = 60 items within the objective
+    Case("empty queue", context(ASYNC, load=steady(0)), 0, 8, Reason.POLICY_MINIMUM),
+    Case("one item wakes", context(ASYNC, load=minutes([0] * 14 + [1])), 1, 8, Reason.BACKLOG),
+    Case(
+        "wake to what the backlog needs, not to 1", context(ASYNC, load=minutes([0] * 14 + [200])), 4, 8, Reason.BACKLOG
+    ),
+    # stabilize: the floor falls to the highest floor of the last 10 minutes
+    Case(
+        "a dip lowers nothing yet",  # 5 minutes ago 6000 -> 6
+        context(load=minutes([6000] * 10 + [1000] * 5)),
+        6,
+        12,
+        Reason.SCALE_IN_STABILIZED,
+    ),
+    Case("a peak before the window is over", context(load=minutes([9000] * 4 + [3000] * 11)), 3, 12, Reason.LOAD),
+    # unknown is not zero
+    Case(
+        "missing metrics hold the last floor",
+        context(
+            load=STALE,
+            memory=Memory(first_seen_at=NOW - timedelta(days=1), demand_floor=5, demand_at=NOW - timedelta(minutes=59)),
+        ),
+        5,
+        12,
+        Reason.METRICS_UNKNOWN,
+    ),
+    Case(
+        "after 60 minutes the policy minimum",
+        context(
+            load=STALE,
+            memory=Memory(first_seen_at=NOW - timedelta(days=1), demand_floor=5, demand_at=NOW - timedelta(minutes=61)),
+        ),
+        2,
+        12,
+        Reason.POLICY_MINIMUM,
+    ),
+    Case(
+        "state lost lowers nothing",
+        context(load=steady(0), memory=Memory(), registered=Envelope(7, 12)),
+        7,
+        12,
+        Reason.STATE_LOST,
+    ),
+    Case(
+        "state lost and metrics missing lower nothing",
+        context(load=STALE, memory=Memory(), registered=Envelope(7, 12)),
+        7,
+        12,
+        Reason.STATE_LOST,
+    ),
+    Case(
+        "a stabilization window later the state is no longer fresh",
+        context(load=steady(0), memory=Memory(first_seen_at=NOW - timedelta(minutes=10)), registered=Envelope(7, 12)),
+        2,
+        12,
+        Reason.POLICY_MINIMUM,
+    ),
+    # windows: 02:00-06:00 UTC, ready 10 minutes before
+    Case("before the lead", context(BATCH, now=night(1, 49)), 1, 10, Reason.POLICY_MINIMUM),
+    Case("pre-warming", context(BATCH, now=night(1, 50)), 6, 10, Reason.WINDOW_PREWARMING),
+    Case("open", context(BATCH, now=night(2)), 6, 10, Reason.WINDOW_OPEN),
+    Case("last minute", context(BATCH, now=night(5, 59)), 6, 10, Reason.WINDOW_OPEN),
+    Case("over", context(BATCH, now=night(6)), 1, 10, Reason.POLICY_MINIMUM),
+    Case(
+        "windows and demand: the higher floor",
+        context(
+            REALTIME,
+            load=steady(8000),
+            now=night(9),
+            windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 5}],
+        ),
+        8,
+        12,
+        Reason.LOAD,
+    ),
+    Case(
+        "a window's ceiling gives way to demand",
+        context(
+            REALTIME,
+            load=steady(8000),
+            windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 2, "max_capacity": 5}],
+        ),
+        8,
+        8,
+        Reason.WINDOW_OPEN,
+    ),
+    Case(
+        "missing metrics do not keep a window open",
+        context(
+            REALTIME,
+            load=STALE,
+            now=night(10, 1),
+            windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 9}],
+        ),
+        2,
+        12,
+        Reason.POLICY_MINIMUM,
+    ),
+    # overrides: the newest that has not expired
+    Case("pin", context(load=steady(9000), overrides=[override("pin", 4)]), 4, 4, Reason.OVERRIDE_PIN),
+    Case(
+        "floor above demand", context(load=steady(3000), overrides=[override("floor", 9)]), 9, 12, Reason.OVERRIDE_FLOOR
+    ),
+    Case(
+        "floor below demand changes nothing",
+        context(load=steady(5000), overrides=[override("floor", 3)]),
+        5,
+        12,
+        Reason.LOAD,
+    ),
+    Case(
+        "ceiling below demand",
+        context(load=steady(9000), overrides=[override("ceiling", 3)]),
+        3,
+        3,
+        Reason.OVERRIDE_CEILING,
+    ),
+    Case("pause keeps the wish", context(load=steady(9000), overrides=[override("pause")]), 9, 12, Reason.LOAD),
+    Case("expired", context(load=steady(3000), overrides=[override("pin", 9, minutes_left=0)]), 3, 12, Reason.LOAD),
+    Case(
+        "the newest wins whatever the order",
+        context(
+            load=steady(3000),
+            overrides=[override("pin", 5, age=9), override("pin", 8, age=2), override("pin", 6, age=5)],
+        ),
+        8,
+        8,
+        Reason.OVERRIDE_PIN,
+    ),
+    Case(
+        "a pin above the maximum is limited",
+        context(overrides=[override("pin", 40)]),
+        12,
+        12,
+        Reason.LIMITED_BY_MAX_CAPACITY,
+    ),
+    Case(
+        "a real-time target is never pinned to 0",
+        context(overrides=[override("pin", 0)]),
+        1,
+        1,
+        Reason.LIMITED_BY_MIN_CAPACITY,
+    ),
+    Case("an asynchronous one may be", context(ASYNC, overrides=[override("pin", 0)]), 0, 0, Reason.OVERRIDE_PIN),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_fold(case: Case) -> None:
+    decision = decide(case.seen)
+    assert (decision.envelope, decision.reason) == (Envelope(case.floor, case.ceiling), case.why)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_steps_chain_from_the_policy_to_the_decision(case: Case) -> None:
+    decision = decide(case.seen)
+    assert decision.steps[0].before == case.seen.policy_envelope
+    assert decision.steps[-1].after == decision.envelope
+    for left, right in zip(decision.steps, decision.steps[1:], strict=False):
+        assert left.after == right.before
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_decision_survives_being_written_down(case: Case) -> None:
+    again = CONTEXTS.validate_json(CONTEXTS.dump_json(case.seen))
+    assert decide(again).steps == decide(case.seen).steps
+
+
+def test_the_order_of_the_rules_is_the_documented_precedence() -> None:
+    names = [rule.__name__ for rule in RULES]
+    assert names == ["demand", "stabilize", "hold_unknown", "windows", "override", "bounds"]
+
+
+# Direct scale-in: tracking rests at 0.8 of 1000 = 800 requests an instance.
+@dataclass(frozen=True)
+class ScaleIn:
+    name: str
+    to: int | None
+    seen: dict[str, Any] = field(default_factory=dict)
+
+
+SCALE_INS = [
+    ScaleIn("10 run, 4000 need 5", 5),  # 4000 / 800
+    ScaleIn("never below the floor", 6, {"overrides": [override("floor", 6)]}),
+    ScaleIn("never above what runs", None, {"capacity": running(4)}),
+    ScaleIn(
+        "a higher load within the window counts", 7, {"load": minutes([4000] * 6 + [5600] + [4000] * 8)}
+    ),  # 8 min ago
+    ScaleIn("the window must be covered", None, {"load": minutes([4000] * 8)}),
+    ScaleIn("not while a change is in flight", None, {"capacity": running(10, desired=9)}),
+    ScaleIn("not while the endpoint updates", None, {"capacity": running(10, status="Updating")}),
+    ScaleIn("not while AAS wants to scale out", None, {"scaling_out": True}),
+    ScaleIn("not if nobody knows whether it does", None, {"scaling_out": None}),
+    ScaleIn("not when metrics are missing", None, {"load": Missing("no data")}),
+    ScaleIn("not on a fresh state", None, {"memory": Memory()}),
+    ScaleIn("not where the policy says native", None, {"scale_in": "native"}),
+    ScaleIn(
+        "not where CPU holds capacity too",
+        None,
+        {
+            "policies": [
+                {"type": "target_tracking", "metric": "requests_per_instance", "target": 800},
+                {"type": "target_tracking", "metric": "cpu", "target": 70},
+            ]
+        },
+    ),
+    ScaleIn("not when the endpoint is gone", None, {"capacity": Missing("gone")}),
+]
+
+
+@pytest.mark.parametrize("case", SCALE_INS, ids=lambda case: case.name)
+def test_direct_scale_in(case: ScaleIn) -> None:
+    seen: dict[str, Any] = {"load": steady(4000), "capacity": running(10), **case.seen}
+    assert decide(context(**seen)).scale_in_to == case.to
+
+
+def test_a_queue_is_never_scaled_to_zero_directly() -> None:
+    assert decide(context(ASYNC, load=steady(0), capacity=running(3), registered=Envelope(0, 8))).scale_in_to == 1
+
+
+def test_a_batch_target_is_never_scaled_in_directly() -> None:
+    assert decide(context(BATCH, capacity=running(9))).scale_in_to is None
+
+
+def test_the_wish_holds_for_an_hour_or_until_its_reason_ends() -> None:
+    assert decide(context()).valid_until == NOW + timedelta(minutes=60)
+    long_pin = override("pin", 4, minutes_left=300)
+    assert decide(context(overrides=[long_pin])).valid_until == NOW + timedelta(minutes=300)
+    assert decide(context(BATCH, now=night(2))).valid_until == night(6)
+
+
+def test_what_is_remembered_as_demand_holds_no_window_and_no_override() -> None:
+    seen = context(
+        load=steady(3000),
+        overrides=[override("floor", 9)],
+        windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 7}],
+    )
+    assert decide(seen).demand_floor == 3

@@ -1,0 +1,227 @@
+"""Native policies: the exact shapes that reach PutScalingPolicy and PutMetricAlarm."""
+
+from dataclasses import replace
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from core.errors import ConfigError
+from core.instances import vcpus_of
+from core.native import native_policies, scale_out_alarms
+from core.ports import NativePolicy
+from tests.builders import ASYNC, BATCH, REALTIME, TARGET, enrolment
+
+TUTORIAL: dict[str, Any] = {
+    "kind": "realtime",
+    "min_capacity": 1,
+    "max_capacity": 8,
+    "policies": [
+        {"type": "target_tracking", "metric": "requests_per_instance", "target": 1000},
+        {"type": "target_tracking", "metric": "cpu", "target": 70},
+        {"type": "target_tracking", "metric": "memory", "target": 80},
+        {
+            "type": "step",
+            "metric": "cpu",
+            "steps": [
+                {"upper": 30, "change": -1},
+                {"lower": 30, "upper": 70, "change": 0},
+                {"lower": 70, "upper": 90, "change": 1},
+                {"lower": 90, "change": 2},
+            ],
+        },
+    ],
+}
+BY_ENDPOINT = [{"Name": "EndpointName", "Value": "orders"}]
+BY_VARIANT = [*BY_ENDPOINT, {"Name": "VariantName", "Value": "AllTraffic"}]
+
+
+def natives(document: dict[str, Any]) -> dict[str, NativePolicy]:
+    return {
+        policy.name.removeprefix("tidegate-prod-"): policy for policy in native_policies(enrolment(document), "prod")
+    }
+
+
+def cpu_per_core(period: int | None) -> list[dict[str, Any]]:
+    stat: dict[str, Any] = {
+        "Metric": {"Namespace": "/aws/sagemaker/Endpoints", "MetricName": "CPUUtilization", "Dimensions": BY_VARIANT},
+        "Stat": "Average",
+    }
+    if period:
+        stat["Period"] = period
+    return [
+        {"Id": "m1", "MetricStat": stat, "ReturnData": False},
+        {
+            "Id": "e1",
+            "Expression": "m1/8",
+            "Label": "CPU percent per core",
+            "ReturnData": True,
+        },  # ml.c5.2xlarge: 8 vCPU
+    ]
+
+
+def test_the_tutorials_four_policies_become_these() -> None:
+    found = natives(TUTORIAL)
+    assert list(found) == [
+        "track-requests_per_instance",
+        "track-cpu",
+        "track-memory",
+        "step-cpu-out",
+        "step-cpu-in",
+        "saturation",
+    ]
+    cooldowns = {"ScaleOutCooldown": 60, "ScaleInCooldown": 300, "DisableScaleIn": False}
+    assert found["track-requests_per_instance"].configuration == {
+        "TargetValue": 1000.0,
+        "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
+        **cooldowns,
+    }
+    # 70 per core on 8 vCPU: the metric runs to 800 and is divided by 8; AAS takes no Period here
+    assert found["track-cpu"].configuration == {
+        "TargetValue": 70.0,
+        "CustomizedMetricSpecification": {"Metrics": cpu_per_core(None)},
+        **cooldowns,
+    }
+    assert found["track-memory"].configuration == {
+        "TargetValue": 80.0,
+        "CustomizedMetricSpecification": {
+            "Namespace": "/aws/sagemaker/Endpoints",
+            "MetricName": "MemoryUtilization",
+            "Dimensions": BY_VARIANT,
+            "Statistic": "Average",
+        },
+        **cooldowns,
+    }
+    # relative to the threshold of 70: 70-90 is 0..20, 90 and more is 20 and up
+    assert found["step-cpu-out"].configuration["StepAdjustments"] == [
+        {"MetricIntervalLowerBound": 0.0, "MetricIntervalUpperBound": 20.0, "ScalingAdjustment": 1},
+        {"MetricIntervalLowerBound": 20.0, "ScalingAdjustment": 2},
+    ]
+    # relative to the threshold of 30: below it is ..0
+    assert found["step-cpu-in"].configuration["StepAdjustments"] == [
+        {"MetricIntervalUpperBound": 0.0, "ScalingAdjustment": -1},
+    ]
+
+
+def test_the_alarms_of_the_step_policies_are_made() -> None:
+    found = natives(TUTORIAL)
+    out, into = found["step-cpu-out"].alarm, found["step-cpu-in"].alarm
+    assert out is not None
+    assert into is not None
+    assert out["AlarmName"] == "tidegate-target-prod-realtime-orders-AllTraffic-cpu-out"
+    assert (out["ComparisonOperator"], out["Threshold"], out["EvaluationPeriods"]) == (
+        "GreaterThanOrEqualToThreshold",
+        70.0,
+        3,
+    )
+    assert (into["ComparisonOperator"], into["Threshold"], into["EvaluationPeriods"]) == ("LessThanThreshold", 30.0, 15)
+    assert out["Metrics"] == cpu_per_core(60)
+
+
+@pytest.mark.parametrize(
+    ("document", "names"),
+    [
+        (REALTIME, ["track-requests_per_instance", "saturation"]),
+        ({"kind": "realtime", "min_capacity": 1, "max_capacity": 4}, ["track-cpu", "saturation"]),
+        (ASYNC, ["track-backlog_per_instance", "wake", "idle"]),
+        ({**ASYNC, "min_capacity": 1}, ["track-backlog_per_instance"]),
+        (BATCH, ["track-cpu", "saturation"]),
+        ({**BATCH, "objectives": {"requests_per_instance": 100}}, ["track-requests_per_instance", "saturation"]),
+        (
+            {**BATCH, "serving": "async", "min_capacity": 0, "objectives": {"items_per_minute": 2}},
+            ["track-backlog_per_instance", "wake", "idle"],
+        ),
+    ],
+)
+def test_each_kind_has_its_default(document: dict[str, Any], names: list[str]) -> None:
+    assert list(natives(document)) == names
+
+
+def test_default_targets() -> None:
+    assert natives(REALTIME)["track-requests_per_instance"].configuration["TargetValue"] == 800.0  # 0.8 * 1000
+    assert natives(ASYNC)["track-backlog_per_instance"].configuration["TargetValue"] == 30.0  # 0.5 * 4/min * 15 min
+
+
+def test_queue_metrics_carry_the_endpoint_dimension_only() -> None:
+    for policy in natives(ASYNC).values():
+        metric = policy.alarm or policy.configuration["CustomizedMetricSpecification"]
+        assert metric["Dimensions"] == BY_ENDPOINT
+
+
+def test_idle_goes_to_exactly_zero_after_the_idle_delay() -> None:
+    idle = natives({**ASYNC, "idle_after": "20m"})["idle"]
+    assert idle.configuration["AdjustmentType"] == "ExactCapacity"
+    assert idle.configuration["StepAdjustments"] == [{"MetricIntervalUpperBound": 0.0, "ScalingAdjustment": 0}]
+    assert idle.alarm is not None
+    assert (idle.alarm["EvaluationPeriods"], idle.alarm["Threshold"], idle.alarm["TreatMissingData"]) == (
+        20,
+        0.0,
+        "missing",
+    )
+
+
+@pytest.mark.parametrize("document", [REALTIME, ASYNC, BATCH, TUTORIAL], ids=["realtime", "async", "batch", "tutorial"])
+def test_every_shape_is_valid_to_botocore(document: dict[str, Any]) -> None:
+    loader = botocore.session.Session()
+    put_policy = loader.get_service_model("application-autoscaling").operation_model("PutScalingPolicy").input_shape
+    put_alarm = loader.get_service_model("cloudwatch").operation_model("PutMetricAlarm").input_shape
+    assert put_policy is not None
+    assert put_alarm is not None
+    for policy in natives(document).values():
+        request = {
+            "PolicyName": policy.name,
+            "ServiceNamespace": "sagemaker",
+            "ResourceId": TARGET.resource_id,
+            "ScalableDimension": TARGET.dimension.value,
+            "PolicyType": policy.policy_type,
+            f"{policy.policy_type}PolicyConfiguration": policy.configuration,
+        }
+        report = ParamValidator().validate(request, put_policy)
+        assert not report.has_errors(), report.generate_report()
+        if policy.alarm is not None:
+            report = ParamValidator().validate(dict(policy.alarm), put_alarm)
+            assert not report.has_errors(), report.generate_report()
+
+
+def test_cpu_without_a_known_vcpu_count_is_a_clear_error() -> None:
+    unknown = replace(enrolment(TUTORIAL), vcpus=None)
+    with pytest.raises(ConfigError, match=r"endpoints\.orders\.vcpus = None: CPU is counted per core"):
+        native_policies(unknown, "prod")
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "vcpus"),
+    [
+        ("ml.m5.large", 2),
+        ("ml.m5.xlarge", 4),
+        ("ml.m5.2xlarge", 8),
+        ("ml.c5.9xlarge", 36),
+        ("ml.g4dn.12xlarge", 48),
+        ("ml.g5.48xlarge", 192),
+        ("ml.p4d.24xlarge", 96),
+        ("ml.inf2.xlarge", 4),
+        ("ml.t2.medium", None),
+        ("ml.p6-b200.48xlarge", 192),
+        ("", None),
+    ],
+)
+def test_vcpus_follow_from_the_size(instance_type: str, vcpus: int | None) -> None:
+    assert vcpus_of(instance_type) == vcpus
+
+
+def test_alarms_that_ask_for_more_capacity() -> None:
+    policies = (
+        NativePolicy(
+            "a",
+            "TargetTrackingScaling",
+            {},
+            alarm_names=("TargetTracking-x-AlarmHigh-1", "TargetTracking-x-AlarmLow-1"),
+        ),
+        NativePolicy("b", "StepScaling", {}, alarm_names=("t-cpu-out",)),
+        NativePolicy("c", "StepScaling", {}, alarm_names=("t-cpu-in",)),
+        NativePolicy("d", "StepScaling", {}, alarm_names=("t-wake",)),
+        NativePolicy("e", "StepScaling", {}, alarm_names=("t-idle",)),
+        NativePolicy("f", "StepScaling", {}, alarm_names=("t-saturation",)),
+    )
+    assert scale_out_alarms(policies) == ("TargetTracking-x-AlarmHigh-1", "t-cpu-out", "t-wake", "t-saturation")

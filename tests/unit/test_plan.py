@@ -1,0 +1,261 @@
+"""From decision to actions: only the difference, and in the order that fails safe."""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from core.context import Context
+from core.decide import decide
+from core.model import Envelope, Missing
+from core.native import native_policies
+from core.plan import (
+    DeleteAlarms,
+    DeleteExpiry,
+    DeletePolicy,
+    DeleteScheduledAction,
+    Deregister,
+    Inventory,
+    PutExpiry,
+    PutPolicy,
+    PutScheduledAction,
+    SaveOriginal,
+    SetBounds,
+    SetCount,
+    plan_bounds,
+    plan_natives,
+    plan_release,
+)
+from core.ports import NativePolicy, Original, ScheduledAction
+from tests.builders import ASYNC, NOW, REALTIME, SETTLED_MEMORY, context, enrolment, override, running, steady
+
+POLICY = Envelope(2, 12)
+IN_AN_HOUR = NOW + timedelta(minutes=60)
+
+
+def remembered(**changes: Any) -> Any:
+    return replace(SETTLED_MEMORY, **changes)
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    seen: Context
+    actions: list[Any] = field(default_factory=list)
+
+
+def busy(floor: int, **kwargs: Any) -> Context:
+    """Load that needs `floor` instances, which run."""
+    return context(load=steady(floor * 1000), capacity=running(floor), **kwargs)
+
+
+CASES = [
+    Case("nothing differs", context(capacity=running(2))),
+    Case(
+        "a raising is written before its expiry",
+        busy(5),
+        [SetBounds(Envelope(5, 12), "differs"), PutExpiry(IN_AN_HOUR, POLICY)],
+    ),
+    Case(
+        "a lowering is written after its expiry",
+        busy(5, registered=Envelope(8, 12)),
+        [PutExpiry(IN_AN_HOUR, POLICY), SetBounds(Envelope(5, 12), "differs")],
+    ),
+    Case(
+        "an expiry that still has 30 minutes stands",
+        busy(5, registered=Envelope(5, 12), memory=remembered(expires_at=NOW + timedelta(minutes=30))),
+    ),
+    Case(
+        "below 30 minutes it is renewed",
+        busy(5, registered=Envelope(5, 12), memory=remembered(expires_at=NOW + timedelta(minutes=29))),
+        [PutExpiry(IN_AN_HOUR, POLICY)],
+    ),
+    Case(
+        "an expiry left over from a longer wish is brought forward",
+        busy(5, registered=Envelope(5, 12), memory=remembered(expires_at=NOW + timedelta(hours=9))),
+        [PutExpiry(IN_AN_HOUR, POLICY)],
+    ),
+    Case(
+        "an override's expiry covers all of it",
+        context(capacity=running(6), overrides=[override("pin", 6, minutes_left=300)]),
+        [
+            PutExpiry(NOW + timedelta(minutes=300), POLICY),
+            SetBounds(Envelope(6, 6), "differs"),
+        ],  # the ceiling is lowered
+    ),
+    Case(
+        "back at the policy's own bounds nothing is left to expire",
+        context(capacity=running(2), registered=Envelope(5, 12), memory=remembered(expires_at=IN_AN_HOUR)),
+        [SetBounds(POLICY, "differs"), DeleteExpiry()],
+    ),
+    Case(
+        "a deployment reset the count: the same bounds again",
+        context(load=steady(0), capacity=running(1)),
+        [SetBounds(POLICY, "repair")],
+    ),
+    Case(
+        "a count above the bounds too",
+        context(
+            load=steady(12_000),
+            capacity=running(14),
+            registered=Envelope(12, 12),
+            memory=remembered(expires_at=IN_AN_HOUR),
+        ),
+        [SetBounds(Envelope(12, 12), "repair")],
+    ),
+    Case(
+        "two minutes after our own write a count outside is only late",
+        context(capacity=running(1), memory=remembered(written=POLICY, written_at=NOW - timedelta(seconds=119))),
+    ),
+    Case(
+        "a read that lags behind our own write is not drift",
+        busy(
+            5,
+            registered=POLICY,
+            memory=remembered(written=Envelope(5, 12), written_at=NOW - timedelta(seconds=60), expires_at=IN_AN_HOUR),
+        ),
+    ),
+    Case(
+        "later it is drift",
+        busy(
+            5,
+            registered=POLICY,
+            memory=remembered(written=Envelope(5, 12), written_at=NOW - timedelta(minutes=3), expires_at=IN_AN_HOUR),
+        ),
+        [SetBounds(Envelope(5, 12), "differs")],
+    ),
+    Case(
+        "nothing is written while the endpoint updates",
+        context(load=steady(9000), capacity=running(2, status="Updating")),
+    ),
+    Case("nothing is written when the endpoint is gone", context(load=steady(9000), capacity=Missing("gone"))),
+    Case("nothing is written while paused", context(load=steady(9000), overrides=[override("pause")])),
+    Case(
+        "a direct scale-in comes last",
+        context(load=steady(1600), capacity=running(9), registered=Envelope(5, 12)),
+        [SetBounds(POLICY, "differs"), SetCount(2)],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_bounds(case: Case) -> None:
+    assert list(plan_bounds(decide(case.seen))) == case.actions
+
+
+FOREIGN = NativePolicy("by-hand", "TargetTrackingScaling", {"TargetValue": 70.0})
+FOREIGN_ACTION = ScheduledAction(
+    "nightly", {"Schedule": "cron(0 2 * * ? *)", "ScalableTargetAction": {"MinCapacity": 4}}
+)
+EMPTY = Inventory(registered=POLICY, policies=(), scheduled_actions=(), alarms={})
+SAVED = Original(envelope=Envelope(1, 4))
+
+
+def in_order(document: dict[str, Any]) -> Inventory:
+    """What stands after an enrolment, as AWS describes it (with fields of its own)."""
+    wanted = native_policies(enrolment(document), "prod")
+    return Inventory(
+        registered=POLICY,
+        policies=tuple(
+            replace(
+                p,
+                configuration={**p.configuration, "Extra": 1},
+                alarm=None,
+                alarm_names=(p.alarm["AlarmName"],) if p.alarm else ("high",),
+            )
+            for p in wanted
+        ),
+        scheduled_actions=(),
+        alarms={p.alarm["AlarmName"]: {**p.alarm, "StateValue": "OK"} for p in wanted if p.alarm},
+    )
+
+
+def test_enrolment_saves_first_then_replaces_then_puts() -> None:
+    inventory = replace(EMPTY, policies=(FOREIGN,), scheduled_actions=(FOREIGN_ACTION,))
+    actions = plan_natives(enrolment(REALTIME), "prod", inventory, None)
+    assert actions[0] == SaveOriginal(
+        Original(envelope=POLICY, policies=(FOREIGN,), scheduled_actions=(FOREIGN_ACTION,))
+    )
+    assert actions[1:3] == (DeletePolicy("by-hand"), DeleteScheduledAction("nightly"))
+    assert all(isinstance(action, PutPolicy) for action in actions[3:])
+    assert [str(action) for action in actions[3:]] == [
+        "put policy tidegate-prod-track-requests_per_instance",
+        "put policy tidegate-prod-saturation",
+    ]
+
+
+@pytest.mark.parametrize("document", [REALTIME, ASYNC], ids=["realtime", "async"])
+def test_what_stands_as_wanted_is_left_alone(document: dict[str, Any]) -> None:
+    assert plan_natives(enrolment(document), "prod", in_order(document), SAVED) == ()
+
+
+def test_a_policy_that_was_edited_is_put_again() -> None:
+    standing = in_order(REALTIME)
+    edited = replace(standing.policies[0], configuration={**standing.policies[0].configuration, "TargetValue": 5.0})
+    inventory = replace(standing, policies=(edited, *standing.policies[1:]))
+    assert [str(a) for a in plan_natives(enrolment(REALTIME), "prod", inventory, SAVED)] == [
+        f"put policy {edited.name}"
+    ]
+
+
+def test_an_alarm_that_was_deleted_or_detached_is_put_again() -> None:
+    standing = in_order(REALTIME)
+    for broken in (
+        replace(standing, alarms={}),
+        replace(standing, policies=tuple(replace(p, alarm_names=()) for p in standing.policies)),
+    ):
+        assert [str(a) for a in plan_natives(enrolment(REALTIME), "prod", broken, SAVED)] == [
+            "put policy tidegate-prod-saturation"
+        ]
+
+
+def test_policies_and_alarms_of_ours_that_are_no_longer_wanted_go() -> None:
+    standing = in_order(REALTIME)
+    old = NativePolicy(
+        "tidegate-prod-step-cpu-out",
+        "StepScaling",
+        {},
+        alarm_names=("tidegate-target-prod-realtime-orders-AllTraffic-cpu-out",),
+    )
+    inventory = replace(
+        standing, policies=(*standing.policies, old), alarms={**standing.alarms, old.alarm_names[0]: {}}
+    )
+    assert plan_natives(enrolment(REALTIME), "prod", inventory, SAVED) == (
+        DeletePolicy(old.name),
+        DeleteAlarms(old.alarm_names),
+    )
+
+
+def test_a_lost_original_is_marked_as_lost_not_invented() -> None:
+    first = plan_natives(enrolment(REALTIME), "prod", in_order(REALTIME), None)[0]
+    assert first == SaveOriginal(Original(envelope=POLICY, known=False))
+
+
+def test_release_gives_back_what_was_there() -> None:
+    original = Original(envelope=Envelope(1, 4), policies=(FOREIGN,), scheduled_actions=(FOREIGN_ACTION,))
+    expiry = ScheduledAction("tidegate-prod-expiry", {})
+    actions = plan_release("prod", replace(in_order(REALTIME), scheduled_actions=(expiry,)), original, gone=False)
+    assert actions == (
+        DeleteScheduledAction("tidegate-prod-expiry"),
+        DeletePolicy("tidegate-prod-track-requests_per_instance"),
+        DeletePolicy("tidegate-prod-saturation"),
+        DeleteAlarms(("tidegate-target-prod-realtime-orders-AllTraffic-saturation",)),
+        SetBounds(Envelope(1, 4), "release"),
+        PutPolicy(FOREIGN),
+        PutScheduledAction(FOREIGN_ACTION),
+    )
+
+
+def test_release_of_a_target_that_was_not_registered_deregisters_it() -> None:
+    assert plan_release("prod", in_order(REALTIME), Original(envelope=None), gone=False)[-1] == Deregister()
+
+
+@pytest.mark.parametrize("original", [None, Original(envelope=None, known=False)])
+def test_release_without_a_record_leaves_the_endpoint_scaling_natively(original: Original | None) -> None:
+    assert plan_release("prod", in_order(REALTIME), original, gone=False) == ()
+
+
+def test_release_of_a_deleted_endpoint_removes_what_is_left_over() -> None:
+    actions = plan_release("prod", in_order(REALTIME), SAVED, gone=True)
+    assert actions == (DeleteAlarms(("tidegate-target-prod-realtime-orders-AllTraffic-saturation",)), Deregister())

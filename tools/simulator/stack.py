@@ -1,0 +1,139 @@
+"""The deployed stack without AWS: the real handlers, in-process, fed with events in AWS's format.
+
+Only transport is replaced: clients answer from a `SimulatedAccount`, the table is in memory, the policy document is
+given. Rules and schedules route as `template.yaml` says (D2 asks the deployed ones).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.aws.application_autoscaling import ApplicationAutoScaling
+from core.aws.cloudwatch import CloudWatch
+from core.aws.sagemaker import SageMaker
+from core.model import Kind, Mode
+from core.reconcile import Outcome, Ports, Reconciler
+from handlers import async_queue, batch_window, fleet_sync, override, realtime_target
+from handlers.wiring import LambdaHandler, Runtime
+from simulator.account import SimulatedAccount
+from simulator.in_memory import InMemoryStore, StaticPolicies
+
+MAKERS: Mapping[str, Callable[[Callable[[], Runtime]], LambdaHandler]] = {
+    "RealtimeTarget": realtime_target.make_handler,
+    "AsyncQueue": async_queue.make_handler,
+    "BatchWindow": batch_window.make_handler,
+    "FleetSync": fleet_sync.make_handler,
+    "Override": override.make_handler,
+}
+OWNERS = {Kind.REALTIME: "RealtimeTarget", Kind.ASYNC: "AsyncQueue", Kind.BATCH: "BatchWindow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """Lambda's context object, as far as handlers look at it."""
+
+    function_name: str
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the time-out of an owner function, in milliseconds."""
+        return 50_000
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Keeps every outcome, for tables, reports and tests."""
+
+    outcomes: list[tuple[str, Outcome]] = field(default_factory=list)
+    listener: Callable[[str, Outcome], None] | None = None
+
+    def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:
+        """Remember what a pass did."""
+        for outcome in outcomes:
+            self.outcomes.append((function, outcome))
+            if self.listener is not None:
+                self.listener(function, outcome)
+
+
+class SimulatedStack:
+    """Tidegate deployed into a simulated account."""
+
+    def __init__(
+        self, account: SimulatedAccount, fleet: Mapping[str, Any], *, stage: str = "local", mode: Mode = Mode.ACTIVE
+    ) -> None:
+        self.account = account
+        self.stage = stage
+        self.store = InMemoryStore()
+        self.policies = StaticPolicies(fleet)
+        self.recorder = Recorder()
+        self.invocations: Counter[str] = Counter()
+        self.failures: list[tuple[str, str]] = []
+        self.alive = True
+        ports = Ports(
+            policies=self.policies,
+            store=self.store,
+            metrics=CloudWatch(account.client("cloudwatch")),
+            autoscaling=ApplicationAutoScaling(account.client("application-autoscaling")),
+            serving=SageMaker(
+                lambda: account.client("sagemaker"), lambda: account.client("resourcegroupstaggingapi")
+            ),
+            clock=lambda: account.now,
+        )
+        self.reconciler = Reconciler(ports, stage=stage, mode=mode)
+        runtime = Runtime(
+            reconciler=self.reconciler,
+            clock=lambda: account.now,
+            telemetry=self.recorder,
+            sleep=lambda _: None,
+        )
+        self._handlers = {name: make(lambda: runtime) for name, make in MAKERS.items()}
+
+    def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
+        """Invoke one function as Lambda would; an exception is a failed invocation."""
+        self.invocations[function] += 1
+        context = Invocation(function, f"{self.account.now:%Y%m%d%H%M%S}-{self.invocations.total()}")
+        self.account.caller = function
+        try:
+            return self._handlers[function](event, context)
+        finally:
+            self.account.caller = ""
+
+    def minute(self) -> list[dict[str, Any]]:
+        """Let one minute pass: AWS moves, its events are delivered, the schedules tick. Returns the events."""
+        events = self.account.advance()
+        if self.alive:
+            for event in events:
+                self.deliver(event)
+            self.tick()
+        return events
+
+    def deliver(self, event: dict[str, Any]) -> None:
+        """Hand an event to the function whose rule matches, as EventBridge does."""
+        for function in self.matching(event):
+            self._try(function, event)
+
+    def matching(self, event: Mapping[str, Any]) -> list[str]:
+        """Return the functions whose rules in `template.yaml` match the event."""
+        if event.get("detail-type") == "SageMaker Endpoint State Change":
+            return ["FleetSync"]
+        name = event.get("detail", {}).get("alarmName", "")
+        return [owner for kind, owner in OWNERS.items() if name.startswith(f"tidegate-target-{self.stage}-{kind}-")]
+
+    def tick(self) -> None:
+        """Fire the schedules that are due: the owners each minute, FleetSync on the hour."""
+        payload = {"trigger": "schedule", "scheduled_time": f"{self.account.now:%Y-%m-%dT%H:%M:%SZ}"}
+        if self.account.now.minute == 0:
+            self._try("FleetSync", payload)
+        for owner in OWNERS.values():
+            self._try(owner, payload)
+
+    def stop(self) -> None:
+        """Kill the controller: no function is invoked any more; AWS goes on."""
+        self.alive = False
+
+    def _try(self, function: str, event: dict[str, Any]) -> None:
+        try:
+            self.invoke(function, event)
+        except Exception as err:  # noqa: BLE001 - a failed invocation ends here, as it does in Lambda
+            self.failures.append((function, str(err)))
