@@ -83,15 +83,20 @@ def _findings(name: str, command: list[str]) -> str:
 def lint(template: Path, sam_python: Path, checkov: Path) -> list[str]:
     """Run every linter, also when one before it complained, and return their reports."""
     cfn_lint = [str(sam_python.parent / "cfn-lint"), "--regions", OFFLINE["AWS_REGION"], "--"]
+    reports = [_findings("cfn-lint, as written", [*cfn_lint, str(template)])]
+    try:
+        translation = translate(template, sam_python)
+    except RuntimeError as error:
+        return [*reports, str(error)]
     with tempfile.TemporaryDirectory() as folder:
         translated = Path(folder) / "translated.json"
-        translated.write_text(json.dumps(translate(template, sam_python), indent=1), encoding="utf-8")
+        translated.write_text(json.dumps(translation, indent=1), encoding="utf-8")
         # fmt: off
         scan = [str(checkov), "--file", str(translated), "--config-file", str(CHECKOV_SETTINGS),
                 "--framework", "cloudformation", "--skip-download", "--compact", "--quiet"]
         # fmt: on
         return [
-            _findings("cfn-lint, as written", [*cfn_lint, str(template)]),
+            *reports,
             _findings("cfn-lint, translated", [*cfn_lint, str(translated)]),
             _findings("checkov, translated", scan),
         ]
@@ -108,11 +113,9 @@ def main(arguments: list[str]) -> int:
     if options.translate:
         json.dump(_translate_here(options.translate), sys.stdout)
         return 0
-    try:
-        reports = [report for report in lint(options.template, options.sam_python, options.checkov) if report]
-    except RuntimeError as error:
-        reports = [str(error)]
-    print(*reports, sep="\n\n")
+    reports = [report for report in lint(options.template, options.sam_python, options.checkov) if report]
+    if reports:
+        print("", *reports, sep="\n\n")
     return 1 if reports else 0
 
 
