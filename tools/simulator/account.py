@@ -1,0 +1,219 @@
+"""One simulated AWS account: the services, the endpoints' traffic, and a clock that moves a minute at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from simulator.aas import ApplicationAutoScaling
+from simulator.cloudwatch import CloudWatch
+from simulator.events import Event, World
+from simulator.metrics import epoch_minute
+from simulator.sagemaker import Endpoint, SageMaker, Tagging
+from simulator.service import Service, ServiceError
+from simulator.transport import make_client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mypy_boto3_application_autoscaling.client import ApplicationAutoScalingClient
+    from mypy_boto3_cloudwatch.client import CloudWatchClient
+    from mypy_boto3_resourcegroupstaggingapi.client import ResourceGroupsTaggingAPIClient
+    from mypy_boto3_sagemaker.client import SageMakerClient
+
+    from simulator.metrics import Datum
+    from simulator.workload import Workload
+
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One API call, refused ones included; `caller` is what `SimulatedAccount.caller` said at that moment."""
+
+    service: str
+    operation: str
+    params: dict[str, Any]
+    now: datetime
+    caller: str
+
+
+class SimulatedAccount:
+    """AWS as far as Tidegate can see it, in simulated time.
+
+    Args:
+        now: where the clock starts; aware, and on a whole minute.
+        region: of all services.
+        account_id: twelve digits.
+    """
+
+    def __init__(self, now: datetime, region: str = "eu-central-1", account_id: str = "123456789012") -> None:
+        if now.tzinfo is None or now.second or now.microsecond:
+            raise ValueError(f"now = {now}, must be an aware datetime on a whole minute")
+        self._world = World(now, region, account_id)
+        self.sagemaker = SageMaker(self._world)
+        self.cloudwatch = CloudWatch(self._world)
+        self.autoscaling = ApplicationAutoScaling(self._world, self.sagemaker, self.cloudwatch)
+        services = (self.autoscaling, self.sagemaker, self.cloudwatch, Tagging(self.sagemaker))
+        self._services: dict[str, Service] = {service.name: service for service in services}
+        self._clients: dict[str, Any] = {}
+        self._failures: dict[tuple[str, str], deque[ServiceError]] = {}
+        self.calls: list[Call] = []
+        self.caller = ""
+
+    @property
+    def now(self) -> datetime:
+        """The start of the minute that `advance` will play."""
+        return self._world.now
+
+    @overload
+    def client(self, service: Literal["application-autoscaling"]) -> ApplicationAutoScalingClient: ...
+    @overload
+    def client(self, service: Literal["sagemaker"]) -> SageMakerClient: ...
+    @overload
+    def client(self, service: Literal["cloudwatch"]) -> CloudWatchClient: ...
+    @overload
+    def client(self, service: Literal["resourcegroupstaggingapi"]) -> ResourceGroupsTaggingAPIClient: ...
+    def client(self, service: str) -> Any:
+        """A real boto3 client that this account answers; one per service."""
+        if service not in self._clients:
+
+            def handler(operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+                return self.call(service, operation, params)
+
+            self._clients[service] = make_client(service, self._world.region, handler)
+        return self._clients[service]
+
+    def call(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer one API call, whatever transport it came by. Raises ServiceError."""
+        self.calls.append(Call(service, operation, deepcopy(dict(params)), self.now, self.caller))
+        scripted = self._failures.get((service, operation))
+        if scripted:
+            raise scripted.popleft()
+        return deepcopy(self._services[service].call(operation, params))
+
+    def fail_next(self, service: str, operation: str, code: str, message: str) -> None:
+        """Let the next call of `operation` (as in "RegisterScalableTarget") fail; repeat to script several."""
+        self._failures.setdefault((service, operation), deque()).append(ServiceError(code, message))
+
+    def add_endpoint(  # noqa: PLR0913 - an endpoint has that many independent properties, all but three with a default
+        self,
+        *,
+        name: str,
+        workload: Workload,
+        instance_count: int,
+        variant: str = "AllTraffic",
+        instance_type: str = "ml.g5.xlarge",
+        asynchronous: bool = False,
+        tags: Mapping[str, str] | None = None,
+        provisioning_delay: timedelta = timedelta(minutes=6),
+        removal_delay: timedelta = timedelta(minutes=1),
+        instance_quota: int | None = None,
+    ) -> Endpoint:
+        """Put an endpoint that is InService into the account.
+
+        Args:
+            name: endpoint name.
+            workload: its traffic.
+            instance_count: instances to start with.
+            variant: name of its only variant.
+            instance_type: as in "ml.g5.xlarge".
+            asynchronous: whether it has an AsyncInferenceConfig, and may have zero instances.
+            tags: of the endpoint.
+            provisioning_delay: from an order until the instances serve.
+            removal_delay: from an order until the instances are gone.
+            instance_quota: most instances the account may have of this type; None for no limit.
+        """
+        endpoint = Endpoint(
+            name=name,
+            arn=self._world.arn("sagemaker", f"endpoint/{name}"),
+            variant=variant,
+            instance_type=instance_type,
+            current_count=instance_count,
+            desired_count=instance_count,
+            workload=workload,
+            asynchronous=asynchronous,
+            tags=dict(tags or {}),
+            provisioning_delay=provisioning_delay,
+            removal_delay=removal_delay,
+            instance_quota=instance_quota,
+            created=self.now,
+            modified=self.now,
+        )
+        self.sagemaker.add(endpoint)
+        return endpoint
+
+    def endpoint(self, name: str) -> Endpoint:
+        """The state of one endpoint; raises KeyError."""
+        return self.sagemaker.endpoints[name]
+
+    def deploy(self, endpoint_name: str, instance_count: int) -> None:
+        """Somebody deploys a new config with its own instance count: Updating for a while, then that count."""
+        self.sagemaker.deploy(self.endpoint(endpoint_name), instance_count)
+
+    def silence(self, namespace: str, metric: str, endpoint: str) -> None:
+        """From now on this metric of the endpoint is not published, whatever its dimensions."""
+        self.cloudwatch.silenced.add((namespace, metric, endpoint))
+
+    def unsilence(self, namespace: str, metric: str, endpoint: str) -> None:
+        """Publish it again; what was not published stays missing."""
+        self.cloudwatch.silenced.discard((namespace, metric, endpoint))
+
+    def advance(self) -> list[Event]:
+        """Play one minute and return the events it sent, those of API calls since the last minute first.
+
+        Capacity that is due arrives and counts for the minute, traffic is served, metrics are published, the clock
+        moves; then scheduled actions run, alarms are evaluated and Auto Scaling acts on them.
+        """
+        self.sagemaker.finish_changes()
+        minute = epoch_minute(self.now)
+        for endpoint in self.sagemaker.endpoints.values():
+            self._serve(endpoint, endpoint.workload, minute)
+            endpoint.instance_minutes += max(endpoint.current_count, endpoint.desired_count)
+        self._world.now += MINUTE
+        self.autoscaling.run_scheduled_actions()
+        self.cloudwatch.evaluate_alarms()
+        self.autoscaling.act()
+        events, self._world.events = self._world.events, []
+        return events
+
+    def backfill(self, endpoint_name: str, workload: Workload, minutes: int) -> None:
+        """Write the metrics of the past `minutes` as if `workload` had met the present instances; no time passes."""
+        endpoint, end = self.endpoint(endpoint_name), epoch_minute(self.now)
+        for minute in range(end - minutes, end):
+            self._serve(endpoint, workload, minute)
+
+    def _serve(self, endpoint: Endpoint, workload: Workload, minute: int) -> None:
+        workload.serve(endpoint.current_count, endpoint.desired_count, self._publisher(endpoint, minute))
+
+    def _publisher(self, endpoint: Endpoint, minute: int) -> Callable[[str, str, tuple[str, ...], Datum], None]:
+        known = {"EndpointName": endpoint.name, "VariantName": endpoint.variant}
+
+        def publish(namespace: str, metric: str, dimensions: tuple[str, ...], datum: Datum) -> None:
+            key = (namespace, metric, tuple((name, known[name]) for name in dimensions))
+            self.cloudwatch.publish(key, minute, datum)
+
+        return publish
+
+    def snapshot(self, endpoint_name: str) -> dict[str, Any]:
+        """What Auto Scaling holds for an endpoint, free of times and ARNs, to compare states with ==.
+
+        Empty if it is not registered; else `bounds`, `suspended`, and by name `policies` and `scheduled_actions`.
+        """
+        target = self.autoscaling.targets.get(self.endpoint(endpoint_name).resource_id)
+        if target is None:
+            return {}
+        identity = {*target.identity, "PolicyName", "ScheduledActionName"}
+
+        def bare(request: Mapping[str, Any]) -> dict[str, Any]:
+            return {key: deepcopy(value) for key, value in request.items() if key not in identity}
+
+        return {
+            "bounds": (target.minimum, target.maximum),
+            "suspended": dict(target.suspended),
+            "policies": {name: bare(policy.request) for name, policy in sorted(target.policies.items())},
+            "scheduled_actions": {name: bare(action.request) for name, action in sorted(target.actions.items())},
+        }

@@ -1,0 +1,218 @@
+"""The metric store and metric arithmetic: points by the minute, statistics, simple expressions."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+MetricKey = tuple[str, str, tuple[tuple[str, str], ...]]  # namespace, name, sorted dimensions
+Series = dict[int, float]  # epoch minute -> value
+SIMPLE_STATISTICS = ("Sum", "Average", "Maximum", "Minimum", "SampleCount")
+
+
+class Datum(NamedTuple):
+    """What arrived for one metric in one minute. `values` with `counts` only where percentiles are wanted."""
+
+    total: float
+    count: float
+    low: float
+    high: float
+    values: tuple[float, ...] = ()
+    counts: tuple[float, ...] = ()
+
+    def plus(self, other: Datum) -> Datum:
+        return Datum(
+            self.total + other.total,
+            self.count + other.count,
+            min(self.low, other.low),
+            max(self.high, other.high),
+            self.values + other.values,
+            self.counts + other.counts,
+        )
+
+
+def sample(value: float, count: float = 1.0) -> Datum:
+    """`count` samples of the same value."""
+    return Datum(value * count, count, value, value, (value,), (count,))
+
+
+def samples(values: Sequence[float], counts: Sequence[float]) -> Datum:
+    """Values, each seen `counts` times; those seen zero times are left out."""
+    pairs = [(value, count) for value, count in zip(values, counts, strict=True) if count > 0]
+    kept, weights = tuple(value for value, _ in pairs), tuple(count for _, count in pairs)
+    return Datum(math.fsum(v * c for v, c in pairs), sum(weights), min(kept), max(kept), kept, weights)
+
+
+def statistic(datum: Datum, stat: str) -> float:
+    """One CloudWatch statistic; a percentile is the smallest value that many samples do not exceed."""
+    match stat:
+        case "Sum":
+            return datum.total
+        case "Average":
+            return datum.total / datum.count
+        case "Maximum":
+            return datum.high
+        case "Minimum":
+            return datum.low
+        case "SampleCount":
+            return float(datum.count)
+    rank = float(stat.removeprefix("p")) / 100 * datum.count
+    seen = 0.0
+    for value, count in sorted(zip(datum.values, datum.counts, strict=True)):
+        seen += count
+        if seen >= rank - 1e-9:
+            return value
+    return datum.high
+
+
+def is_statistic(stat: str) -> bool:
+    return stat in SIMPLE_STATISTICS or bool(re.fullmatch(r"p(100|\d{1,2}(\.\d+)?)", stat))
+
+
+def metric_key(namespace: str, name: str, dimensions: Iterable[Mapping[str, str]]) -> MetricKey:
+    return namespace, name, tuple(sorted((item["Name"], item["Value"]) for item in dimensions))
+
+
+def epoch_minute(moment: datetime) -> int:
+    return int(moment.timestamp()) // 60
+
+
+def from_epoch_minute(minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * 60, UTC)
+
+
+class MetricStore:
+    """All points of the account, exact dimension sets only: `{A}` and `{A, B}` are different metrics (facts 3.4)."""
+
+    def __init__(self) -> None:
+        self._points: dict[MetricKey, dict[int, Datum]] = {}
+
+    def put(self, key: MetricKey, minute: int, datum: Datum) -> None:
+        points = self._points.setdefault(key, {})
+        before = points.get(minute)
+        points[minute] = datum if before is None else before.plus(datum)
+
+    def read(self, key: MetricKey, first: int, length: int) -> Datum | None:
+        """The points of `length` minutes from `first` as one, or None without any."""
+        points = self._points.get(key)
+        if points is None:
+            return None
+        if length == 1:
+            return points.get(first)
+        merged: Datum | None = None
+        for minute in range(first, first + length):
+            if datum := points.get(minute):
+                merged = datum if merged is None else merged.plus(datum)
+        return merged
+
+    def series(self, key: MetricKey, stat: str, buckets: range, newest: int) -> Series:
+        """`stat` per bucket of `buckets.step` minutes, from points up to the minute `newest`."""
+        if key not in self._points:
+            return {}
+        found = ((bucket, self.read(key, bucket, min(buckets.step, newest + 1 - bucket))) for bucket in buckets)
+        return {bucket: statistic(datum, stat) for bucket, datum in found if datum is not None}
+
+
+OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
+FUNCTIONS: dict[str, Callable[[list[float]], float]] = {"MAX": max, "MIN": min, "SUM": math.fsum}
+
+
+def evaluate(expression: str, known: Mapping[str, Series], buckets: Sequence[int]) -> Series:
+    """Metric math over series: + - * / **, FILL(m, REPEAT | number), MAX, MIN and SUM of [m1, m2].
+
+    A bucket where an operand has no point, or a division by zero, has no result. Raises ValueError otherwise.
+    """
+    try:
+        result = _value(ast.parse(expression.strip(), mode="eval").body, known, buckets)
+    except SyntaxError:
+        raise ValueError(f"Error in expression '{expression}'") from None
+    return result if isinstance(result, dict) else dict.fromkeys(buckets, result)
+
+
+def _value(node: ast.expr, known: Mapping[str, Series], buckets: Sequence[int]) -> Series | float:
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return float(number)
+        case ast.Name(id=name) if name in known:
+            return known[name]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return _combined(operator.mul, -1.0, _value(operand, known, buckets))
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
+            return _combined(OPERATORS[type(op)], _value(left, known, buckets), _value(right, known, buckets))
+        case ast.Call(func=ast.Name(id="FILL"), args=[inner, ast.Name(id="REPEAT")]):
+            return _filled(_value(inner, known, buckets), None, buckets)
+        case ast.Call(func=ast.Name(id="FILL"), args=[inner, filler]):
+            return _filled(_value(inner, known, buckets), _value(filler, known, buckets), buckets)
+        case ast.Call(func=ast.Name(id=name), args=[ast.List(elts=items)]) if name in FUNCTIONS:
+            parts = [_value(item, known, buckets) for item in items]
+            return _reduced(FUNCTIONS[name], parts, buckets)
+    raise ValueError(f"'{ast.unparse(node)}' is not simulated in metric math")
+
+
+def _combined(function: Callable[[float, float], float], left: Series | float, right: Series | float) -> Series | float:
+    if not isinstance(left, dict) and not isinstance(right, dict):
+        return function(left, right)
+    keys = (left.keys() if isinstance(left, dict) else None, right.keys() if isinstance(right, dict) else None)
+    both = [side for side in keys if side is not None]
+    result: Series = {}
+    for bucket in sorted(set.intersection(*map(set, both))):
+        a = left[bucket] if isinstance(left, dict) else left
+        b = right[bucket] if isinstance(right, dict) else right
+        try:
+            result[bucket] = function(a, b)
+        except ZeroDivisionError:
+            continue
+    return result
+
+
+def _reduced(function: Callable[[list[float]], float], parts: list[Series | float], buckets: Sequence[int]) -> Series:
+    result: Series = {}
+    for bucket in buckets:
+        values = [part.get(bucket) if isinstance(part, dict) else part for part in parts]
+        present = [value for value in values if value is not None]
+        if present:
+            result[bucket] = function(present)
+    return result
+
+
+def _filled(series: Series | float, filler: Series | float | None, buckets: Sequence[int]) -> Series:
+    """FILL: `filler` None repeats the last point before the gap."""
+    if not isinstance(series, dict) or isinstance(filler, dict):
+        raise ValueError("FILL needs a metric and REPEAT or a number")
+    result: Series = {}
+    last = filler
+    for bucket in sorted(buckets):
+        value = series.get(bucket, last)
+        if filler is None:
+            last = value
+        if value is not None and (series or filler is not None):
+            result[bucket] = value
+    return result
+
+
+def evaluated(
+    queries: Sequence[Mapping[str, Any]], fetch: Callable[[Mapping[str, Any]], Series], buckets: Sequence[int]
+) -> dict[str, Series]:
+    """The series of every query by its Id; expressions may use ids that come later in the list."""
+    known: dict[str, Series] = {query["Id"]: fetch(query["MetricStat"]) for query in queries if "MetricStat" in query}
+    waiting = {query["Id"]: query["Expression"] for query in queries if "Expression" in query}
+    while waiting:
+        ready = [key for key, text in waiting.items() if not waiting.keys() & set(re.findall(r"\b[a-z]\w*", text))]
+        if not ready:
+            raise ValueError(f"Expressions refer to each other in a circle: {', '.join(waiting)}")
+        for key in ready:
+            known[key] = evaluate(waiting.pop(key), known, buckets)
+    return known

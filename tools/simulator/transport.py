@@ -1,0 +1,69 @@
+"""Real boto3 clients whose requests never leave the process.
+
+A `before-call` handler answers in place of HTTP, so parameter checks, paginators, waiters and ClientError are
+botocore's own. Two things differ from a network: botocore's retries happen below this hook, so a scripted failure is
+seen at once and once, and responses are not parsed from bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+from botocore.config import Config
+
+from simulator.service import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from botocore.client import BaseClient
+
+    Handler = Callable[[str, Mapping[str, Any]], dict[str, Any]]
+
+PARAMS_KEY = "simulator.params"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """As much of botocore's AWSResponse as its client looks at."""
+
+    status_code: int
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@functools.cache
+def _session() -> botocore.session.Session:
+    """One loader for all clients; nothing of the environment (profile, files, credentials) is looked at."""
+    nothing = (None, None, None, None)
+    ignored = dict.fromkeys(("profile", "config_file", "credentials_file", "ca_bundle"), nothing)
+    return botocore.session.Session(session_vars=ignored)
+
+
+def make_client(service: str, region: str, handler: Handler) -> BaseClient:
+    """A boto3 client of `service` that is answered by `handler(operation, params)`."""
+    client = _session().create_client(
+        service,
+        region_name=region,
+        aws_access_key_id="simulated",
+        aws_secret_access_key="simulated",  # noqa: S106 - botocore wants one; no request is ever sent
+        config=Config(retries={"mode": "standard", "max_attempts": 1}, ignore_configured_endpoint_urls=True),
+    )
+    events = client.meta.events
+    prefix = client.meta.service_model.service_id.hyphenize()
+
+    def keep_params(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+        context[PARAMS_KEY] = params
+
+    def answer(model: Any, context: dict[str, Any], **_: object) -> tuple[Answer, dict[str, Any]]:
+        try:
+            body, status = handler(model.name, context[PARAMS_KEY]), 200
+        except ServiceError as error:
+            body, status = {"Error": {"Code": error.code, "Message": error.message}}, 400
+        return Answer(status), {**body, "ResponseMetadata": {"HTTPStatusCode": status, "RetryAttempts": 0}}
+
+    events.register_last(f"before-parameter-build.{prefix}", keep_params)
+    events.register_first(f"before-call.{prefix}", answer)
+    return client

@@ -1,0 +1,256 @@
+"""The traffic an endpoint gets, what its instances make of it, and the metrics SageMaker publishes about it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import timedelta
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Protocol
+
+from simulator.metrics import Datum, sample, samples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Publish = Callable[[str, str, tuple[str, ...], Datum], None]
+
+INVOCATION = "AWS/SageMaker"
+INSTANCE = "/aws/sagemaker/Endpoints"
+ENDPOINT_ONLY = ("EndpointName",)
+BOTH = ("EndpointName", "VariantName")
+MICROSECONDS = 1e6
+
+
+class Workload(Protocol):
+    """One minute at a time; `publish(namespace, metric, dimension names, datum)` takes the metrics."""
+
+    history: History
+
+    def serve(self, ready: int, desired: int, publish: Publish) -> None:
+        """Let one minute of traffic pass over `ready` instances."""
+        ...
+
+
+@dataclass(slots=True)
+class History:
+    """One entry a minute, for a report. `violated` counts requests of overloaded minutes, `late` requests done late."""
+
+    demand: list[int] = field(default_factory=list)
+    ready: list[int] = field(default_factory=list)
+    desired: list[int] = field(default_factory=list)
+    violated: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+    backlog: list[int] = field(default_factory=list)
+
+    def add(self, **minute: int) -> None:
+        for name, value in minute.items():
+            getattr(self, name).append(value)
+
+
+# p95 is the 19th of 20 equally likely latencies, so the percentiles usual in objectives are exact.
+LATENCY_QUANTILES = (*(step / 20 for step in range(1, 20)), 0.995)
+LATENCY_SPREAD = 0.5  # sigma of the log-normal shape
+_P95 = NormalDist().inv_cdf(0.95)
+LATENCY_SHAPE = tuple(math.exp(LATENCY_SPREAD * (NormalDist().inv_cdf(q) - _P95)) for q in LATENCY_QUANTILES)
+
+
+@dataclass(slots=True, kw_only=True)
+class RealtimeWorkload:
+    """Requests answered while the caller waits.
+
+    p95 of ModelLatency is `service_time` at no load and reaches five times that, `latency_objective`, exactly at
+    `capacity_per_instance`. Above it every request of the minute counts as violated; above 1.1 times it the rest fails
+    with a 5XX error (and is still counted by Invocations, so demand stays visible). Nothing queues over minutes.
+
+    Args:
+        per_minute_requests: arrivals of each minute; silence after the last.
+        capacity_per_instance: requests/min one instance serves within the objective, above 0.
+        vcpus: vCPUs of the instance type; CPUUtilization reaches 100 x vcpus (facts 3.1).
+        service_time: p95 of ModelLatency of an idle instance.
+        cpu_at_capacity: share of the CPU that is busy at capacity, 0 to 1.
+        gpus: GPUs of the instance type; GPU metrics are published if above 0.
+    """
+
+    per_minute_requests: Sequence[int]
+    capacity_per_instance: float
+    vcpus: int = 4
+    service_time: timedelta = timedelta(milliseconds=200)
+    cpu_at_capacity: float = 0.8
+    gpus: int = 0
+    history: History = field(default_factory=History)
+    minute: int = 0
+
+    @property
+    def latency_objective(self) -> timedelta:
+        return 5 * self.service_time
+
+    @property
+    def violated(self) -> int:
+        """Requests so far that fell into an overloaded minute."""
+        return sum(self.history.violated)
+
+    def serve(self, ready: int, desired: int, publish: Publish) -> None:
+        load = int(self.per_minute_requests[self.minute]) if self.minute < len(self.per_minute_requests) else 0
+        self.minute += 1
+        capacity = ready * self.capacity_per_instance
+        violated = load if load > capacity else 0
+        self.history.add(demand=load, ready=ready, desired=desired, violated=violated, late=0, backlog=0)
+        utilisation = load / capacity if capacity else math.inf
+        self._publish_invocations(load, ready, utilisation, publish)
+        if ready:
+            publish_instances(ready, min(1.0, self.cpu_at_capacity * utilisation), self.vcpus, self.gpus, publish)
+
+    def _publish_invocations(self, load: int, ready: int, utilisation: float, publish: Publish) -> None:
+        publish(INVOCATION, "Invocations", BOTH, sample(1.0, load) if load else sample(0.0))
+        if ready:
+            publish(INVOCATION, "InvocationsPerInstance", BOTH, sample(1 / ready, load) if load else sample(0.0))
+        failed = load if not ready else round(load * (1 - 1.1 / utilisation)) if utilisation > 1.1 else 0  # noqa: PLR2004
+        publish(
+            INVOCATION,
+            "Invocation5XXErrors",
+            BOTH,
+            samples((0.0, 1.0), (load - failed, failed)) if load else sample(0.0),
+        )
+        if not load or not ready:
+            publish(INVOCATION, "ConcurrentRequestsPerModel", BOTH, sample(0.0))
+            return
+        p95 = self.service_time.total_seconds() / (1 - 0.8 * min(utilisation, 1.2))  # x1 idle, x5 at capacity, x25 cap
+        steps = [math.floor(load * number / 20 + 0.5) for number in range(21)]
+        counts = [after - before for before, after in zip(steps, steps[1:], strict=False)]
+        latencies = [MICROSECONDS * p95 * shape for shape in LATENCY_SHAPE]
+        publish(INVOCATION, "ModelLatency", BOTH, samples(latencies, counts))
+        publish(INVOCATION, "OverheadLatency", BOTH, sample(5_000.0, load))
+        mean_seconds = p95 * sum(LATENCY_SHAPE) / len(LATENCY_SHAPE)
+        publish(INVOCATION, "ConcurrentRequestsPerModel", BOTH, sample(load / ready / 60 * mean_seconds))  # Little
+
+
+def publish_instances(ready: int, busy: float, vcpus: int, gpus: int, publish: Publish) -> None:
+    """Instance metrics, one sample per instance (facts 3.1); `busy` is a share from 0 to 1."""
+    publish(INSTANCE, "CPUUtilization", BOTH, sample(100.0 * vcpus * busy, ready))
+    publish(INSTANCE, "MemoryUtilization", BOTH, sample(35.0 + 15.0 * busy, ready))
+    if gpus:
+        publish(INSTANCE, "GPUUtilization", BOTH, sample(100.0 * gpus * busy, ready))
+        publish(INSTANCE, "GPUMemoryUtilization", BOTH, sample(60.0 * gpus, ready))
+
+
+@dataclass(slots=True)
+class Cohort:
+    """The requests of one minute that still wait; `progress` is work done on the first of them, in seconds."""
+
+    arrived: int
+    waiting: int
+    work_seconds: float
+    progress: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class AsyncWorkload:
+    """Requests that wait in a queue, oldest first.
+
+    An instance does `60 x concurrency` seconds of work a minute, and work is divisible among slots. A request that
+    arrived in minute a and is done in minute t has waited t - a minutes: it is late if that exceeds the objective.
+    Expiry of requests (six hours on AWS) is left out.
+
+    Args:
+        per_minute_requests: arrivals of each minute; silence after the last.
+        per_minute_work_seconds: seconds of one slot that these arrivals need, together.
+        concurrency: slots per instance, at least 1.
+        objective: longest time from arrival to result.
+        vcpus: as for RealtimeWorkload.
+        gpus: as for RealtimeWorkload.
+    """
+
+    per_minute_requests: Sequence[int]
+    per_minute_work_seconds: Sequence[float]
+    objective: timedelta
+    concurrency: int = 1
+    vcpus: int = 4
+    gpus: int = 0
+    history: History = field(default_factory=History)
+    minute: int = 0
+    queue: deque[Cohort] = field(default_factory=deque)
+    served: int = 0
+    finished_late: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """Requests not finished."""
+        return sum(cohort.waiting for cohort in self.queue)
+
+    @property
+    def late(self) -> int:
+        """Requests finished late, and those that already wait for longer than the objective."""
+        overdue = sum(cohort.waiting for cohort in self.queue if self._is_late(cohort, self.minute))
+        return self.finished_late + overdue
+
+    def _is_late(self, cohort: Cohort, minute: int) -> bool:
+        return timedelta(minutes=minute - cohort.arrived) > self.objective
+
+    def serve(self, ready: int, desired: int, publish: Publish) -> None:
+        arrivals = 0
+        if self.minute < len(self.per_minute_requests):
+            arrivals = int(self.per_minute_requests[self.minute])
+        if arrivals:
+            work = float(self.per_minute_work_seconds[self.minute]) / arrivals
+            self.queue.append(Cohort(self.minute, arrivals, work))
+        late_before = self.finished_late
+        budget = 60.0 * self.concurrency * ready
+        done, left = self._work_off(budget) if ready else ([], 0.0)
+        spent = budget - left
+        waiting = self.waiting
+        late = self.finished_late - late_before
+        self.history.add(demand=arrivals, ready=ready, desired=desired, violated=0, late=late, backlog=waiting)
+        self._publish_queue(waiting, ready, spent / 60.0, publish)
+        if ready:
+            self._publish_work(done, publish)
+            publish_instances(ready, spent / budget, self.vcpus, self.gpus, publish)
+        self.minute += 1
+
+    def _work_off(self, budget: float) -> tuple[list[tuple[Cohort, int]], float]:
+        """Spend `budget` seconds on the oldest requests: what finished, and what is left of the budget."""
+        done: list[tuple[Cohort, int]] = []
+        while self.queue:
+            head = self.queue[0]
+            need = head.waiting * head.work_seconds - head.progress
+            if need <= budget + 1e-9:
+                finished, budget = head.waiting, max(0.0, budget - need)
+                self.queue.popleft()
+            else:
+                finished, head.progress = divmod_count(budget + head.progress, head.work_seconds)
+                head.waiting -= finished
+                budget = 0.0
+            if finished:
+                done.append((head, finished))
+                self.served += finished
+                self.finished_late += finished if self._is_late(head, self.minute) else 0
+            if not budget:
+                break
+        return done, budget
+
+    def _publish_queue(self, waiting: int, ready: int, busy_slots: float, publish: Publish) -> None:
+        """Backlog counts what is queued plus what is being worked on (facts 3.4): never less than the busy slots."""
+        backlog = max(float(waiting), busy_slots)
+        age = 60.0 * (self.minute - self.queue[0].arrived + 0.5) if self.queue else 0.0
+        stranded = 1.0 if waiting and not ready else 0.0
+        publish(INVOCATION, "ApproximateBacklogSize", ENDPOINT_ONLY, sample(backlog))
+        publish(INVOCATION, "ApproximateAgeOfOldestRequest", ENDPOINT_ONLY, sample(age))
+        publish(INVOCATION, "HasBacklogWithoutCapacity", ENDPOINT_ONLY, sample(stranded))
+        if ready:  # silent at zero instances (facts 2.5)
+            publish(INVOCATION, "ApproximateBacklogSizePerInstance", ENDPOINT_ONLY, sample(backlog / ready))
+
+    def _publish_work(self, done: list[tuple[Cohort, int]], publish: Publish) -> None:
+        finished = [count for _, count in done]
+        publish(INVOCATION, "InvocationsProcessed", BOTH, samples((1.0,), (sum(finished),)) if done else sample(0.0))
+        if done:
+            milliseconds = [1000.0 * cohort.work_seconds for cohort, _ in done]
+            waits = [60_000.0 * (self.minute - cohort.arrived) for cohort, _ in done]
+            publish(INVOCATION, "TotalProcessingTime", BOTH, samples(milliseconds, finished))
+            publish(INVOCATION, "TimeInBacklog", BOTH, samples(waits, finished))
+
+
+def divmod_count(seconds: float, each: float) -> tuple[int, float]:
+    """How many whole requests of `each` seconds fit, and the seconds left over."""
+    count = math.floor(seconds / each + 1e-9)
+    return count, max(0.0, seconds - count * each)
