@@ -8,6 +8,8 @@ import pytest
 from moto import mock_aws
 from moto.moto_api._internal.models import moto_api_backend
 
+from tests.contract.aws.accounts import Account, MotoAccount, Simulated
+
 REGION = "eu-central-1"
 FAKE = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -39,3 +41,14 @@ def moto_session() -> Iterator[boto3.Session]:
 def moto(moto_session: boto3.Session) -> boto3.Session:
     moto_api_backend.reset()
     return moto_session
+
+
+@pytest.fixture(params=["moto", "simulator"])
+def account(request: pytest.FixtureRequest) -> Account:
+    return MotoAccount(request.getfixturevalue("moto")) if request.param == "moto" else Simulated()
+
+
+@pytest.fixture
+def strict_account() -> Simulated:
+    """For what moto lets pass or answers in its own way."""
+    return Simulated()

@@ -1,0 +1,86 @@
+"""Two accounts that answer as AWS does: moto's, and the project's own simulator, which is the stricter one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import boto3
+
+from simulator.account import SimulatedAccount
+from simulator.metrics import Datum
+from simulator.workload import History
+from tests.contract.aws.stubs import Client
+
+ROLE = "arn:aws:iam::123456789012:role/model"
+
+
+class Account(Protocol):
+    """As much of an account as the contract needs."""
+
+    def client(self, service: str) -> Client:
+        """Return a boto3 client."""
+        ...
+
+    def add_endpoint(self, name: str, count: int, *, queued: bool = False, profile: str | None = None) -> None:
+        """Make an endpoint in service with the variant AllTraffic of ml.m5.xlarge."""
+        ...
+
+
+@dataclass
+class MotoAccount:
+    session: boto3.Session
+    clients: dict[str, Client] = field(default_factory=dict)
+
+    def client(self, service: str) -> Client:
+        if service not in self.clients:
+            self.clients[service] = self.session.client(service)  # type: ignore[call-overload]  # any service
+        return self.clients[service]
+
+    def add_endpoint(self, name: str, count: int, *, queued: bool = False, profile: str | None = None) -> None:
+        sagemaker = self.client("sagemaker")
+        variant = {
+            "VariantName": "AllTraffic",
+            "ModelName": name,
+            "InitialInstanceCount": count,
+            "InstanceType": "ml.m5.xlarge",
+            "InitialVariantWeight": 1.0,
+        }
+        asynchronous: dict[str, Any] = {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://out/"}}}
+        sagemaker.create_model(ModelName=name, PrimaryContainer={"Image": "image"}, ExecutionRoleArn=ROLE)
+        sagemaker.create_endpoint_config(
+            EndpointConfigName=f"{name}-config", ProductionVariants=[variant], **(asynchronous if queued else {})
+        )
+        tags = [{"Key": "tidegate:profile", "Value": profile}] if profile else []
+        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-config", Tags=tags)
+
+
+CLOCK = datetime(2026, 11, 22, 12, 1, tzinfo=UTC)
+"""What the simulated clock shows; points of 11:58 have just become readable."""
+
+
+class Idle:
+    """A workload without traffic or metrics."""
+
+    history = History()
+
+    def serve(self, ready: int, desired: int, publish: Callable[[str, str, tuple[str, ...], Datum], None]) -> None:
+        """Do nothing for a minute."""
+
+
+@dataclass
+class Simulated:
+    account: SimulatedAccount = field(default_factory=lambda: SimulatedAccount(CLOCK))
+
+    def client(self, service: str) -> Client:
+        return self.account.client(service)  # type: ignore[call-overload]  # any service
+
+    def add_endpoint(self, name: str, count: int, *, queued: bool = False, profile: str | None = None) -> None:
+        self.account.add_endpoint(
+            name=name,
+            workload=Idle(),
+            instance_count=count,
+            instance_type="ml.m5.xlarge",
+            asynchronous=queued,
+            tags={"tidegate:profile": profile} if profile else {},
+        )

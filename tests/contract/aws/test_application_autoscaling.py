@@ -1,0 +1,180 @@
+"""What the core may expect of Application Auto Scaling."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from core.aws.application_autoscaling import ApplicationAutoScaling
+from core.errors import ActuationError, TargetNotFoundError
+from core.model import Envelope, ScalableTarget
+from core.ports import NativePolicy, ScheduledAction
+from tests.contract.aws.accounts import Account
+from tests.contract.aws.stubs import scripted
+
+ORDERS = ScalableTarget.variant("orders", "AllTraffic")
+OCR = ScalableTarget.variant("doc-ocr", "AllTraffic")
+TRACKING = NativePolicy(
+    "tidegate-test-requests",
+    "TargetTrackingScaling",
+    {
+        "TargetValue": 800.0,
+        "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
+        "ScaleOutCooldown": 60,
+        "ScaleInCooldown": 300,
+    },
+)
+STEPS = NativePolicy(
+    "tidegate-test-saturation",
+    "StepScaling",
+    {
+        "AdjustmentType": "PercentChangeInCapacity",
+        "StepAdjustments": [{"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 100}],
+        "MetricAggregationType": "Average",
+        "Cooldown": 300,
+    },
+)
+EXPIRY = ScheduledAction(
+    "tidegate-test-expiry",
+    {
+        "Schedule": "rate(15 minutes)",
+        "Timezone": "UTC",
+        "StartTime": datetime(2026, 11, 22, 13, tzinfo=UTC),
+        "ScalableTargetAction": {"MinCapacity": 0, "MaxCapacity": 12},
+    },
+)
+
+
+@pytest.fixture
+def aas(account: Account) -> ApplicationAutoScaling:
+    account.add_endpoint("orders", 1)
+    account.add_endpoint("doc-ocr", 1, queued=True)
+    return ApplicationAutoScaling(account.client("application-autoscaling"))
+
+
+@pytest.fixture
+def strict(strict_account: Account) -> ApplicationAutoScaling:
+    strict_account.add_endpoint("orders", 1)
+    return ApplicationAutoScaling(strict_account.client("application-autoscaling"))
+
+
+class TestBounds:
+    def test_only_the_registered_are_found(self, aas: ApplicationAutoScaling) -> None:
+        aas.register(ORDERS, Envelope(1, 4))
+        assert aas.registered([ORDERS, OCR]) == {ORDERS: Envelope(1, 4)}
+
+    def test_nothing_is_asked_for_nothing(self, aas: ApplicationAutoScaling) -> None:
+        aas.register(ORDERS, Envelope(1, 4))
+        assert aas.registered([]) == {}
+
+    def test_registering_again_sets_both_bounds(self, aas: ApplicationAutoScaling) -> None:
+        aas.register(ORDERS, Envelope(3, 4))
+        aas.register(ORDERS, Envelope(1, 12))
+        assert aas.registered([ORDERS]) == {ORDERS: Envelope(1, 12)}
+
+    def test_a_queue_may_go_to_zero(self, aas: ApplicationAutoScaling) -> None:
+        aas.register(OCR, Envelope(0, 4))
+        assert aas.registered([OCR]) == {OCR: Envelope(0, 4)}
+
+    def test_deregistering_takes_policies_and_actions_along_and_can_be_repeated(
+        self, strict: ApplicationAutoScaling
+    ) -> None:
+        strict.register(ORDERS, Envelope(1, 4))
+        strict.put_policy(ORDERS, TRACKING)
+        strict.put_scheduled_action(ORDERS, EXPIRY)
+        strict.deregister(ORDERS)
+        strict.deregister(ORDERS)
+        assert strict.registered([ORDERS]) == {}
+        assert (strict.policies(ORDERS), strict.scheduled_actions(ORDERS)) == ((), ())
+
+    def test_an_endpoint_that_is_not_there_cannot_be_registered(self, strict: ApplicationAutoScaling) -> None:
+        with pytest.raises(ActuationError):
+            strict.register(ScalableTarget.variant("gone", "AllTraffic"), Envelope(1, 4))
+
+    def test_50_targets_a_call_each_once_and_only_in_our_dimension(self) -> None:
+        targets = [ScalableTarget.variant(f"endpoint-{n}", "AllTraffic") for n in range(51)]
+        ids = [target.resource_id for target in targets]
+        row = {
+            "ServiceNamespace": "sagemaker",
+            "RoleARN": "arn:aws:iam::123456789012:role/r",
+            "CreationTime": 0,
+            "MinCapacity": 1,
+            "MaxCapacity": 4,
+        }
+        ours = {"ResourceId": ids[0], "ScalableDimension": "sagemaker:variant:DesiredInstanceCount", **row}
+        other = {"ResourceId": ids[1], "ScalableDimension": "sagemaker:variant:DesiredProvisionedConcurrency", **row}
+        with scripted("application-autoscaling") as (client, script):
+            for batch, rows in [(ids[:50], [ours, other]), (ids[50:], [])]:
+                script.add_response(
+                    "describe_scalable_targets",
+                    {"ScalableTargets": rows},
+                    {"ServiceNamespace": "sagemaker", "ResourceIds": batch},
+                )
+            seen = ApplicationAutoScaling(client).registered([*targets, targets[0]])
+        assert seen == {targets[0]: Envelope(1, 4)}
+
+
+class TestPolicies:
+    @pytest.mark.parametrize("policy", [TRACKING, STEPS], ids=lambda policy: policy.policy_type)
+    def test_what_is_put_is_read_again(self, aas: ApplicationAutoScaling, policy: NativePolicy) -> None:
+        aas.register(ORDERS, Envelope(1, 4))
+        arn = aas.put_policy(ORDERS, policy)
+        assert arn.endswith(f":policyName/{policy.name}")
+        (seen,) = aas.policies(ORDERS)
+        assert replace(seen, alarm_names=()) == policy
+
+    def test_tracking_brings_its_two_alarms(self, strict: ApplicationAutoScaling) -> None:
+        strict.register(ORDERS, Envelope(1, 4))
+        strict.put_policy(ORDERS, TRACKING)
+        (seen,) = strict.policies(ORDERS)
+        assert sorted("AlarmHigh" in name for name in seen.alarm_names) == [False, True]
+
+    def test_putting_again_replaces(self, aas: ApplicationAutoScaling) -> None:
+        aas.register(ORDERS, Envelope(1, 4))
+        aas.put_policy(ORDERS, TRACKING)
+        aas.put_policy(ORDERS, replace(TRACKING, configuration={**TRACKING.configuration, "TargetValue": 600.0}))
+        assert [seen.configuration["TargetValue"] for seen in aas.policies(ORDERS)] == [600.0]
+
+    def test_more_policies_than_a_page_holds(self, aas: ApplicationAutoScaling) -> None:
+        aas.register(ORDERS, Envelope(1, 4))
+        for n in range(11):
+            aas.put_policy(ORDERS, replace(STEPS, name=f"steps-{n}"))
+        assert len(aas.policies(ORDERS)) == 11
+
+    def test_deleting_can_be_repeated(self, strict: ApplicationAutoScaling) -> None:
+        strict.register(ORDERS, Envelope(1, 4))
+        strict.put_policy(ORDERS, STEPS)
+        strict.delete_policy(ORDERS, STEPS.name)
+        strict.delete_policy(ORDERS, STEPS.name)
+        assert strict.policies(ORDERS) == ()
+
+    def test_a_policy_needs_a_registered_target(self, strict: ApplicationAutoScaling) -> None:
+        with pytest.raises(TargetNotFoundError):
+            strict.put_policy(ORDERS, TRACKING)
+
+
+class TestScheduledActions:
+    def test_what_is_put_is_read_again_in_utc(self, aas: ApplicationAutoScaling) -> None:
+        aas.register(ORDERS, Envelope(1, 4))
+        aas.put_scheduled_action(ORDERS, EXPIRY)
+        (seen,) = aas.scheduled_actions(ORDERS)
+        assert seen == EXPIRY
+        assert seen.settings["StartTime"].tzinfo is UTC
+
+    def test_what_a_replacement_leaves_out_is_removed(self, strict: ApplicationAutoScaling) -> None:
+        strict.register(ORDERS, Envelope(1, 4))
+        strict.put_scheduled_action(ORDERS, EXPIRY)
+        bare = ScheduledAction(
+            EXPIRY.name, {"Schedule": "rate(15 minutes)", "ScalableTargetAction": {"MinCapacity": 2}}
+        )
+        strict.put_scheduled_action(ORDERS, bare)
+        (seen,) = strict.scheduled_actions(ORDERS)
+        assert "StartTime" not in seen.settings
+        assert seen.settings["ScalableTargetAction"] == {"MinCapacity": 2}
+
+    def test_deleting_can_be_repeated(self, strict: ApplicationAutoScaling) -> None:
+        strict.register(ORDERS, Envelope(1, 4))
+        strict.put_scheduled_action(ORDERS, EXPIRY)
+        strict.delete_scheduled_action(ORDERS, EXPIRY.name)
+        strict.delete_scheduled_action(ORDERS, EXPIRY.name)
+        assert strict.scheduled_actions(ORDERS) == ()

@@ -1,0 +1,181 @@
+"""What the core may expect of SageMaker and of discovery by tag."""
+
+from typing import Any
+
+import pytest
+
+from core.aws.sagemaker import SageMaker
+from core.errors import TargetBusyError, TargetNotFoundError
+from core.model import Capacity, Missing, ScalableTarget
+from core.ports import Variant
+from tests.contract.aws.accounts import Account, Simulated
+from tests.contract.aws.stubs import Client, client, scripted
+
+TAGGING = "resourcegroupstaggingapi"
+ORDERS = ScalableTarget.variant("orders", "AllTraffic")
+ENDPOINT: dict[str, Any] = {
+    "EndpointName": "orders",
+    "EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/orders",
+    "EndpointConfigName": "orders-config",
+    "EndpointStatus": "InService",
+    "CreationTime": 0,
+    "LastModifiedTime": 0,
+}
+ASYNC = {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://out/"}}}
+CONFIG: dict[str, Any] = {
+    "EndpointConfigName": "orders-config",
+    "EndpointConfigArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint-config/orders-config",
+    "CreationTime": 0,
+}
+
+
+@pytest.fixture
+def sagemaker(account: Account) -> SageMaker:
+    return SageMaker(lambda: account.client("sagemaker"), lambda: account.client("resourcegroupstaggingapi"))
+
+
+def describing(endpoint: dict[str, Any], config: dict[str, Any] | None = None) -> tuple[Variant, ...]:
+    """Return the variants of an endpoint that SageMaker describes so; without `config` that one was deleted."""
+    with scripted("sagemaker") as (c, script):
+        script.add_response("describe_endpoint", {**ENDPOINT, **endpoint})
+        if config is None:
+            text = 'Could not find endpoint configuration "arn:aws:sagemaker:...:endpoint-config/orders-config".'
+            script.add_client_error("describe_endpoint_config", "ValidationException", text)
+        else:
+            script.add_response("describe_endpoint_config", {**CONFIG, **config})
+        return SageMaker(lambda: c, lambda: c).variants("orders")
+
+
+class TestCapacity:
+    def test_counts_and_status(self, sagemaker: SageMaker, account: Account) -> None:
+        account.add_endpoint("orders", 3)
+        assert sagemaker.capacity(ORDERS) == Capacity(3, 3, "InService")
+
+    def test_a_variant_that_is_not_there(self, sagemaker: SageMaker, account: Account) -> None:
+        account.add_endpoint("orders", 3)
+        assert isinstance(sagemaker.capacity(ScalableTarget.variant("orders", "blue")), Missing)
+
+    @pytest.mark.parametrize(
+        ("_when", "variant", "want"),
+        [
+            (
+                "a change is in flight",
+                {"CurrentInstanceCount": 2, "DesiredInstanceCount": 5},
+                Capacity(2, 5, "Updating"),
+            ),
+            ("scaled to zero", {"CurrentInstanceCount": 0, "DesiredInstanceCount": 0}, Capacity(0, 0, "Updating")),
+            (
+                "a serverless variant counts no instances",
+                {"CurrentServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5}},
+                Missing("variant AllTraffic of orders does not exist or counts no instances"),
+            ),
+        ],
+    )
+    def test_as_described(self, _when: str, variant: dict[str, Any], want: Capacity | Missing) -> None:
+        described = {"EndpointStatus": "Updating", "ProductionVariants": [{"VariantName": "AllTraffic", **variant}]}
+        with scripted("sagemaker") as (c, script):
+            script.add_response("describe_endpoint", {**ENDPOINT, **described})
+            assert SageMaker(lambda: c, lambda: c).capacity(ORDERS) == want
+
+    def test_an_endpoint_that_is_being_made_has_no_variants_yet(self) -> None:
+        with scripted("sagemaker") as (c, script):
+            script.add_response("describe_endpoint", {**ENDPOINT, "EndpointStatus": "Creating"})
+            assert isinstance(SageMaker(lambda: c, lambda: c).capacity(ORDERS), Missing)
+
+
+class TestVariants:
+    def test_instance_type_comes_from_the_configuration(self, sagemaker: SageMaker, account: Account) -> None:
+        account.add_endpoint("orders", 1)
+        assert sagemaker.variants("orders") == (Variant(target=ORDERS, instance_type="ml.m5.xlarge", queued=False),)
+
+    def test_an_asynchronous_configuration_makes_a_queue(self) -> None:
+        one = {"ProductionVariants": [{"VariantName": "AllTraffic", "InstanceType": "ml.g5.xlarge"}]}
+        described = describing({"ProductionVariants": [{"VariantName": "AllTraffic"}], **ASYNC}, one)
+        assert described == (Variant(target=ORDERS, instance_type="ml.g5.xlarge", queued=True),)
+
+    def test_a_deleted_configuration_leaves_the_type_unknown(self) -> None:
+        described = describing({"ProductionVariants": [{"VariantName": "AllTraffic"}]})
+        assert described == (Variant(target=ORDERS, instance_type=None, queued=False),)
+
+    def test_instance_pools_have_no_single_type(self) -> None:
+        pools = {"ProductionVariants": [{"VariantName": "AllTraffic"}]}
+        described = describing({"ProductionVariants": [{"VariantName": "AllTraffic"}]}, pools)
+        assert described == (Variant(target=ORDERS, instance_type=None, queued=False),)
+
+    def test_the_name_is_spelt_as_sagemaker_spells_it(self) -> None:
+        """ARNs, and so what `tagged` finds, have it in lower case; AAS and CloudWatch want it as it was given."""
+        described = describing({"EndpointName": "Orders", "ProductionVariants": [{"VariantName": "AllTraffic"}]})
+        assert [variant.target for variant in described] == [ScalableTarget.variant("Orders", "AllTraffic")]
+
+
+class TestTagged:
+    def test_profile_by_endpoint(self, sagemaker: SageMaker, account: Account) -> None:
+        account.add_endpoint("orders", 1, profile="web")
+        account.add_endpoint("other", 1)
+        assert sagemaker.tagged() == {"orders": "web"}
+
+    def test_pages_are_joined(self) -> None:
+        with scripted("resourcegroupstaggingapi") as (c, script):
+            for name, token in [("orders", "more"), ("doc-ocr", "")]:
+                arn = f"arn:aws:sagemaker:eu-central-1:123456789012:endpoint/{name}"
+                tags = [{"Key": "team", "Value": "x"}, {"Key": "tidegate:profile", "Value": f"for-{name}"}]
+                page = {"ResourceTagMappingList": [{"ResourceARN": arn, "Tags": tags}], "PaginationToken": token}
+                asked = {
+                    "ResourceTypeFilters": ["sagemaker:endpoint"],
+                    "TagFilters": [{"Key": "tidegate:profile"}],
+                    **({} if token else {"PaginationToken": "more"}),
+                }
+                script.add_response("get_resources", page, asked)
+            assert SageMaker(lambda: c, lambda: c).tagged() == {"orders": "for-orders", "doc-ocr": "for-doc-ocr"}
+
+
+class TestSetCount:
+    def test_one_variant_is_asked_for_a_count_and_keeps_its_weight(self) -> None:
+        with scripted("sagemaker") as (c, script):
+            script.add_response(
+                "update_endpoint_weights_and_capacities",
+                {"EndpointArn": ENDPOINT["EndpointArn"]},
+                {
+                    "EndpointName": "orders",
+                    "DesiredWeightsAndCapacities": [{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}],
+                },
+            )
+            SageMaker(lambda: c, lambda: c).set_count(ORDERS, 2)
+
+    def test_the_count_is_what_is_desired_then(self, sagemaker: SageMaker, account: Account) -> None:
+        account.add_endpoint("orders", 3)
+        sagemaker.set_count(ORDERS, 2)
+        seen = sagemaker.capacity(ORDERS)
+        assert isinstance(seen, Capacity)
+        assert seen.desired == 2
+
+    def test_one_change_at_a_time(self, strict_account: Simulated) -> None:
+        strict_account.add_endpoint("orders", 3)
+        sagemaker = SageMaker(lambda: strict_account.client("sagemaker"), lambda: strict_account.client(TAGGING))
+        sagemaker.set_count(ORDERS, 2)
+        assert sagemaker.capacity(ORDERS) == Capacity(3, 2, "Updating")
+        with pytest.raises(TargetBusyError):
+            sagemaker.set_count(ORDERS, 1)
+
+    def test_an_endpoint_that_is_gone(self, strict_account: Simulated) -> None:
+        sagemaker = SageMaker(lambda: strict_account.client("sagemaker"), lambda: strict_account.client(TAGGING))
+        with pytest.raises(TargetNotFoundError):
+            sagemaker.set_count(ORDERS, 2)
+        assert isinstance(sagemaker.capacity(ORDERS), Missing)
+        assert sagemaker.variants("orders") == ()
+
+
+def test_clients_are_made_when_first_needed() -> None:
+    """Loading SageMaker's model costs 100 ms, which an invocation that changes nothing need not pay."""
+    made: list[str] = []
+
+    def make(service: str) -> Client:
+        made.append(service)
+        return client(service)
+
+    sagemaker = SageMaker(lambda: make("sagemaker"), lambda: make("resourcegroupstaggingapi"))
+    assert made == []
+    with scripted("sagemaker") as (_, script):
+        script.add_response("describe_endpoint", ENDPOINT)
+        sagemaker.capacity(ORDERS)
+    assert made == ["sagemaker"]
