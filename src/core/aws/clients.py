@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from mypy_boto3_resourcegroupstaggingapi import ResourceGroupsTaggingAPIClient
     from mypy_boto3_sagemaker import SageMakerClient
 
-CONFIG = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=2, read_timeout=5)
-"""Three attempts of at most 7 s each end well before a lease does, so a write never outlives its right to write."""
+CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=5)
+"""Three attempts in all (`max_attempts` would mean three more), each of at most 7 s: a call ends before a lease does."""
 
 
 @cache

@@ -8,9 +8,10 @@ import pytest
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.errors import ActuationError, TargetNotFoundError
 from core.model import Envelope, ScalableTarget
-from core.ports import NativePolicy, ScheduledAction
-from tests.contract.aws.accounts import Account
+from core.ports import Autoscaling, NativePolicy, ScheduledAction
+from tests.contract.aws.accounts import Account, MotoAccount, Simulated
 from tests.contract.aws.stubs import scripted
+from tests.fakes.aws import FakeAutoscaling
 
 ORDERS = ScalableTarget.variant("orders", "AllTraffic")
 OCR = ScalableTarget.variant("doc-ocr", "AllTraffic")
@@ -45,40 +46,45 @@ EXPIRY = ScheduledAction(
 )
 
 
-@pytest.fixture
-def aas(account: Account) -> ApplicationAutoScaling:
+def over(account: Account) -> ApplicationAutoScaling:
+    """Return the adapter over an account with both endpoints."""
     account.add_endpoint("orders", 1)
     account.add_endpoint("doc-ocr", 1, queued=True)
     return ApplicationAutoScaling(account.client("application-autoscaling"))
 
 
-@pytest.fixture
-def strict(strict_account: Account) -> ApplicationAutoScaling:
-    strict_account.add_endpoint("orders", 1)
-    return ApplicationAutoScaling(strict_account.client("application-autoscaling"))
+@pytest.fixture(params=["moto", "simulator", "fake"])
+def aas(request: pytest.FixtureRequest) -> Autoscaling:
+    """The unit tests' fake keeps the same contract, or they would prove nothing."""
+    if request.param == "fake":
+        return FakeAutoscaling()
+    return over(Simulated() if request.param == "simulator" else MotoAccount(request.getfixturevalue("moto")))
+
+
+@pytest.fixture(params=["simulator", "fake"])
+def strict(request: pytest.FixtureRequest) -> Autoscaling:
+    return FakeAutoscaling() if request.param == "fake" else over(Simulated())
 
 
 class TestBounds:
-    def test_only_the_registered_are_found(self, aas: ApplicationAutoScaling) -> None:
+    def test_only_the_registered_are_found(self, aas: Autoscaling) -> None:
         aas.register(ORDERS, Envelope(1, 4))
         assert aas.registered([ORDERS, OCR]) == {ORDERS: Envelope(1, 4)}
 
-    def test_nothing_is_asked_for_nothing(self, aas: ApplicationAutoScaling) -> None:
+    def test_nothing_is_asked_for_nothing(self, aas: Autoscaling) -> None:
         aas.register(ORDERS, Envelope(1, 4))
         assert aas.registered([]) == {}
 
-    def test_registering_again_sets_both_bounds(self, aas: ApplicationAutoScaling) -> None:
+    def test_registering_again_sets_both_bounds(self, aas: Autoscaling) -> None:
         aas.register(ORDERS, Envelope(3, 4))
         aas.register(ORDERS, Envelope(1, 12))
         assert aas.registered([ORDERS]) == {ORDERS: Envelope(1, 12)}
 
-    def test_a_queue_may_go_to_zero(self, aas: ApplicationAutoScaling) -> None:
+    def test_a_queue_may_go_to_zero(self, aas: Autoscaling) -> None:
         aas.register(OCR, Envelope(0, 4))
         assert aas.registered([OCR]) == {OCR: Envelope(0, 4)}
 
-    def test_deregistering_takes_policies_and_actions_along_and_can_be_repeated(
-        self, strict: ApplicationAutoScaling
-    ) -> None:
+    def test_deregistering_takes_policies_and_actions_along_and_can_be_repeated(self, strict: Autoscaling) -> None:
         strict.register(ORDERS, Envelope(1, 4))
         strict.put_policy(ORDERS, TRACKING)
         strict.put_scheduled_action(ORDERS, EXPIRY)
@@ -87,9 +93,9 @@ class TestBounds:
         assert strict.registered([ORDERS]) == {}
         assert (strict.policies(ORDERS), strict.scheduled_actions(ORDERS)) == ((), ())
 
-    def test_an_endpoint_that_is_not_there_cannot_be_registered(self, strict: ApplicationAutoScaling) -> None:
+    def test_an_endpoint_that_is_not_there_cannot_be_registered(self) -> None:
         with pytest.raises(ActuationError):
-            strict.register(ScalableTarget.variant("gone", "AllTraffic"), Envelope(1, 4))
+            over(Simulated()).register(ScalableTarget.variant("gone", "AllTraffic"), Envelope(1, 4))
 
     def test_50_targets_a_call_each_once_and_only_in_our_dimension(self) -> None:
         targets = [ScalableTarget.variant(f"endpoint-{n}", "AllTraffic") for n in range(51)]
@@ -116,52 +122,52 @@ class TestBounds:
 
 class TestPolicies:
     @pytest.mark.parametrize("policy", [TRACKING, STEPS], ids=lambda policy: policy.policy_type)
-    def test_what_is_put_is_read_again(self, aas: ApplicationAutoScaling, policy: NativePolicy) -> None:
+    def test_what_is_put_is_read_again(self, aas: Autoscaling, policy: NativePolicy) -> None:
         aas.register(ORDERS, Envelope(1, 4))
         arn = aas.put_policy(ORDERS, policy)
         assert arn.endswith(f":policyName/{policy.name}")
         (seen,) = aas.policies(ORDERS)
         assert replace(seen, alarm_names=()) == policy
 
-    def test_tracking_brings_its_two_alarms(self, strict: ApplicationAutoScaling) -> None:
+    def test_tracking_brings_its_two_alarms(self, strict: Autoscaling) -> None:
         strict.register(ORDERS, Envelope(1, 4))
         strict.put_policy(ORDERS, TRACKING)
         (seen,) = strict.policies(ORDERS)
         assert sorted("AlarmHigh" in name for name in seen.alarm_names) == [False, True]
 
-    def test_putting_again_replaces(self, aas: ApplicationAutoScaling) -> None:
+    def test_putting_again_replaces(self, aas: Autoscaling) -> None:
         aas.register(ORDERS, Envelope(1, 4))
         aas.put_policy(ORDERS, TRACKING)
         aas.put_policy(ORDERS, replace(TRACKING, configuration={**TRACKING.configuration, "TargetValue": 600.0}))
         assert [seen.configuration["TargetValue"] for seen in aas.policies(ORDERS)] == [600.0]
 
-    def test_more_policies_than_a_page_holds(self, aas: ApplicationAutoScaling) -> None:
+    def test_more_policies_than_a_page_holds(self, aas: Autoscaling) -> None:
         aas.register(ORDERS, Envelope(1, 4))
         for n in range(11):
             aas.put_policy(ORDERS, replace(STEPS, name=f"steps-{n}"))
         assert len(aas.policies(ORDERS)) == 11
 
-    def test_deleting_can_be_repeated(self, strict: ApplicationAutoScaling) -> None:
+    def test_deleting_can_be_repeated(self, strict: Autoscaling) -> None:
         strict.register(ORDERS, Envelope(1, 4))
         strict.put_policy(ORDERS, STEPS)
         strict.delete_policy(ORDERS, STEPS.name)
         strict.delete_policy(ORDERS, STEPS.name)
         assert strict.policies(ORDERS) == ()
 
-    def test_a_policy_needs_a_registered_target(self, strict: ApplicationAutoScaling) -> None:
+    def test_a_policy_needs_a_registered_target(self, strict: Autoscaling) -> None:
         with pytest.raises(TargetNotFoundError):
             strict.put_policy(ORDERS, TRACKING)
 
 
 class TestScheduledActions:
-    def test_what_is_put_is_read_again_in_utc(self, aas: ApplicationAutoScaling) -> None:
+    def test_what_is_put_is_read_again_in_utc(self, aas: Autoscaling) -> None:
         aas.register(ORDERS, Envelope(1, 4))
         aas.put_scheduled_action(ORDERS, EXPIRY)
         (seen,) = aas.scheduled_actions(ORDERS)
         assert seen == EXPIRY
         assert seen.settings["StartTime"].tzinfo is UTC
 
-    def test_what_a_replacement_leaves_out_is_removed(self, strict: ApplicationAutoScaling) -> None:
+    def test_what_a_replacement_leaves_out_is_removed(self, strict: Autoscaling) -> None:
         strict.register(ORDERS, Envelope(1, 4))
         strict.put_scheduled_action(ORDERS, EXPIRY)
         bare = ScheduledAction(
@@ -172,7 +178,7 @@ class TestScheduledActions:
         assert "StartTime" not in seen.settings
         assert seen.settings["ScalableTargetAction"] == {"MinCapacity": 2}
 
-    def test_deleting_can_be_repeated(self, strict: ApplicationAutoScaling) -> None:
+    def test_deleting_can_be_repeated(self, strict: Autoscaling) -> None:
         strict.register(ORDERS, Envelope(1, 4))
         strict.put_scheduled_action(ORDERS, EXPIRY)
         strict.delete_scheduled_action(ORDERS, EXPIRY.name)

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import boto3
 import pytest
 
 from core.aws.store import Table
 from core.context import CONTEXTS, Context, Decision, Enrolment
+from core.errors import ObservationError, ThrottledError
 from core.model import (
     Capacity,
     Envelope,
@@ -27,6 +28,7 @@ from core.model import (
 from core.policy import parse_fleet
 from core.ports import NativePolicy, Original, ScheduledAction, StateStore
 from simulator.in_memory import InMemoryStore
+from tests.contract.aws.stubs import scripted
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -373,3 +375,44 @@ class TestTableItems:
             ExpressionAttributeValues={":other": {"S": '{"demand_floor": "four"}'}},
         )
         assert memory_of(table) == Memory(version=1, override_ids=("req-1",))
+
+
+class TestLeftOvers:
+    """DynamoDB may do a part of a batch and hand the rest back."""
+
+    KEY: ClassVar[dict[str, Any]] = {
+        "pk": {"S": f"TARGET#{ORDERS.resource_id}#{ORDERS.dimension.value}"},
+        "sk": {"S": "STATE"},
+    }
+    LEFT: ClassVar[dict[str, Any]] = {
+        "Responses": {},
+        "UnprocessedKeys": {"t": {"Keys": [KEY], "ConsistentRead": True}},
+    }
+
+    def test_keys_left_over_are_asked_for_again(self) -> None:
+        with scripted("dynamodb") as (client, script):
+            script.add_response("batch_get_item", self.LEFT)
+            script.add_response(
+                "batch_get_item",
+                {"Responses": {"t": [{**self.KEY, "version": {"N": "3"}}]}},
+                {"RequestItems": self.LEFT["UnprocessedKeys"]},
+            )
+            assert memory_of(Table(client, "t")) == Memory(version=3)
+
+    def test_a_memory_that_could_not_be_read_is_not_an_empty_one(self) -> None:
+        with scripted("dynamodb") as (client, script):
+            for _ in range(5):
+                script.add_response("batch_get_item", self.LEFT)
+            with pytest.raises(ObservationError, match="left keys over"):
+                Table(client, "t").memories([ORDERS])
+
+    def test_items_left_over_are_written_again_but_not_for_ever(self) -> None:
+        left = {"UnprocessedItems": {"t": [{"DeleteRequest": {"Key": self.KEY}}]}}
+        with scripted("dynamodb") as (client, script):
+            script.add_response("batch_write_item", left)
+            script.add_response("batch_write_item", {}, {"RequestItems": left["UnprocessedItems"]})
+            Table(client, "t").forget(ORDERS)
+            for _ in range(5):
+                script.add_response("batch_write_item", left)
+            with pytest.raises(ThrottledError, match="left items over"):
+                Table(client, "t").forget(ORDERS)

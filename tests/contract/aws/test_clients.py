@@ -1,0 +1,32 @@
+"""How the deployed functions reach AWS."""
+
+from collections.abc import Callable
+from datetime import UTC, timedelta
+
+import pytest
+
+from core.aws import clients, clock
+from tests.contract.aws.stubs import Client
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        clients.application_autoscaling,
+        clients.cloudwatch,
+        clients.dynamodb,
+        clients.sagemaker,
+        clients.tagging,
+    ],
+    ids=lambda make: make.__name__,
+)
+def test_every_client_gives_up_before_a_lease_ends(make: Callable[[], Client]) -> None:
+    config = make().meta.config
+    assert config.retries == {"mode": "standard", "total_max_attempts": 3}
+    assert (config.connect_timeout, config.read_timeout) == (2, 5)
+    assert make() is make()
+
+
+def test_the_clock_shows_aware_utc() -> None:
+    assert clock.now().tzinfo is UTC
+    assert clock.now() - clock.now() < timedelta(seconds=1)
