@@ -16,7 +16,7 @@ from simulator.scaling import LOW_ALARM_FACTOR, step_capacity, step_problems, tr
 from simulator.service import Page, Service, ServiceError, stable_uuid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from simulator.alarms import Alarm
     from simulator.cloudwatch import CloudWatch
@@ -28,6 +28,7 @@ DEFAULT_COOLDOWN_SECONDS = 300  # both ways (2.3)
 MAX_TARGETS, MAX_POLICIES, MAX_STEPS, MAX_SCHEDULED_ACTIONS = 500, 50, 20, 200  # (1.9)
 ACTIVITY_MEMORY = timedelta(weeks=6)  # (1.7)
 SUSPENDABLE = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
+HIGH, LOW = 0, 1  # index of a target-tracking alarm in Policy.alarm_names
 PREDEFINED = {  # metric behind it, statistic; the high-resolution one is read by the minute here (1.2)
     "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", "Sum"),
     "SageMakerVariantConcurrentRequestsPerModelHighResolution": ("ConcurrentRequestsPerModel", "Maximum"),
@@ -45,17 +46,21 @@ class Policy:
 
     @property
     def name(self) -> str:
+        """Unique within the target."""
         return str(self.request["PolicyName"])
 
     @property
     def tracking(self) -> dict[str, Any] | None:
+        """Its target-tracking configuration, None for a step policy."""
         return self.request.get("TargetTrackingScalingPolicyConfiguration")
 
     @property
     def steps(self) -> dict[str, Any]:
+        """Its step configuration, empty for target tracking."""
         return dict(self.request.get("StepScalingPolicyConfiguration", {}))
 
     def cooldown(self, *, out: bool) -> timedelta:
+        """After a scale-out or a scale-in of its own."""
         key = "ScaleOutCooldown" if out else "ScaleInCooldown"
         seconds = (self.tracking or {}).get(key) if self.tracking else self.steps.get("Cooldown")
         return timedelta(seconds=DEFAULT_COOLDOWN_SECONDS if seconds is None else seconds)
@@ -71,6 +76,7 @@ class ScheduledAction:
     schedule: schedule.Schedule
 
     def due(self, minute: datetime) -> bool:
+        """Whether it runs in this minute: by its schedule between StartTime and EndTime, and at StartTime itself."""
         start, end = self.request.get("StartTime"), self.request.get("EndTime")
         if end is not None and minute > end:
             return False
@@ -109,6 +115,7 @@ class Target:
 
     @property
     def identity(self) -> dict[str, str]:
+        """The three parameters that name it in every call."""
         resource_id = self.endpoint.resource_id
         return {"ServiceNamespace": "sagemaker", "ResourceId": resource_id, "ScalableDimension": DIMENSION}
 
@@ -122,6 +129,7 @@ class Wish(NamedTuple):
 
     @property
     def cause(self) -> str:
+        """The words of the scaling activity (1.7)."""
         return f"monitor alarm {self.alarm.name} in state ALARM triggered policy {self.policy.name}"
 
 
@@ -129,7 +137,7 @@ class ApplicationAutoScaling(Service):
     """The targets, policies, scheduled actions and activities of one account."""
 
     name = "application-autoscaling"
-    token_code = "InvalidNextTokenException"
+    paging_error = "InvalidNextTokenException"
 
     def __init__(self, world: World, sagemaker: SageMaker, cloudwatch: CloudWatch) -> None:
         self.world = world
@@ -172,7 +180,7 @@ class ApplicationAutoScaling(Service):
             )
         endpoint = self.sagemaker.endpoints.get(parts[1])
         if endpoint is None or endpoint.variant != parts[3]:
-            raise self.invalid(f"ECS service doesn't exist: {resource_id}".replace("ECS service", "SageMaker variant"))
+            raise self.invalid(f"SageMaker variant doesn't exist: {resource_id}")
         return endpoint
 
     def _check_bounds(self, endpoint: Endpoint, minimum: int, maximum: int) -> None:
@@ -208,6 +216,7 @@ class ApplicationAutoScaling(Service):
         return target
 
     def describe_scalable_targets(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Fifty to a page; not the current capacity, which only SageMaker tells (1.7)."""
         ids = params.get("ResourceIds")
         found = [
             {
@@ -237,6 +246,7 @@ class ApplicationAutoScaling(Service):
     # ---- scaling policies (1.5) -------------------------------------------------------------------------------------
 
     def put_scaling_policy(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Upsert by name; target tracking writes its two alarms."""
         target = self._registered(params)
         old = target.policies.get(params["PolicyName"])
         kind = params.get("PolicyType") or (old.request["PolicyType"] if old else "StepScaling")
@@ -247,6 +257,8 @@ class ApplicationAutoScaling(Service):
         policy = old or Policy(self._policy_arn(target, params["PolicyName"]), request, self.world.now)
         policy.request = request
         target.policies[policy.name] = policy
+        if policy.tracking is None:
+            self._delete_alarms(policy)
         if tracking := policy.tracking:
             policy.alarm_names = self._put_tracking_alarms(target, policy, tracking)
         return {"PolicyARN": policy.arn, "Alarms": self._alarm_references(policy)}
@@ -318,7 +330,7 @@ class ApplicationAutoScaling(Service):
         metric = self._tracked_metric(target, tracking)
         if "Metrics" not in metric:
             metric["Period"] = 60
-        creator = stable_uuid("created-by", policy.arn)
+        caller = f"{policy.arn}:createdBy/{stable_uuid('created-by', policy.arn)}"
         value = tracking["TargetValue"]
         names = []
         for side, operator, threshold, minutes in (
@@ -331,8 +343,8 @@ class ApplicationAutoScaling(Service):
                 {
                     **metric,
                     "AlarmName": names[-1],
-                    "AlarmDescription": f"DO NOT EDIT OR DELETE. For TargetTrackingScaling policy {policy.arn}:createdBy/{creator}.",
-                    "AlarmActions": [f"{policy.arn}:createdBy/{creator}"],
+                    "AlarmDescription": f"DO NOT EDIT OR DELETE. For TargetTrackingScaling policy {caller}.",
+                    "AlarmActions": [caller],
                     "EvaluationPeriods": minutes,
                     "Threshold": threshold,
                     "ComparisonOperator": operator,
@@ -359,6 +371,7 @@ class ApplicationAutoScaling(Service):
     def _delete_alarms(self, policy: Policy) -> None:
         for name in policy.alarm_names:
             self.cloudwatch.alarms.pop(name, None)
+        policy.alarm_names = ()
 
     def delete_scaling_policy(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Target-tracking alarms go with it, alarms that call a step policy stay."""
@@ -370,6 +383,7 @@ class ApplicationAutoScaling(Service):
         return {}
 
     def describe_scaling_policies(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Ten to a page."""
         names = params.get("PolicyNames")
         found = [
             {
@@ -417,12 +431,14 @@ class ApplicationAutoScaling(Service):
         return {}
 
     def delete_scheduled_action(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Bounds it has set stay."""
         target = self.targets.get(params["ResourceId"])
         if target is None or target.actions.pop(params["ScheduledActionName"], None) is None:
             raise _not_found(f"scheduled action found with name: {params['ScheduledActionName']}", params)
         return {}
 
     def describe_scheduled_actions(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Fifty to a page."""
         names = params.get("ScheduledActionNames")
         found = [
             {**action.request, "ScheduledActionARN": action.arn, "CreationTime": action.created}
@@ -554,51 +570,46 @@ class ApplicationAutoScaling(Service):
             target.in_until = now + change.cooldown
 
     def _wish(self, target: Target) -> Wish | None:
-        """The one capacity to go for: the largest scale-out, else the largest scale-in (2.4)."""
+        """The one capacity to go for: the largest scale-out of any policy, else the largest scale-in (2.4).
+
+        Target tracking scales in only if all its policies that may do so agree; a silent metric therefore blocks it.
+        A step policy's scale-in asks nobody.
+        """
         current = target.endpoint.desired_count
-        cooling = target.out_until is not None and self.world.now < target.out_until
-        base = target.out_base if cooling else current  # capacity just added counts towards the next scale-out (2.3)
-        outs, ins = list[Wish](), list[Wish]()
         tracking = [policy for policy in target.policies.values() if policy.tracking]
-        for policy in tracking:
-            self._ask_tracking(policy, 0, base, outs)
-        unanimous = list[Wish]()
-        voters = [policy for policy in tracking if not (policy.tracking or {}).get("DisableScaleIn", False)]
-        for policy in voters:
-            self._ask_tracking(policy, 1, current, unanimous)
-        if len(unanimous) == len(voters):
-            ins += unanimous
-        for policy in target.policies.values():
-            if not policy.tracking:
-                for alarm in self._alarms_calling(policy):
-                    self._ask_steps(policy, alarm, base, current, (outs, ins))
+        stepping = [policy for policy in target.policies.values() if not policy.tracking]
+        cooling = target.out_until is not None and self.world.now < target.out_until
+        base = min(current, target.out_base) if cooling else current  # what was just added counts as part of it (2.3)
+        outs = [*self._tracking_wishes(tracking, HIGH, base), *self._step_wishes(stepping, base)]
         outs = [wish for wish in outs if wish.capacity > current]
-        if outs and not target.suspended["DynamicScalingOutSuspended"]:
-            return max(outs, key=lambda wish: wish.capacity)
-        ins = [wish for wish in ins if wish.capacity < current]
-        full = max((wish.capacity for wish in unanimous), default=0) if len(unanimous) == len(voters) else 0
-        ins = [wish for wish in ins if wish.policy.tracking is None or wish.capacity == full]
-        if ins and not outs and not target.suspended["DynamicScalingInSuspended"]:
-            return max(ins, key=lambda wish: wish.capacity)
-        return None
+        if outs:
+            suspended = target.suspended["DynamicScalingOutSuspended"]
+            return None if suspended else max(outs, key=_capacity)
+        voters = [policy for policy in tracking if not (policy.tracking or {}).get("DisableScaleIn", False)]
+        votes = self._tracking_wishes(voters, LOW, current)
+        agreed = [max(votes, key=_capacity)] if votes and len(votes) == len(voters) else []
+        ins = [wish for wish in [*agreed, *self._step_wishes(stepping, current)] if wish.capacity < current]
+        if not ins or target.suspended["DynamicScalingInSuspended"]:
+            return None
+        return max(ins, key=_capacity)
 
-    def _ask_tracking(self, policy: Policy, side: int, capacity: int, wishes: list[Wish]) -> None:
-        alarm = self.cloudwatch.alarms.get(policy.alarm_names[side])
-        if policy.tracking and alarm and alarm.state.value == "ALARM" and alarm.latest is not None:
-            wishes.append(
-                Wish(tracking_capacity(capacity, alarm.latest, policy.tracking["TargetValue"]), policy, alarm)
-            )
+    def _tracking_wishes(self, policies: Sequence[Policy], side: int, capacity: int) -> list[Wish]:
+        wishes = []
+        for policy in policies:
+            alarm = self.cloudwatch.alarms.get(policy.alarm_names[side])
+            if policy.tracking and alarm and alarm.state.value == "ALARM" and alarm.latest is not None:
+                wanted = tracking_capacity(capacity, alarm.latest, policy.tracking["TargetValue"])
+                wishes.append(Wish(wanted, policy, alarm))
+        return wishes
 
-    def _ask_steps(
-        self, policy: Policy, alarm: Alarm, base: int, current: int, sides: tuple[list[Wish], list[Wish]]
-    ) -> None:
-        """A step policy may go either way; during a scale-out cooldown its growth starts from the old capacity."""
-        if alarm.state.value != "ALARM" or alarm.latest is None:
-            return
-        for capacity, wishes in zip((base, current), sides, strict=True):
-            asked = step_capacity(capacity, alarm.latest, alarm.config, policy.steps)
-            if asked is not None:
-                wishes.append(Wish(asked, policy, alarm))
+    def _step_wishes(self, policies: Sequence[Policy], capacity: int) -> list[Wish]:
+        wishes = []
+        for policy in policies:
+            for alarm in self._alarms_calling(policy):
+                if alarm.state.value == "ALARM" and alarm.latest is not None:
+                    wanted = step_capacity(capacity, alarm.latest, alarm.config, policy.steps)
+                    wishes += [Wish(wanted, policy, alarm)] if wanted is not None else []
+        return wishes
 
     def _follow(self, target: Target, wish: Wish) -> None:
         current, now = target.endpoint.desired_count, self.world.now
@@ -641,6 +652,10 @@ class ApplicationAutoScaling(Service):
         }
         kind = "Application Auto Scaling Scaling Activity State Change"
         self.world.emit("aws.application-autoscaling", kind, [], detail)
+
+
+def _capacity(wish: Wish) -> int:
+    return wish.capacity
 
 
 def _with_period(item: Mapping[str, Any]) -> dict[str, Any]:

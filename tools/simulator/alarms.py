@@ -42,6 +42,7 @@ class State(NamedTuple):
     since: datetime
 
     def as_event(self) -> dict[str, Any]:
+        """Its form in `state` and `previousState`."""
         data = {"reasonData": self.data} if self.data is not None else {}
         return {"value": self.value, "reason": self.reason, **data, "timestamp": stamp(self.since)}
 
@@ -58,6 +59,7 @@ class Alarm:
 
     @property
     def name(self) -> str:
+        """Unique in the account."""
         return str(self.config["AlarmName"])
 
     @property
@@ -78,6 +80,7 @@ class Alarm:
 
     @property
     def period_minutes(self) -> int:
+        """The longest period among its metrics."""
         seconds = max(query["MetricStat"]["Period"] for query in self.queries if "MetricStat" in query)
         return int(seconds) // 60
 
@@ -120,7 +123,8 @@ class Alarm:
         out_of = f" out of the last {periods} datapoints" if wanted else f" datapoint{'s' * many}"
         verb = ("were" if many else "was") + ("" if value == "ALARM" else " not")
         words = COMPARISONS[self.config["ComparisonOperator"]][1]
-        text = f"Threshold Crossed: {len(evidence)}{out_of} [{shown}] {verb} {words} the threshold ({self.config['Threshold']})"
+        limit = self.config["Threshold"]
+        text = f"Threshold Crossed: {len(evidence)}{out_of} [{shown}] {verb} {words} the threshold ({limit})"
         if not wanted:
             return f"{text}."
         needed = wanted if value == "ALARM" else periods - wanted + 1

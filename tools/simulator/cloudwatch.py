@@ -44,7 +44,7 @@ class CloudWatch(Service):
 
     name = "cloudwatch"
     validation_code = "ValidationError"
-    token_code = "InvalidNextToken"
+    paging_error = "InvalidNextToken"
 
     def __init__(self, world: World, lag: timedelta = timedelta(minutes=2)) -> None:
         self.world = world
@@ -79,6 +79,7 @@ class CloudWatch(Service):
         self.world.emit("aws.cloudwatch", "CloudWatch Alarm State Change", [alarm.arn], alarm.event_detail(before))
 
     def put_metric_data(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Points of any time; they become readable as late as SageMaker's own."""
         for item in params.get("MetricData", []):
             minute = epoch_minute(item.get("Timestamp", self.world.now))
             if "Values" in item:
@@ -93,6 +94,7 @@ class CloudWatch(Service):
         return {}
 
     def get_metric_data(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Readable points, newest first unless asked otherwise; periods begin at multiples of themselves."""
         queries = params["MetricDataQueries"]
         start, end = epoch_minute(params["StartTime"]), epoch_minute(params["EndTime"] + timedelta(seconds=59))
         self._check_queries(queries, start, end)
@@ -121,7 +123,7 @@ class CloudWatch(Service):
         room = params.get("MaxDatapoints", MAX_DATAPOINTS)
         token = params.get("NextToken", "0")
         if not token.isdigit():
-            raise ServiceError(self.token_code, f"Invalid NextToken: {token}")
+            raise ServiceError(self.paging_error, f"Invalid NextToken: {token}")
         skip = read = int(token)
         results = []
         for query, series in wanted:
@@ -164,6 +166,7 @@ class CloudWatch(Service):
                 raise self.invalid(f"The value {spec['Stat']} for parameter Stat is not supported")
 
     def put_metric_alarm(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """A metric alarm, plain or metric math."""
         self._check_alarm(params)
         self.put_alarm({key: value for key, value in params.items() if key != "Tags"})
         return {}
@@ -180,19 +183,17 @@ class CloudWatch(Service):
         return self.alarms[name]
 
     def _check_alarm(self, params: Mapping[str, Any]) -> None:
-        if ("MetricName" in params) == ("Metrics" in params):
+        plain = "MetricName" in params
+        if plain == ("Metrics" in params):
             raise self.invalid("Exactly one of MetricName and Metrics must be given")
         if params["ComparisonOperator"] not in COMPARISONS or "Threshold" not in params:
             raise self.invalid("Threshold is required; anomaly detection is not simulated")
         if params.get("TreatMissingData", "missing") not in TREATMENTS:
             raise self.invalid(f"TreatMissingData must be one of {', '.join(TREATMENTS)}")
-        if params.get("DatapointsToAlarm", 1) > params.get("EvaluationPeriods", 1):
-            raise self.invalid("DatapointsToAlarm must be less than or equal to EvaluationPeriods")
-        if "EvaluationPeriods" not in params:
-            raise self.invalid("EvaluationPeriods is required")
-        if "Metrics" in params:
-            for query in params["Metrics"]:
-                self._check_query(query)
+        if "EvaluationPeriods" not in params or params.get("DatapointsToAlarm", 1) > params["EvaluationPeriods"]:
+            raise self.invalid("EvaluationPeriods is required, and DatapointsToAlarm must not exceed it")
+        if not plain:
+            self._check_queries(params["Metrics"], 0, 1)
             if [query.get("ReturnData", True) for query in params["Metrics"]].count(True) != 1:
                 raise self.invalid("Exactly one element of the metrics list should return data")
         elif ("Statistic" in params) == ("ExtendedStatistic" in params):
@@ -201,6 +202,7 @@ class CloudWatch(Service):
             raise self.invalid("Period must be a multiple of 60; shorter ones are not simulated")
 
     def describe_alarms(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """By name; a hundred to a page."""
         if "AlarmNames" in params and "AlarmNamePrefix" in params:
             raise self.invalid("AlarmNamePrefix and AlarmNames cannot be used together")
         named = params.get("AlarmNames")

@@ -23,9 +23,11 @@ class World:
     events: list[Event] = field(default_factory=list)
 
     def arn(self, service: str, resource: str) -> str:
+        """Of a resource in this account and Region."""
         return f"arn:aws:{service}:{self.region}:{self.account_id}:{resource}"
 
     def emit(self, source: str, detail_type: str, resources: list[str], detail: dict[str, Any]) -> None:
+        """Queue one event; its ID follows from its content."""
         number = len(self.events)
         self.events.append(
             {
@@ -48,4 +50,5 @@ def stamp(moment: datetime) -> str:
 
 
 def epoch_milliseconds(moment: datetime) -> float:
+    """SageMaker's form."""
     return moment.timestamp() * 1000.0

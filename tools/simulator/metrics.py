@@ -6,18 +6,19 @@ import ast
 import math
 import operator
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 MetricKey = tuple[str, str, tuple[tuple[str, str], ...]]  # namespace, name, sorted dimensions
 Series = dict[int, float]  # epoch minute -> value
-SIMPLE_STATISTICS = ("Sum", "Average", "Maximum", "Minimum", "SampleCount")
 
 
-class Datum(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Datum:
     """What arrived for one metric in one minute. `values` with `counts` only where percentiles are wanted."""
 
     total: float
@@ -28,6 +29,7 @@ class Datum(NamedTuple):
     counts: tuple[float, ...] = ()
 
     def plus(self, other: Datum) -> Datum:
+        """Both together."""
         return Datum(
             self.total + other.total,
             self.count + other.count,
@@ -50,19 +52,19 @@ def samples(values: Sequence[float], counts: Sequence[float]) -> Datum:
     return Datum(math.fsum(v * c for v, c in pairs), sum(weights), min(kept), max(kept), kept, weights)
 
 
+STATISTICS: dict[str, Callable[[Datum], float]] = {
+    "Sum": lambda datum: datum.total,
+    "Average": lambda datum: datum.total / datum.count,
+    "Maximum": lambda datum: datum.high,
+    "Minimum": lambda datum: datum.low,
+    "SampleCount": lambda datum: float(datum.count),
+}
+
+
 def statistic(datum: Datum, stat: str) -> float:
     """One CloudWatch statistic; a percentile is the smallest value that many samples do not exceed."""
-    match stat:
-        case "Sum":
-            return datum.total
-        case "Average":
-            return datum.total / datum.count
-        case "Maximum":
-            return datum.high
-        case "Minimum":
-            return datum.low
-        case "SampleCount":
-            return float(datum.count)
+    if stat in STATISTICS:
+        return STATISTICS[stat](datum)
     rank = float(stat.removeprefix("p")) / 100 * datum.count
     seen = 0.0
     for value, count in sorted(zip(datum.values, datum.counts, strict=True)):
@@ -73,18 +75,22 @@ def statistic(datum: Datum, stat: str) -> float:
 
 
 def is_statistic(stat: str) -> bool:
-    return stat in SIMPLE_STATISTICS or bool(re.fullmatch(r"p(100|\d{1,2}(\.\d+)?)", stat))
+    """Whether CloudWatch would compute it: a plain statistic or a percentile such as p95."""
+    return stat in STATISTICS or bool(re.fullmatch(r"p(100|\d{1,2}(\.\d+)?)", stat))
 
 
 def metric_key(namespace: str, name: str, dimensions: Iterable[Mapping[str, str]]) -> MetricKey:
+    """Dimensions in any order make the same key."""
     return namespace, name, tuple(sorted((item["Name"], item["Value"]) for item in dimensions))
 
 
 def epoch_minute(moment: datetime) -> int:
+    """The minute a moment lies in, counted from 1970."""
     return int(moment.timestamp()) // 60
 
 
 def from_epoch_minute(minute: int) -> datetime:
+    """The start of that minute."""
     return datetime.fromtimestamp(minute * 60, UTC)
 
 
@@ -95,6 +101,7 @@ class MetricStore:
         self._points: dict[MetricKey, dict[int, Datum]] = {}
 
     def put(self, key: MetricKey, minute: int, datum: Datum) -> None:
+        """Add to what the minute holds already."""
         points = self._points.setdefault(key, {})
         before = points.get(minute)
         points[minute] = datum if before is None else before.plus(datum)
@@ -152,13 +159,20 @@ def _value(node: ast.expr, known: Mapping[str, Series], buckets: Sequence[int]) 
             return _combined(operator.mul, -1.0, _value(operand, known, buckets))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
             return _combined(OPERATORS[type(op)], _value(left, known, buckets), _value(right, known, buckets))
+        case ast.Call():
+            return _call(node, known, buckets)
+        case _:
+            raise ValueError(f"'{ast.unparse(node)}' is not simulated in metric math")
+
+
+def _call(node: ast.Call, known: Mapping[str, Series], buckets: Sequence[int]) -> Series:
+    match node:
         case ast.Call(func=ast.Name(id="FILL"), args=[inner, ast.Name(id="REPEAT")]):
             return _filled(_value(inner, known, buckets), None, buckets)
         case ast.Call(func=ast.Name(id="FILL"), args=[inner, filler]):
             return _filled(_value(inner, known, buckets), _value(filler, known, buckets), buckets)
         case ast.Call(func=ast.Name(id=name), args=[ast.List(elts=items)]) if name in FUNCTIONS:
-            parts = [_value(item, known, buckets) for item in items]
-            return _reduced(FUNCTIONS[name], parts, buckets)
+            return _reduced(FUNCTIONS[name], [_value(item, known, buckets) for item in items], buckets)
     raise ValueError(f"'{ast.unparse(node)}' is not simulated in metric math")
 
 
@@ -191,7 +205,7 @@ def _reduced(function: Callable[[list[float]], float], parts: list[Series | floa
 def _filled(series: Series | float, filler: Series | float | None, buckets: Sequence[int]) -> Series:
     """FILL: `filler` None repeats the last point before the gap."""
     if not isinstance(series, dict) or isinstance(filler, dict):
-        raise ValueError("FILL needs a metric and REPEAT or a number")
+        raise ValueError("FILL needs a metric and REPEAT or a number")  # noqa: TRY004 - wrong text, not a wrong type
     result: Series = {}
     last = filler
     for bucket in sorted(buckets):

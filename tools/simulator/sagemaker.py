@@ -1,13 +1,12 @@
 """Amazon SageMaker endpoints with one variant each, and finding them by tag.
 
 Capacity takes time: an order sets the desired count and the status Updating; the current count follows when the change
-is due. One change at a time (facts 0.9). Left out: inference components, serverless variants, several variants, weights.
+is due. One change at a time (facts 0.9). Left out: inference components, serverless variants, weights.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from simulator.events import epoch_milliseconds
@@ -15,7 +14,7 @@ from simulator.service import Page, Service, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from simulator.events import World
     from simulator.workload import Workload
@@ -49,6 +48,7 @@ class Endpoint:
 
     @property
     def config_name(self) -> str:
+        """A deployment brings a new one."""
         return f"{self.name}-config-{self.generation}"
 
     @property
@@ -72,6 +72,7 @@ class SageMaker(Service):
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
 
     def add(self, endpoint: Endpoint) -> None:
+        """Names are unique."""
         if endpoint.name in self.endpoints:
             raise ValueError(f"endpoint {endpoint.name!r} exists already")
         self.endpoints[endpoint.name] = endpoint
@@ -131,12 +132,14 @@ class SageMaker(Service):
         self.world.emit("aws.sagemaker", "SageMaker Endpoint State Change", [endpoint.arn], detail)
 
     def find(self, name: str) -> Endpoint:
+        """The endpoint, or the error that SageMaker has for a missing one."""
         endpoint = self.endpoints.get(name)
         if endpoint is None:
             raise self.invalid(f'Could not find endpoint "{self.world.arn("sagemaker", f"endpoint/{name}")}".')
         return endpoint
 
     def describe_endpoint(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Counts and status; AsyncInferenceConfig marks an asynchronous endpoint."""
         endpoint = self.find(params["EndpointName"])
         variant: dict[str, Any] = {
             "VariantName": endpoint.variant,
@@ -156,6 +159,7 @@ class SageMaker(Service):
         }
 
     def describe_endpoint_config(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The only place that tells the instance type."""
         name = params["EndpointConfigName"]
         endpoint = next((each for each in self.endpoints.values() if each.config_name == name), None)
         arn = self.world.arn("sagemaker", f"endpoint-config/{name}")
@@ -178,6 +182,7 @@ class SageMaker(Service):
         return {"Endpoints": [_summary(each) for each in endpoints], **({"NextToken": token} if token else {})}
 
     def update_endpoint_weights_and_capacities(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The direct way past Auto Scaling; weights are ignored."""
         endpoint = self.find(params["EndpointName"])
         for wish in params["DesiredWeightsAndCapacities"]:
             if wish["VariantName"] != endpoint.variant:
@@ -202,7 +207,7 @@ class Tagging(Service):
 
     name = "resourcegroupstaggingapi"
     validation_code = "InvalidParameterException"
-    token_code = "PaginationTokenExpiredException"
+    paging_error = "PaginationTokenExpiredException"
 
     sagemaker: SageMaker
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def step_problems(policy: Mapping[str, Any]) -> str | None:
     )
     if any(low >= high for low, high in spans):
         return "The lower bound of a step adjustment must be less than its upper bound"
-    for (_, high), (low, _) in zip(spans, spans[1:], strict=False):
+    for (_, high), (low, _) in itertools.pairwise(spans):
         if high != low:
             return f"StepAdjustment intervals must have no {'overlap' if low < high else 'gap'}"
     if "MinAdjustmentMagnitude" in policy and policy["AdjustmentType"] != "PercentChangeInCapacity":

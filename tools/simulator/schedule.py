@@ -37,6 +37,7 @@ class At:
     moment: datetime
 
     def due(self, minute: datetime) -> bool:
+        """See Schedule."""
         return minute <= self.moment < minute + MINUTE
 
 
@@ -48,6 +49,7 @@ class Rate:
     start: datetime
 
     def due(self, minute: datetime) -> bool:
+        """See Schedule."""
         runs = (minute + MINUTE - self.start - timedelta.resolution) // self.interval
         return runs >= 1 and self.start + runs * self.interval >= minute
 
@@ -61,6 +63,7 @@ class Cron:
     zone: ZoneInfo
 
     def due(self, minute: datetime) -> bool:
+        """See Schedule."""
         local = minute.astimezone(self.zone)
         if local.fold:
             return False

@@ -9,7 +9,7 @@ import functools
 import re
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from botocore import xform_name
@@ -47,12 +47,12 @@ def service_model(name: str) -> ServiceModel:
 class Service:
     """One AWS service. An operation is a method of the same name in snake_case, from params to response.
 
-    Set `name` (botocore's), `validation_code` (what the service calls a bad request) and `token_code`.
+    Set `name` (botocore's), `validation_code` (what the service calls a bad request) and `paging_error`.
     """
 
     name: ClassVar[str]
     validation_code: ClassVar[str] = "ValidationException"
-    token_code: ClassVar[str] = "ValidationException"
+    paging_error: ClassVar[str] = "ValidationException"
 
     def call(self, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Validate and answer one API call; raises ServiceError for everything AWS would refuse."""
@@ -68,7 +68,7 @@ class Service:
             report = ParamValidator().validate(checked, shape)
             if report.has_errors():
                 raise ServiceError(self.validation_code, report.generate_report())
-            checked = with_datetimes(checked, shape)
+            checked = {key: with_datetimes(item, shape.members[key]) for key, item in checked.items()}
             if problems := constraint_violations(checked, shape):
                 plural = "s" * (len(problems) > 1)
                 text = f"{len(problems)} validation error{plural} detected: " + "; ".join(problems)
@@ -76,6 +76,7 @@ class Service:
         return handler(checked)
 
     def invalid(self, message: str) -> ServiceError:
+        """The error this service answers to a bad request."""
         return ServiceError(self.validation_code, message)
 
     def page(self, items: Sequence[Any], params: Mapping[str, Any], spec: Page) -> tuple[list[Any], str | None]:
@@ -85,10 +86,10 @@ class Service:
             raise self.invalid(
                 f"1 validation error detected: {violation(size, spec.size_key, f'{AT_MOST} {spec.maximum}')}"
             )
-        token = params.get(spec.token_key) or "offset-0"
+        token = params.get(spec.cursor_key) or "offset-0"
         match = re.fullmatch(r"offset-(\d+)", token)
         if match is None:
-            raise ServiceError(self.token_code, f"Invalid {spec.token_key}: {token}")
+            raise ServiceError(self.paging_error, f"Invalid {spec.cursor_key}: {token}")
         start = int(match[1])
         end = start + size
         return list(items[start:end]), (f"offset-{end}" if end < len(items) else None)
@@ -101,7 +102,7 @@ class Page:
     maximum: int
     default: int
     size_key: str = "MaxResults"
-    token_key: str = "NextToken"
+    cursor_key: str = "NextToken"
 
 
 AT_MOST = "Member must have value less than or equal to"
@@ -113,27 +114,22 @@ def violation(value: object, path: str, rule: str) -> str:
     return f"Value '{value}' at '{where}' failed to satisfy constraint: {rule}"
 
 
-def constraint_violations(value: Any, shape: Shape, path: str = "") -> list[str]:
+def constraint_violations(value: object, shape: Shape, path: str = "") -> list[str]:
     """What botocore leaves to the server: maxima, patterns, enumerations."""
-    if isinstance(shape, StructureShape):
-        members = [
-            (value[key], member, f"{path}.{key}" if path else key)
-            for key, member in shape.members.items()
-            if key in value
-        ]
-    elif isinstance(shape, ListShape):
+    members: list[tuple[object, Shape, str]] = []
+    if isinstance(shape, StructureShape) and isinstance(value, dict):
+        members = [(value[key], shape.members[key], f"{path}.{key}".lstrip(".")) for key in value]
+    elif isinstance(shape, ListShape) and isinstance(value, list | tuple):
         members = [(item, shape.member, f"{path}.{number}.member") for number, item in enumerate(value, 1)]
-    elif isinstance(shape, MapShape):
+    elif isinstance(shape, MapShape) and isinstance(value, dict):
         members = [(item, shape.value, f"{path}.{key}") for key, item in value.items()]
-    else:
-        members = []
     found = [problem for item, member, where in members for problem in constraint_violations(item, member, where)]
     if path and (rule := _broken_rule(value, shape)):
         found.insert(0, violation(value, path, rule))
     return found
 
 
-def _broken_rule(value: Any, shape: Shape) -> str | None:
+def _broken_rule(value: object, shape: Shape) -> str | None:
     constraints = shape.metadata
     maximum = constraints.get("max")
     if maximum is not None and isinstance(value, str | list | dict) and len(value) > maximum:
@@ -155,12 +151,14 @@ def _compiled(java_pattern: str) -> re.Pattern[str]:
     return re.compile(translated.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF"))
 
 
-def with_datetimes(value: Any, shape: Shape) -> Any:
+def with_datetimes(value: object, shape: Shape) -> object:
     """The same request with every timestamp an aware datetime; botocore also takes strings and numbers."""
-    if isinstance(shape, StructureShape):
+    if isinstance(shape, StructureShape) and isinstance(value, dict):
         return {key: with_datetimes(item, shape.members[key]) for key, item in value.items()}
-    if isinstance(shape, ListShape):
+    if isinstance(shape, ListShape) and isinstance(value, list | tuple):
         return [with_datetimes(item, shape.member) for item in value]
-    if shape.type_name == "timestamp" and not (isinstance(value, datetime) and value.tzinfo):
-        return parse_to_aware_datetime(value)
-    return value
+    if shape.type_name != "timestamp":
+        return value
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return parse_to_aware_datetime(str(value))

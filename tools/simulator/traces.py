@@ -81,4 +81,4 @@ def _binned(
 ) -> tuple[list[datetime], NDArray[np.float64], NDArray[np.float64]]:
     start = times[0].replace(second=0, microsecond=0)
     bins = np.array([(moment - start) // MINUTE for moment in times])
-    return [start], np.bincount(bins, requests), np.bincount(bins, work)
+    return [start], np.bincount(bins, requests).astype(np.float64), np.bincount(bins, work).astype(np.float64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import botocore.session
 from botocore.config import Config
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from botocore.client import BaseClient
+    from botocore.model import OperationModel
 
     Handler = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 
@@ -38,8 +39,11 @@ class Answer:
 def _session() -> botocore.session.Session:
     """One loader for all clients; nothing of the environment (profile, files, credentials) is looked at."""
     nothing = (None, None, None, None)
-    ignored = dict.fromkeys(("profile", "config_file", "credentials_file", "ca_bundle"), nothing)
-    return botocore.session.Session(session_vars=ignored)
+    unread: dict[str, tuple[None, None, object, None]] = dict.fromkeys(
+        ("profile", "config_file", "credentials_file", "ca_bundle"), nothing
+    )
+    unread["ignore_configured_endpoint_urls"] = (None, None, True, None)
+    return botocore.session.Session(session_vars=unread)
 
 
 def make_client(service: str, region: str, handler: Handler) -> BaseClient:
@@ -49,7 +53,7 @@ def make_client(service: str, region: str, handler: Handler) -> BaseClient:
         region_name=region,
         aws_access_key_id="simulated",
         aws_secret_access_key="simulated",  # noqa: S106 - botocore wants one; no request is ever sent
-        config=Config(retries={"mode": "standard", "max_attempts": 1}, ignore_configured_endpoint_urls=True),
+        config=Config(retries={"mode": "standard", "max_attempts": 1}),
     )
     events = client.meta.events
     prefix = client.meta.service_model.service_id.hyphenize()
@@ -57,7 +61,7 @@ def make_client(service: str, region: str, handler: Handler) -> BaseClient:
     def keep_params(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
         context[PARAMS_KEY] = params
 
-    def answer(model: Any, context: dict[str, Any], **_: object) -> tuple[Answer, dict[str, Any]]:
+    def answer(model: OperationModel, context: dict[str, Any], **_: object) -> tuple[Answer, dict[str, Any]]:
         try:
             body, status = handler(model.name, context[PARAMS_KEY]), 200
         except ServiceError as error:
@@ -65,5 +69,7 @@ def make_client(service: str, region: str, handler: Handler) -> BaseClient:
         return Answer(status), {**body, "ResponseMetadata": {"HTTPStatusCode": status, "RetryAttempts": 0}}
 
     events.register_last(f"before-parameter-build.{prefix}", keep_params)
-    events.register_first(f"before-call.{prefix}", answer)
+    events.register_first(
+        f"before-call.{prefix}", cast("Callable[..., None]", answer)
+    )  # the stubs forget that answers count
     return client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class History:
     backlog: list[int] = field(default_factory=list)
 
     def add(self, **minute: int) -> None:
+        """Append one minute, every field of it."""
         for name, value in minute.items():
             getattr(self, name).append(value)
 
@@ -84,6 +86,7 @@ class RealtimeWorkload:
 
     @property
     def latency_objective(self) -> timedelta:
+        """The p95 that `capacity_per_instance` is defined by."""
         return 5 * self.service_time
 
     @property
@@ -92,6 +95,7 @@ class RealtimeWorkload:
         return sum(self.history.violated)
 
     def serve(self, ready: int, desired: int, publish: Publish) -> None:
+        """See Workload."""
         load = int(self.per_minute_requests[self.minute]) if self.minute < len(self.per_minute_requests) else 0
         self.minute += 1
         capacity = ready * self.capacity_per_instance
@@ -118,7 +122,7 @@ class RealtimeWorkload:
             return
         p95 = self.service_time.total_seconds() / (1 - 0.8 * min(utilisation, 1.2))  # x1 idle, x5 at capacity, x25 cap
         steps = [math.floor(load * number / 20 + 0.5) for number in range(21)]
-        counts = [after - before for before, after in zip(steps, steps[1:], strict=False)]
+        counts = [after - before for before, after in itertools.pairwise(steps)]
         latencies = [MICROSECONDS * p95 * shape for shape in LATENCY_SHAPE]
         publish(INVOCATION, "ModelLatency", BOTH, samples(latencies, counts))
         publish(INVOCATION, "OverheadLatency", BOTH, sample(5_000.0, load))
@@ -189,6 +193,7 @@ class AsyncWorkload:
         return timedelta(minutes=minute - cohort.arrived) > self.objective
 
     def serve(self, ready: int, desired: int, publish: Publish) -> None:
+        """See Workload."""
         arrivals = 0
         if self.minute < len(self.per_minute_requests):
             arrivals = int(self.per_minute_requests[self.minute])
@@ -218,7 +223,7 @@ class AsyncWorkload:
                 finished, budget = head.waiting, max(0.0, budget - need)
                 self.queue.popleft()
             else:
-                finished, head.progress = divmod_count(budget + head.progress, head.work_seconds)
+                finished, head.progress = _whole_requests(budget + head.progress, head.work_seconds)
                 head.waiting -= finished
                 budget = 0.0
             if finished:
@@ -250,7 +255,7 @@ class AsyncWorkload:
             publish(INVOCATION, "TimeInBacklog", BOTH, samples(waits, finished))
 
 
-def divmod_count(seconds: float, each: float) -> tuple[int, float]:
+def _whole_requests(seconds: float, each: float) -> tuple[int, float]:
     """How many whole requests of `each` seconds fit, and the seconds left over."""
     count = math.floor(seconds / each + 1e-9)
     return count, max(0.0, seconds - count * each)
