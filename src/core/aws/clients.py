@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
 
 CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=5)
-"""Three attempts in all (`max_attempts` would mean three more), each of at most 7 s: a call ends before a lease does."""
+"""Three attempts in all (`max_attempts` would be three more) of at most 7 s each: no dead call uses up a pass."""
 
 
 @cache

@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from core.aws.batches import batches
 from core.aws.errors import code_of, reading, writing
 from core.context import CONTEXTS, Decision, Enrolment
-from core.errors import ObservationError, ThrottledError
+from core.errors import ObservationError
 from core.model import Dimension, Memory, Override, ScalableTarget, Step
 from core.ports import Original, ScheduledAction
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import (
         AttributeValueTypeDef,
         KeysAndAttributesUnionTypeDef,
-        WriteRequestTypeDef,
-        WriteRequestUnionTypeDef,
     )
 
     Item = Mapping[str, AttributeValueTypeDef]
@@ -42,9 +40,8 @@ if TYPE_CHECKING:
 
 DECISIONS_KEPT = timedelta(days=90)
 READS_A_CALL = 100
-WRITES_A_CALL = 25
 ROUNDS = 5
-"""How often what a batch call left undone is asked for again, each round with botocore's own retries inside."""
+"""How often keys that a batch read left over are asked for again, each time with botocore's own retries inside."""
 
 _MEMORIES = TypeAdapter(Memory)
 _OVERRIDES = TypeAdapter(Override)
@@ -113,7 +110,7 @@ class Table:
                 UpdateExpression="ADD override_ids :note",
                 ExpressionAttributeValues=note,
             )
-        return self._put_once(item, f"override {override.override_id} of {override.target.resource_id}")
+        return self._put_once(item)
 
     def claim(self, target: ScalableTarget, version: int, holder: str, now: datetime, until: datetime) -> bool:
         """Take the target's lease until `until`. False if somebody holds it or wrote since `version` was read."""
@@ -157,8 +154,9 @@ class Table:
 
     def forget(self, target: ScalableTarget) -> None:
         """Remove the target's memory, original and place in the roster."""
-        keys = [(_pk(target), "STATE"), (_pk(target), "ORIGINAL"), ("FLEET", _roster_sk(target))]
-        self._write([{"DeleteRequest": {"Key": _key(*key)}} for key in keys], f"{target.resource_id}, to be forgotten")
+        self._delete(_pk(target), "STATE")
+        self._delete(_pk(target), "ORIGINAL")
+        self._delete("FLEET", _roster_sk(target))
 
     def put_decision(self, decision: Decision, outcome: str) -> None:
         """Keep a decision with its whole context for 90 days."""
@@ -174,8 +172,7 @@ class Table:
             "outcome": {"S": outcome},
             "expires_at": {"N": str(ceil((context.now + DECISIONS_KEPT).timestamp()))},
         }
-        with writing(f"PutItem decision on {context.target.resource_id}"):
-            self._client.put_item(TableName=self._name, Item=item)
+        self._put(item)
 
     def roster(self) -> Mapping[ScalableTarget, tuple[str, bool]] | None:
         """Return profile name and whether by tag of each enrolled target, or None if nothing was ever written."""
@@ -201,28 +198,22 @@ class Table:
         """Replace the roster by these enrolments; only what differs is written, and the marker last."""
         before = self.roster()
         after = {e.target: (e.profile_name, e.by_tag) for e in enrolments}
-        gone = [t for t in before or {} if t not in after]
-        changed = {t: row for t, row in after.items() if before is None or before.get(t) != row}
-        requests: list[WriteRequestTypeDef] = [
-            {"DeleteRequest": {"Key": _key("FLEET", _roster_sk(target))}} for target in gone
-        ]
-        requests += [
-            {
-                "PutRequest": {
-                    "Item": {
+        for target in before or ():
+            if target not in after:
+                self._delete("FLEET", _roster_sk(target))
+        for target, (profile, by_tag) in after.items():
+            if before is None or before.get(target) != (profile, by_tag):
+                self._put(
+                    {
                         **_key("FLEET", _roster_sk(target)),
                         "resource_id": {"S": target.resource_id},
                         "dimension": {"S": target.dimension.value},
                         "profile": {"S": profile},
                         "by_tag": {"BOOL": by_tag},
                     }
-                }
-            }
-            for target, (profile, by_tag) in changed.items()
-        ]
-        self._write(requests, "roster")
+                )
         if before is None:
-            self._write([{"PutRequest": {"Item": _key("FLEET", "SYNCED")}}], "roster's marker")
+            self._put(_key("FLEET", "SYNCED"))
 
     def original(self, target: ScalableTarget) -> Original | None:
         """Return what was saved before adoption."""
@@ -238,7 +229,7 @@ class Table:
             **_key(_pk(target), "ORIGINAL"),
             "body": {"S": _ORIGINALS.dump_json(original).decode()},
         }
-        return self._put_once(item, f"original of {target.resource_id}")
+        return self._put_once(item)
 
     def _items(self, keys: Iterable[tuple[str, str]], what: str) -> dict[tuple[str, str], "Item"]:
         """Return those items that exist, read consistently."""
@@ -259,23 +250,17 @@ class Table:
                 raise ObservationError(f"BatchGetItem {what}: DynamoDB left keys over {ROUNDS} times")
         return found
 
-    def _write(self, requests: "Sequence[WriteRequestTypeDef]", what: str) -> None:
-        """Put and delete items, each for itself."""
-        for start in range(0, len(requests), WRITES_A_CALL):
-            left: Mapping[str, Sequence[WriteRequestUnionTypeDef]] = {
-                self._name: requests[start : start + WRITES_A_CALL]
-            }
-            for _ in range(ROUNDS):
-                with writing(f"BatchWriteItem {what}"):
-                    left = self._client.batch_write_item(RequestItems=left).get("UnprocessedItems", {})
-                if not left:
-                    break
-            else:
-                raise ThrottledError(f"BatchWriteItem {what}: DynamoDB left items over {ROUNDS} times")
+    def _put(self, item: "Item") -> None:
+        with writing(f"PutItem {_name_of(item)}"):
+            self._client.put_item(TableName=self._name, Item=item)
 
-    def _put_once(self, item: "Item", what: str) -> bool:
+    def _delete(self, pk: str, sk: str) -> None:
+        with writing(f"DeleteItem {pk} {sk}"):
+            self._client.delete_item(TableName=self._name, Key=_key(pk, sk))
+
+    def _put_once(self, item: "Item") -> bool:
         """Put an item unless its key is taken."""
-        with writing(f"PutItem {what}"):
+        with writing(f"PutItem {_name_of(item)}"):
             try:
                 self._client.put_item(TableName=self._name, Item=item, ConditionExpression="attribute_not_exists(pk)")
             except ClientError as err:
@@ -327,6 +312,11 @@ def _roster_sk(target: ScalableTarget) -> str:
 
 def _key(pk: str, sk: str) -> "Key":
     return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def _name_of(item: "Item") -> str:
+    """Return an item's key, which holds the resource ID, for an error message."""
+    return f"{_text(item, 'pk')} {_text(item, 'sk')}"
 
 
 def _milliseconds(at: datetime) -> str:

@@ -20,7 +20,7 @@ from tests.contract.aws.stubs import Client
     ],
     ids=lambda make: make.__name__,
 )
-def test_every_client_gives_up_before_a_lease_ends(make: Callable[[], Client]) -> None:
+def test_no_dead_call_uses_up_a_pass(make: Callable[[], Client]) -> None:
     config = make().meta.config
     assert config.retries == {"mode": "standard", "total_max_attempts": 3}
     assert (config.connect_timeout, config.read_timeout) == (2, 5)

@@ -10,7 +10,7 @@ import pytest
 
 from core.aws.store import Table
 from core.context import CONTEXTS, Context, Decision, Enrolment
-from core.errors import ObservationError, ThrottledError
+from core.errors import ObservationError
 from core.model import (
     Capacity,
     Envelope,
@@ -253,7 +253,7 @@ class TestRoster:
         store.put_roster([enrolled(OCR, "nightly")])
         assert store.roster() == {OCR: ("nightly", False)}
 
-    def test_more_rows_than_one_call_takes(self, store: StateStore) -> None:
+    def test_a_large_fleet(self, store: StateStore) -> None:
         fleet = [enrolled(ScalableTarget.variant(f"endpoint-{n}", "AllTraffic")) for n in range(60)]
         store.put_roster(fleet)
         assert len(store.roster() or ()) == 60
@@ -378,7 +378,7 @@ class TestTableItems:
 
 
 class TestLeftOvers:
-    """DynamoDB may do a part of a batch and hand the rest back."""
+    """DynamoDB may answer a part of a batch and hand the rest back."""
 
     KEY: ClassVar[dict[str, Any]] = {
         "pk": {"S": f"TARGET#{ORDERS.resource_id}#{ORDERS.dimension.value}"},
@@ -405,14 +405,3 @@ class TestLeftOvers:
                 script.add_response("batch_get_item", self.LEFT)
             with pytest.raises(ObservationError, match="left keys over"):
                 Table(client, "t").memories([ORDERS])
-
-    def test_items_left_over_are_written_again_but_not_for_ever(self) -> None:
-        left = {"UnprocessedItems": {"t": [{"DeleteRequest": {"Key": self.KEY}}]}}
-        with scripted("dynamodb") as (client, script):
-            script.add_response("batch_write_item", left)
-            script.add_response("batch_write_item", {}, {"RequestItems": left["UnprocessedItems"]})
-            Table(client, "t").forget(ORDERS)
-            for _ in range(5):
-                script.add_response("batch_write_item", left)
-            with pytest.raises(ThrottledError, match="left items over"):
-                Table(client, "t").forget(ORDERS)
