@@ -108,7 +108,7 @@ def override(ctx: Context, wanted: Envelope) -> Step | None:
     alive = [o for o in ctx.overrides if o.expires_at > ctx.now]
     if not alive:
         return None
-    chosen = max(alive, key=lambda o: o.created_at)
+    chosen = max(alive, key=lambda o: (o.created_at, o.override_id))
     asked = chosen.capacity or 0
     after, reason = {
         OverrideAction.PIN: (Envelope(asked, asked), Reason.OVERRIDE_PIN),

@@ -64,10 +64,12 @@ class FleetSync:
         """Return the named and the tagged endpoints' variants; a name in the file beats a tag."""
         enrolments: list[Enrolment] = []
         rejected: list[Outcome] = []
-        named = {entry.name for entry in fleet.endpoints}
+        named = {
+            entry.name.lower() for entry in fleet.endpoints
+        }  # endpoint ARNs, and so tags, spell names in lower case
         wanted: list[tuple[str, str, Endpoint | None]] = [(e.name, e.profile, e) for e in fleet.endpoints]
         tagged = sorted(self._ports.serving.tagged().items())
-        wanted += [(endpoint, profile, None) for endpoint, profile in tagged if endpoint not in named]
+        wanted += [(endpoint, profile, None) for endpoint, profile in tagged if endpoint.lower() not in named]
         for endpoint, profile_name, entry in wanted:
             try:
                 enrolments += self._resolve(fleet, endpoint, profile_name, entry)

@@ -33,6 +33,9 @@ from core.policy import Fleet
 from core.ports import Autoscaling, Metrics, PolicySource, ScheduledAction, Serving, StateStore
 from core.signals import LOOKBACK, queries
 
+SPARE = timedelta(seconds=2)
+"""Kept of an invocation's time: no write starts in it, so that what was started ends before the lease does."""
+
 REMEMBER_EVERY = timedelta(minutes=5)
 """An unchanged demand floor is written down this often: the table is billed by the write."""
 
@@ -72,6 +75,11 @@ class Pass:
     deadline: datetime
     holder: str
     dry_run: bool = False
+
+    @property
+    def lease_until(self) -> datetime:
+        """When the lease ends: after the deadline for starting a write, so that none outlives its right to write."""
+        return self.deadline + SPARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +257,7 @@ class Reconciler:
         return True
 
     def _claim(self, target: ScalableTarget, memory: Memory, when: Pass) -> bool:
-        return self.ports.store.claim(target, memory.version, when.holder, when.now, when.deadline)
+        return self.ports.store.claim(target, memory.version, when.holder, when.now, when.lease_until)
 
     def _status(self, decision: Decision, actions: tuple[Action, ...], when: Pass) -> Status:
         capacity = decision.context.capacity
@@ -268,7 +276,9 @@ class Reconciler:
     ) -> Memory:
         """Make one change and return what to remember of it; refused once the lease is over."""
         if self.ports.clock() >= when.deadline:
-            raise LeaseLostError(f"{when.holder}: the lease ended at {when.deadline:%H:%M:%S}Z; the next tick goes on")
+            raise LeaseLostError(
+                f"{when.holder}: no time left to write after {when.deadline:%H:%M:%S}Z; the next tick goes on"
+            )
         aas = self.ports.autoscaling
         match action:
             case SetBounds(envelope):
@@ -316,7 +326,6 @@ def _remembered(decision: Decision) -> Memory:
         first_seen_at=ctx.memory.first_seen_at or ctx.now,
         decided=decision.envelope,
         reason=decision.reason,
-        override_ids=tuple(o.override_id for o in ctx.overrides),
     )
     fresh = memory.demand_at is not None and ctx.now - memory.demand_at < REMEMBER_EVERY
     if ctx.unknown or (fresh and memory.demand_floor == decision.demand_floor):

@@ -19,17 +19,21 @@ from core.aws.sagemaker import SageMaker
 from core.aws.store import Table
 from core.errors import TidegateError
 from core.model import Mode
-from core.reconcile import Outcome, Pass, Ports, Reconciler, Status
-
-SPARE = timedelta(seconds=2)
-"""Kept of an invocation's time for logging what happened; the lease ends before it."""
+from core.reconcile import SPARE, Outcome, Pass, Ports, Reconciler, Status
 
 
 class LambdaContext(Protocol):
     """What we use of Lambda's context object."""
 
-    function_name: str
-    aws_request_id: str
+    @property
+    def function_name(self) -> str:
+        """The deployed function's name."""
+        ...
+
+    @property
+    def aws_request_id(self) -> str:
+        """The invocation's ID."""
+        ...
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the milliseconds until Lambda ends the invocation."""
@@ -170,7 +174,7 @@ def from_environment() -> Runtime:
         metrics=CloudWatch(clients.cloudwatch()),
         autoscaling=ApplicationAutoScaling(clients.application_autoscaling()),
         serving=SageMaker(clients.sagemaker, clients.tagging),
-        clock=clock.now,
+        clock=_now,
     )
     reconciler = Reconciler(ports, stage=env["TIDEGATE_STAGE"], mode=Mode(env["TIDEGATE_MODE"]))
     return Runtime(reconciler=reconciler, clock=_now, telemetry=PowertoolsTelemetry())

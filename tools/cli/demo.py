@@ -1,0 +1,325 @@
+"""`make demo`: hours of real traffic on a simulated fleet, scaled by the real handlers, beside plain AAS."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from core.errors import ConfigError
+from core.model import Capacity
+from core.policy import parse_fleet
+from core.reconcile import Outcome
+from simulator.fleet_run import FLEET, Plan, Result, Scenario, run
+from simulator.report import FleetRun, TargetRun, Totals, write_report
+from simulator.stack import SimulatedStack
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_START = datetime(2025, 4, 9)  # noqa: DTZ001 - as a person types it; read as UTC
+LINES = 12
+err = Console(stderr=True)
+out = Console()
+
+
+def demo(  # noqa: PLR0913 - one argument an option
+    *,
+    hours: Annotated[float, typer.Option(help="Simulated hours.", min=1, max=72)] = 12,
+    start: Annotated[
+        datetime, typer.Option(help="First minute of the traces to replay (1 to 14 April 2025, UTC).")
+    ] = DEFAULT_START,
+    endpoint: Annotated[list[str] | None, typer.Option(help="Only this endpoint; may be repeated.")] = None,
+    policy: Annotated[Path, typer.Option(help="Policy file.")] = ROOT / "fleet.yaml",
+    kill_at: Annotated[
+        float | None, typer.Option(help="Stop the controller after so many hours; AAS and the expiry actions go on.")
+    ] = None,
+    report: Annotated[Path, typer.Option(help="Where the HTML report goes.")] = ROOT / "out" / "demo.html",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the totals as JSON.")] = False,
+    sam: Annotated[Path | None, typer.Option(help="SAM CLI to build the Lambda artefact with first.")] = None,
+) -> None:
+    """Replay real traffic against a simulated fleet and show what Tidegate decided and why.
+
+    Examples:
+      make demo
+      make demo ARGS="--hours 24 --endpoint chat-prod"
+      make demo ARGS="--kill-at 9"
+    """
+    scenarios = [s for s in FLEET if endpoint is None or s.endpoint in endpoint]
+    document = _document(policy)
+    _check(scenarios, endpoint, document)
+    if sam is not None:
+        _build(sam)
+    first = start.replace(tzinfo=UTC)
+    plan = Plan(
+        start=first,
+        hours=hours,
+        override_at=first + timedelta(minutes=round(hours * 30)),
+        kill_at=None if kill_at is None else first + timedelta(minutes=round(kill_at * 60)),
+    )
+    document["endpoints"] = [e for e in document["endpoints"] if e["name"] in {s.endpoint for s in scenarios}]
+    try:
+        result = _replay(scenarios, document, plan, quiet=as_json)
+    except ValueError as error:  # the traces do not cover the hours asked for
+        err.print(f"[red]error:[/] {error}")
+        raise typer.Exit(2) from error
+    runs = [result.target_run(scenario) for scenario in scenarios]
+    lines = _story(result, scenarios, plan)
+    write_report(_report(runs, lines, plan, policy), report)
+    if as_json:
+        out.print_json(json.dumps(_json(runs, result)))
+    else:
+        _print(runs, lines, result, report)
+    if result.stack.failures:
+        function, why = result.stack.failures[0]
+        err.print(f"[red]{len(result.stack.failures)} invocations failed[/], the first of {function}: {why}")
+        raise typer.Exit(1)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """Read the policy file; `tidegate policy check` says more about a broken one."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        parse_fleet(document)
+    except (OSError, yaml.YAMLError, ConfigError) as error:
+        err.print(f"[red]error:[/] {path} cannot be used:\n{error}\nTry: tidegate policy check {path}", soft_wrap=True)
+        raise typer.Exit(2) from error
+    return dict(document)
+
+
+def _check(scenarios: Sequence[Scenario], asked: list[str] | None, document: dict[str, Any]) -> None:
+    known = [s.endpoint for s in FLEET]
+    problems = [
+        f"--endpoint = {name!r}: must be one of {', '.join(known)}" for name in asked or [] if name not in known
+    ]
+    named = {e["name"] for e in document.get("endpoints", ())}
+    problems += [f"policy file: the demo needs an endpoint {s.endpoint}" for s in scenarios if s.endpoint not in named]
+    if problems:
+        for problem in problems:
+            err.print(f"[red]error:[/] {problem}")
+        raise typer.Exit(2)
+
+
+def _build(sam: Path) -> None:
+    """Build the artefact as for a deployment: the demo is only worth something if that works."""
+    with err.status("sam build: the Lambda artefact, for arm64 and Python 3.13"):
+        done = subprocess.run(  # noqa: S603 - the SAM CLI of this checkout
+            [sam.resolve(), "build"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        err.print(done.stderr)
+        err.print("[red]sam build failed[/]; the lines above say why.")
+        raise typer.Exit(1)
+    err.print("sam build: done (.aws-sam/build)")
+
+
+def _replay(scenarios: Sequence[Scenario], document: dict[str, Any], plan: Plan, *, quiet: bool) -> Result:
+    """Run the simulation behind a live table."""
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn()
+    )
+    task = bar.add_task("replaying", total=round(plan.hours * 60))
+    newest: dict[str, Outcome] = {}
+
+    with Live(console=err, refresh_per_second=8, transient=True) as live:
+        if quiet:
+            live.stop()
+
+        def progress(now: datetime, stack: SimulatedStack) -> None:
+            bar.advance(task)
+            if now.minute % 5 == 0:
+                for _, outcome in stack.recorder.outcomes[-20:]:
+                    newest[outcome.target.endpoint_name] = outcome
+                live.update(Group(_live_table(now, scenarios, stack, newest), bar))
+
+        return run(scenarios, document, plan, ROOT / "traces", progress)
+
+
+def _live_table(
+    now: datetime, scenarios: Sequence[Scenario], stack: SimulatedStack, newest: dict[str, Outcome]
+) -> Table:
+    table = Table(title=f"{now:%Y-%m-%d %H:%M} UTC (simulated)" + ("" if stack.alive else "  controller stopped"))
+    for name in ("endpoint", "kind"):
+        table.add_column(name, min_width=8)
+    for name in ("demand", "serving", "asked for", "bounds"):
+        table.add_column(name, justify="right", min_width=8)
+    table.add_column("why", min_width=20)
+    for scenario in scenarios:
+        endpoint = stack.account.endpoint(scenario.endpoint)
+        history = endpoint.workload.history
+        demand = history.backlog[-1] if scenario.queued else history.demand[-1]
+        low, high = stack.account.snapshot(scenario.endpoint).get("bounds", ("-", "-"))
+        seen = newest.get(scenario.endpoint)
+        table.add_row(
+            scenario.endpoint,
+            scenario.kind,
+            f"{demand} {'queued' if scenario.queued else '/min'}",
+            str(endpoint.current_count),
+            str(endpoint.desired_count),
+            f"{low}..{high}",
+            seen.decision.reason.value if seen and seen.decision else "",
+        )
+    return table
+
+
+def _story(result: Result, scenarios: Sequence[Scenario], plan: Plan) -> list[str]:
+    """Return a dozen lines of what was decided and why: for each reason its first and its largest change."""
+    told: list[tuple[datetime, str]] = []
+    for scenario in scenarios:
+        best: dict[str, Outcome] = {}
+        for outcome in result.changes(scenario.endpoint):
+            decision = outcome.decision
+            if decision is None:
+                continue
+            key = decision.reason.value
+            standing = best.get(key)
+            if standing is None or (standing.decision and decision.envelope.floor > standing.decision.envelope.floor):
+                best[key] = outcome
+        told += [(o.decision.context.now, _line(o)) for o in best.values() if o.decision]
+    told.sort()
+    if len(told) > LINES:
+        told = told[:: max(1, len(told) // LINES)][:LINES]
+    lines = [line for _, line in told]
+    if plan.kill_at is not None:
+        lines += _after_the_kill(result, scenarios, plan.kill_at)
+    return lines
+
+
+def _line(outcome: Outcome) -> str:
+    decision = outcome.decision
+    if decision is None:
+        raise ValueError("only decisions are told")
+    spoke = next((s for s in reversed(decision.steps) if s.moved), decision.steps[0])
+    seen = ", ".join(
+        f"{key.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{key.replace('_', ' ')} {value}"
+        for key, value in spoke.seen.items()
+    )
+    capacity = decision.context.capacity
+    runs = f"{capacity.desired} run" if isinstance(capacity, Capacity) else "?"
+    envelope = decision.envelope
+    direct = f", scaled in directly to {decision.scale_in_to}" if decision.scale_in_to is not None else ""
+    return (
+        f"{decision.context.now:%H:%M} {outcome.target.endpoint_name}: {decision.reason.value}: "
+        f"bounds {envelope.floor}..{envelope.ceiling} ({runs}{direct}; {seen or 'nothing above the minimum'})"
+    )
+
+
+def _after_the_kill(result: Result, scenarios: Sequence[Scenario], killed: datetime) -> list[str]:
+    """Say what became of the bounds the dead controller left, and whether AAS went on."""
+    lines = [f"{killed:%H:%M} the controller was stopped; from here on only AWS acts"]
+    watch, account = result.tidegate, result.stack.account
+    for scenario in scenarios:
+        bounds = watch.bounds[scenario.endpoint]
+        at = watch.minutes.index(killed)
+        back = next(
+            (m for m, pair in zip(watch.minutes[at:], bounds[at:], strict=True) if pair == scenario.bounds), None
+        )
+        since = [
+            activity
+            for activity in account.client("application-autoscaling").describe_scaling_activities(
+                ServiceNamespace="sagemaker", ResourceId=f"endpoint/{scenario.endpoint}/variant/AllTraffic"
+            )["ScalingActivities"]
+            if activity["StartTime"] > killed
+        ]
+        left = bounds[at]
+        lines.append(
+            f"      {scenario.endpoint}: bounds {left[0] if left else '-'}..{left[1] if left else '-'} were left; "
+            + (
+                f"back at the policy's {scenario.bounds[0]}..{scenario.bounds[1]} at {back:%H:%M}"
+                if back
+                else "NOT BACK"
+            )
+            + f"; {len(since)} scaling activities of AAS since"
+        )
+    return lines
+
+
+def _summary(runs: Sequence[TargetRun]) -> Table:
+    table = Table(title="The same traffic, with Tidegate and under plain AAS policies")
+    for name in ("endpoint", "kind"):
+        table.add_column(name)
+    for name in ("requests", "violated", "plain", "instance-hours", "plain", "changes", "plain"):
+        table.add_column(name, justify="right")
+    for each in runs:
+        ours, theirs = each.totals, each.plain_totals
+        table.add_row(
+            each.name,
+            each.kind,
+            f"{ours.requests:,.0f}",
+            _share(ours.harmed_share),
+            _share(theirs.harmed_share),
+            f"{ours.instance_hours:.1f}",
+            f"{theirs.instance_hours:.1f}",
+            str(ours.changes),
+            str(theirs.changes),
+        )
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def _print(runs: Sequence[TargetRun], lines: Sequence[str], result: Result, report: Path) -> None:
+    out.print("What was decided, and why:", style="bold")
+    for line in lines:
+        out.print(f"  {line}", highlight=False, soft_wrap=True)
+    if result.override_reply is not None:
+        target = result.override_reply["targets"][0]
+        out.print(f"  The override was answered at once: {target['status']}, {target['reason']}.", highlight=False)
+    out.print()
+    out.print(_summary(runs))
+    out.print(
+        "violated: requests in a minute with more load than ready capacity; for the queue, items finished later than\n"
+        "their objective. plain: target tracking at half of what an instance serves, AWS's asynchronous guide for the\n"
+        "queue. instance-hours are counted from the order to the removal.",
+        style="dim",
+        highlight=False,
+    )
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(result.stack.invocations.items()))
+    out.print(f"Invocations: {counts}; {len(result.stack.account.calls):,} AWS calls.", highlight=False)
+    shown = report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report
+    out.print(f"Report: {shown}", highlight=False, soft_wrap=True)
+
+
+def _report(runs: list[TargetRun], lines: list[str], plan: Plan, policy: Path) -> FleetRun:
+    traces = {s.endpoint: s for s in FLEET}
+    facts = {
+        f"{each.name}": f"{traces[each.name].trace}, {traces[each.name].capacity:g} "
+        f"{'items' if traces[each.name].queued else 'requests'} a minute and instance"
+        for each in runs
+    }
+    facts |= {
+        "Policy file": policy.name,
+        "Timing": "metrics readable after 2 minutes, instances serve 6 minutes after the order, one change at a time",
+        "Plain AAS": "target tracking at 0.5 of an instance's capacity; asynchronous guide: 5 per instance and a step",
+        "Override": f"floor 5 on chat-prod from {plan.override_at:%H:%M} for 90 minutes",
+    }
+    title = f"{plan.hours:g} hours of real traffic"
+    return FleetRun(title=title, start=plan.start, hours=plan.hours, targets=runs, lines=lines, facts=facts)
+
+
+def _json(runs: Sequence[TargetRun], result: Result) -> dict[str, Any]:
+    def totals(each: Totals) -> dict[str, Any]:
+        return {
+            "requests": each.requests,
+            "violated": each.harmed,
+            "instance_hours": round(each.instance_hours, 2),
+            "changes": each.changes,
+        }
+
+    return {
+        "targets": {r.name: {"tidegate": totals(r.totals), "plain": totals(r.plain_totals)} for r in runs},
+        "invocations": dict(result.stack.invocations),
+        "failures": result.stack.failures,
+    }
+
+
+if __name__ == "__main__":
+    typer.run(demo)

@@ -1,0 +1,298 @@
+"""A simulated fleet over some hours of real traffic, with Tidegate and without: what the demo shows and measures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from core.model import ScalableTarget
+from core.reconcile import Outcome, Status
+from simulator.account import SimulatedAccount
+from simulator.report import Mark, Series, TargetRun, Totals
+from simulator.stack import SimulatedStack
+from simulator.traces import read_trace
+from simulator.workload import AsyncWorkload, RealtimeWorkload, Workload
+
+OVERRIDE_ENDPOINT = "chat-prod"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One endpoint of the demo fleet: its traffic and what one instance can do.
+
+    Args:
+        capacity: requests a minute one instance serves within its objective; for a queue, items it finishes.
+        plain: the hand-set AAS policies it is compared with.
+    """
+
+    endpoint: str
+    kind: str
+    trace: str
+    seed: int
+    instance_type: str
+    capacity: float
+    first_count: int
+    bounds: tuple[int, int]
+    objective: timedelta = timedelta(minutes=15)
+
+    @property
+    def queued(self) -> bool:
+        """Whether the endpoint is asynchronous."""
+        return self.kind == "async"
+
+
+FLEET: tuple[Scenario, ...] = (
+    Scenario(
+        endpoint="chat-prod",
+        kind="realtime",
+        trace="servegen_small_c31.csv",
+        seed=31,
+        instance_type="ml.c5.2xlarge",
+        capacity=400,
+        first_count=3,
+        bounds=(1, 14),
+    ),
+    Scenario(
+        endpoint="documents-prod",
+        kind="async",
+        trace="servegen_large_c48.csv",
+        seed=48,
+        instance_type="ml.g5.xlarge",
+        capacity=29,
+        first_count=0,
+        bounds=(0, 10),
+    ),
+    Scenario(
+        endpoint="scoring-nightly",
+        kind="batch",
+        trace="servegen_large_c149.csv",
+        seed=149,
+        instance_type="ml.m5.xlarge",
+        capacity=40,
+        first_count=1,
+        bounds=(1, 8),
+    ),
+)
+
+
+def account_with(scenarios: Sequence[Scenario], traces: Path, start: datetime, hours: float) -> SimulatedAccount:
+    """Return an account in which these endpoints serve their traffic from `start` on."""
+    account = SimulatedAccount(start)
+    for scenario in scenarios:
+        account.add_endpoint(
+            name=scenario.endpoint,
+            workload=_workload(scenario, traces, start, hours),
+            instance_type=scenario.instance_type,
+            instance_count=scenario.first_count,
+            asynchronous=scenario.queued,
+        )
+    return account
+
+
+def _workload(scenario: Scenario, traces: Path, start: datetime, hours: float) -> Workload:
+    part = read_trace(traces / scenario.trace, seed=scenario.seed).slice(start, hours)
+    requests = [int(n) for n in part.requests]
+    if scenario.queued:
+        work = [float(seconds) for seconds in part.work_seconds]
+        return AsyncWorkload(per_minute_requests=requests, per_minute_work_seconds=work, objective=scenario.objective)
+    return RealtimeWorkload(per_minute_requests=requests, capacity_per_instance=scenario.capacity, vcpus=8)
+
+
+def set_plain_policies(account: SimulatedAccount, scenario: Scenario) -> None:
+    """Register what AWS's guides start with (facts 5.1 and 7).
+
+    Real-time: the load-testing page's half of what an instance can do. Asynchronous: 5 per instance, and a step out of
+    zero.
+    """
+    target = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": ScalableTarget.variant(scenario.endpoint, "AllTraffic").resource_id,
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+
+    def aas(operation: str, **params: object) -> dict[str, Any]:
+        return account.call("application-autoscaling", operation, {**target, **params})
+
+    low, high = scenario.bounds
+    aas("RegisterScalableTarget", MinCapacity=low, MaxCapacity=high)
+    tracking: dict[str, Any] = {"ScaleOutCooldown": 300, "ScaleInCooldown": 300}
+    if not scenario.queued:
+        metric = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
+        tracking |= {"TargetValue": 0.5 * scenario.capacity, "PredefinedMetricSpecification": metric}
+    else:
+        queue = {
+            "Namespace": "AWS/SageMaker",
+            "Dimensions": [{"Name": "EndpointName", "Value": scenario.endpoint}],
+            "Statistic": "Average",
+        }
+        metric_name = "ApproximateBacklogSizePerInstance"
+        tracking |= {"TargetValue": 5.0, "CustomizedMetricSpecification": {**queue, "MetricName": metric_name}}
+        step = aas(
+            "PutScalingPolicy",
+            PolicyName="HasBacklogWithoutCapacity-ScalingPolicy",
+            PolicyType="StepScaling",
+            StepScalingPolicyConfiguration={
+                "AdjustmentType": "ChangeInCapacity",
+                "MetricAggregationType": "Average",
+                "Cooldown": 300,
+                "StepAdjustments": [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}],
+            },
+        )
+        alarm = {
+            "AlarmName": f"{scenario.endpoint}-has-backlog-without-capacity",
+            "MetricName": "HasBacklogWithoutCapacity",
+            "Period": 60,
+            "EvaluationPeriods": 2,
+            "DatapointsToAlarm": 2,
+            "Threshold": 1,
+            "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+            "AlarmActions": [step["PolicyARN"]],
+        }
+        account.call("cloudwatch", "PutMetricAlarm", {**queue, **alarm})
+    aas(
+        "PutScalingPolicy",
+        PolicyName="plain-target-tracking",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration=tracking,
+    )
+
+
+@dataclass(slots=True)
+class Watch:
+    """Collects what the report shows, a minute at a time."""
+
+    account: SimulatedAccount
+    scenarios: Sequence[Scenario]
+    bounds: dict[str, list[tuple[int, int] | None]] = field(default_factory=dict)
+    minutes: list[datetime] = field(default_factory=list)
+
+    def look(self, minute: datetime) -> None:
+        """Note the registered bounds at the end of `minute`."""
+        self.minutes.append(minute)
+        for scenario in self.scenarios:
+            self.bounds.setdefault(scenario.endpoint, []).append(self.account.snapshot(scenario.endpoint).get("bounds"))
+
+    def series(self, scenario: Scenario) -> Series:
+        """Return one endpoint's run; a queue's demand is what waits in it."""
+        history = self.account.endpoint(scenario.endpoint).workload.history
+        bounds = self.bounds[scenario.endpoint]
+        return Series(
+            minutes=self.minutes,
+            demand=[float(n) for n in (history.backlog if scenario.queued else history.demand)],
+            ready=history.ready,
+            desired=history.desired,
+            floor=[pair[0] if pair else None for pair in bounds],
+            ceiling=[pair[1] if pair else None for pair in bounds],
+            harmed=[float(n) for n in (history.late if scenario.queued else history.violated)],
+        )
+
+    def totals(self, scenario: Scenario) -> Totals:
+        """Return one endpoint's run in four numbers. Requests still waiting past the objective count as late."""
+        endpoint = self.account.endpoint(scenario.endpoint)
+        workload, history = endpoint.workload, endpoint.workload.history
+        harmed = workload.late if isinstance(workload, AsyncWorkload) else sum(history.violated)
+        return Totals(
+            requests=sum(history.demand),
+            harmed=harmed,
+            instance_hours=endpoint.instance_minutes / 60,
+            changes=sum(a != b for a, b in zip(history.desired, history.desired[1:], strict=False)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What happens in the run besides traffic: an override in the middle, and perhaps the controller's death."""
+
+    start: datetime
+    hours: float
+    override_at: datetime
+    kill_at: datetime | None = None
+
+    @property
+    def override(self) -> dict[str, Any]:
+        """The operator's request, as `events/override-floor.json` has it."""
+        return {
+            "request_id": "campaign-mail",
+            "action": "floor",
+            "target": OVERRIDE_ENDPOINT,
+            "capacity": 5,
+            "expires_at": f"{self.override_at + timedelta(minutes=90):%Y-%m-%dT%H:%M:%SZ}",
+            "reason": "campaign mail goes out in ten minutes",
+            "requested_by": "maria@example.com",
+        }
+
+
+@dataclass(slots=True)
+class Result:
+    """A finished run."""
+
+    stack: SimulatedStack
+    tidegate: Watch
+    plain: Watch
+    override_reply: dict[str, Any] | None = None
+
+    def target_run(self, scenario: Scenario) -> TargetRun:
+        """Return what the report shows of one endpoint."""
+        return TargetRun(
+            name=scenario.endpoint,
+            kind=scenario.kind,
+            unit="items queued" if scenario.queued else "requests/min",
+            capacity_per_instance=scenario.capacity
+            * (scenario.objective.total_seconds() / 60 if scenario.queued else 1),
+            tidegate=self.tidegate.series(scenario),
+            plain=self.plain.series(scenario),
+            totals=self.tidegate.totals(scenario),
+            plain_totals=self.plain.totals(scenario),
+            marks=[mark_of(outcome) for outcome in self.changes(scenario.endpoint)],
+            notes=[],
+        )
+
+    def changes(self, endpoint: str) -> list[Outcome]:
+        """Return what was changed on one endpoint, in order."""
+        return [
+            outcome
+            for _, outcome in self.stack.recorder.outcomes
+            if outcome.status is Status.CHANGED and outcome.decision and outcome.target.endpoint_name == endpoint
+        ]
+
+
+def run(
+    scenarios: Sequence[Scenario],
+    fleet: Mapping[str, Any],
+    plan: Plan,
+    traces: Path,
+    progress: Callable[[datetime, SimulatedStack], None] = lambda _now, _stack: None,
+) -> Result:
+    """Replay the traffic once under Tidegate's handlers and once under plain AAS policies."""
+    stack = SimulatedStack(account_with(scenarios, traces, plan.start, plan.hours), fleet)
+    plain = account_with(scenarios, traces, plan.start, plan.hours)
+    for scenario in scenarios:
+        set_plain_policies(plain, scenario)
+    result = Result(stack, Watch(stack.account, scenarios), Watch(plain, scenarios))
+    stack.invoke("FleetSync", {"trigger": "policy"})
+    for _ in range(round(plan.hours * 60)):
+        minute = stack.account.now
+        if minute == plan.kill_at:
+            stack.stop()
+        if minute == plan.override_at and stack.alive and any(s.endpoint == OVERRIDE_ENDPOINT for s in scenarios):
+            result.override_reply = stack.invoke("Override", plan.override)
+        stack.minute()
+        plain.advance()
+        result.tidegate.look(minute)
+        result.plain.look(minute)
+        progress(stack.account.now, stack)
+    return result
+
+
+def mark_of(outcome: Outcome) -> Mark:
+    """Return a decision as the report shows it."""
+    decision = outcome.decision
+    if decision is None:
+        raise ValueError("only a decision can be marked")
+    seen = {key: value for step in decision.steps if step.moved for key, value in step.seen.items()}
+    figures = ", ".join(
+        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in seen.items()
+    )
+    text = "; ".join(outcome.actions) + (f" ({figures})" if figures else "")
+    return Mark(at=decision.context.now, reason=decision.reason.value, text=text)
