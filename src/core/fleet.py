@@ -20,7 +20,7 @@ from core.plan import (
     plan_release,
 )
 from core.policy import Endpoint, Fleet, Profile
-from core.ports import Variant
+from core.ports import NativePolicy, Variant
 from core.reconcile import Outcome, Pass, Reconciler, Status
 
 TAG_GRACE = timedelta(minutes=30)
@@ -54,9 +54,9 @@ class FleetSync:
         found = self.discover(fleet)
         chosen = [e for e in found.enrolments if endpoint in {None, e.target.endpoint_name}]
         outcomes = [outcome for enrolment in chosen for outcome in self._enrol(enrolment, when)]
-        kept, released = self._leavers(found, fleet, when, release=endpoint is None)
+        kept, released = self._leavers(found, when, release=endpoint is None)
         if not when.dry_run:
-            self._ports.store.put_roster([*found.enrolments, *kept])
+            self._ports.store.put_roster({**kept, **{e.target: (e.profile_name, e.by_tag) for e in found.enrolments}})
         rejected = [o for o in found.rejected if endpoint in {None, o.target.endpoint_name}]
         return (*outcomes, *rejected, *released)
 
@@ -139,7 +139,7 @@ class FleetSync:
         puts = tuple(action for action in natives if _needs_registration(action))
         outcome = self._reconciler.carry_out(decision, (*saves, *plan_bounds(decision), *puts), when)
         if outcome.status in {Status.CHANGED, Status.UNCHANGED}:
-            self._note_enrolment(ctx.target, when, anew=bool(puts))
+            self._note_enrolment(target, self._ports.autoscaling.policies(target) if puts else inventory.policies, when)
         return outcome
 
     def _inventory(self, enrolment: Enrolment, ctx: Context) -> Inventory:
@@ -152,35 +152,31 @@ class FleetSync:
             alarms=self._ports.metrics.alarms(alarm_prefix(enrolment.target, enrolment.profile.kind, self._stage)),
         )
 
-    def _note_enrolment(self, target: ScalableTarget, when: Pass, *, anew: bool) -> None:
+    def _note_enrolment(self, target: ScalableTarget, policies: tuple[NativePolicy, ...], when: Pass) -> None:
         """Let the owners write from now on, and note which alarms forbid them a direct scale-in while in ALARM."""
         memory = self._ports.store.memories([target])[target]
-        names = memory.scale_out_alarms
-        if anew or not names:
-            names = scale_out_alarms(self._ports.autoscaling.policies(target))
-        noted = replace(memory, enrolled=True, scale_out_alarms=names, missing_since=None)
+        noted = replace(memory, enrolled=True, scale_out_alarms=scale_out_alarms(policies), missing_since=None)
         if noted != memory:
             self._ports.store.record(target, noted, when.holder, when.now)
 
     def _leavers(
-        self, found: Found, fleet: Fleet, when: Pass, *, release: bool
-    ) -> tuple[list[Enrolment], list[Outcome]]:
-        """Release enrolled targets that left the fleet; return those that stay for now, and outcomes."""
-        roster = self._ports.store.roster() or {}
+        self, found: Found, when: Pass, *, release: bool
+    ) -> tuple[dict[ScalableTarget, tuple[str, bool]], list[Outcome]]:
+        """Release enrolled targets that left the fleet; return what stays in the roster for now, and outcomes."""
         present = {e.target for e in found.enrolments}
         rejected = {outcome.target.endpoint_name for outcome in found.rejected}
-        kept: list[Enrolment] = []
+        kept: dict[ScalableTarget, tuple[str, bool]] = {}
         outcomes: list[Outcome] = []
-        for target, (profile_name, by_tag) in roster.items():
+        for target, entry in (self._ports.store.roster() or {}).items():
             if target in present:
                 continue
             stays = not release or target.endpoint_name in rejected
-            if stays or (by_tag and not self._gone_for_long(target, when)):
-                if profile_name in fleet.profiles:
-                    profile = fleet.profiles[profile_name]
-                    kept.append(Enrolment(target=target, profile_name=profile_name, profile=profile, by_tag=by_tag))
+            if stays or (entry[1] and not self._gone_for_long(target, when)):
+                kept[target] = entry
                 continue
             outcomes.append(self._release(target, when))
+            if outcomes[-1].status is not Status.RELEASED:
+                kept[target] = entry
         return kept, outcomes
 
     def _gone_for_long(self, target: ScalableTarget, when: Pass) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from core.context import Decision, Enrolment
+from core.context import Decision
 from core.model import Capacity, Envelope, Memory, Missing, Observation, Override, ScalableTarget
 from core.policy import Fleet
 
@@ -108,8 +108,8 @@ class StateStore(Protocol):
         """Return profile name and whether by tag of each enrolled target, or None if nothing was ever written."""
         ...
 
-    def put_roster(self, enrolments: Sequence[Enrolment]) -> None:
-        """Replace the roster by these enrolments."""
+    def put_roster(self, roster: Mapping[ScalableTarget, tuple[str, bool]]) -> None:
+        """Replace the roster: profile name and whether by tag of each target."""
         ...
 
     def original(self, target: ScalableTarget) -> Original | None:

@@ -115,6 +115,8 @@ class FakeAutoscaling(_Fake):
         self._write("put_policy", target, policy)
         made = tuple(f"TargetTracking-{target.resource_id}-Alarm{side}-{policy.name}" for side in ("High", "Low"))
         names = made if policy.policy_type == "TargetTrackingScaling" else ()
+        if policy.alarm is not None:  # AAS lists the alarms that name the policy in their actions
+            names = (policy.alarm["AlarmName"],)
         self.native.setdefault(target, {})[policy.name] = replace(policy, alarm=None, alarm_names=names)
         return (
             "arn:aws:autoscaling:eu-central-1:123456789012:scalingPolicy:00000000-0000-0000-0000-000000000000:"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from core.context import Decision, Enrolment
+from core.context import Decision
 from core.model import Memory, Override, ScalableTarget
 from core.policy import Fleet, parse_fleet
 from core.ports import Original
@@ -95,9 +95,9 @@ class InMemoryStore:
         """Return profile name and whether by tag of each enrolled target, or None if nothing was ever written."""
         return None if self._roster is None else dict(self._roster)
 
-    def put_roster(self, enrolments: Sequence[Enrolment]) -> None:
-        """Replace the roster by these enrolments."""
-        self._roster = {enrolment.target: (enrolment.profile_name, enrolment.by_tag) for enrolment in enrolments}
+    def put_roster(self, roster: Mapping[ScalableTarget, tuple[str, bool]]) -> None:
+        """Replace the roster."""
+        self._roster = dict(roster)
 
     def original(self, target: ScalableTarget) -> Original | None:
         """Return what was saved before adoption."""

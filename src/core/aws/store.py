@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from core.aws.batches import batches
 from core.aws.errors import code_of, reading, writing
-from core.context import CONTEXTS, Decision, Enrolment
+from core.context import CONTEXTS, Decision
 from core.errors import ObservationError
 from core.model import Dimension, Memory, Override, ScalableTarget, Step
 from core.ports import Original, ScheduledAction
@@ -194,10 +194,9 @@ class Table:
                         rows[target] = (_text(item, "profile"), item["by_tag"]["BOOL"])
         return rows if synced else None
 
-    def put_roster(self, enrolments: Sequence[Enrolment]) -> None:
-        """Replace the roster by these enrolments; only what differs is written, and the marker last."""
-        before = self.roster()
-        after = {e.target: (e.profile_name, e.by_tag) for e in enrolments}
+    def put_roster(self, roster: Mapping[ScalableTarget, tuple[str, bool]]) -> None:
+        """Replace the roster; only what differs is written, and the marker last."""
+        before, after = self.roster(), roster
         for target in before or ():
             if target not in after:
                 self._delete("FLEET", _roster_sk(target))

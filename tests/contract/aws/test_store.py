@@ -107,10 +107,6 @@ def an_override(name: str = "req-1", *, minutes: float = 60, made: datetime = NO
     )
 
 
-def enrolled(target: ScalableTarget, profile: str = "web", *, by_tag: bool = False) -> Enrolment:
-    return Enrolment(target=target, profile_name=profile, profile=PROFILE, by_tag=by_tag)
-
-
 class TestMemory:
     def test_an_unknown_target_has_an_empty_memory(self, store: StateStore) -> None:
         assert store.memories([ORDERS, OCR]) == {ORDERS: Memory(), OCR: Memory()}
@@ -137,7 +133,7 @@ class TestMemory:
     def test_a_forgotten_target_starts_anew(self, store: StateStore) -> None:
         store.record(ORDERS, USUAL, "me", NOW)
         store.put_original(ORDERS, Original(envelope=Envelope(1, 4)))
-        store.put_roster([enrolled(ORDERS), enrolled(OCR)])
+        store.put_roster({ORDERS: ("web", False), OCR: ("web", False)})
         store.forget(ORDERS)
         assert memory_of(store) == Memory()
         assert store.original(ORDERS) is None
@@ -244,20 +240,20 @@ class TestOverrides:
 class TestRoster:
     def test_a_lost_table_is_not_an_empty_fleet(self, store: StateStore) -> None:
         assert store.roster() is None
-        store.put_roster([])
+        store.put_roster({})
         assert store.roster() == {}
 
     def test_it_is_replaced_as_a_whole(self, store: StateStore) -> None:
-        store.put_roster([enrolled(ORDERS), enrolled(OCR, "async", by_tag=True)])
+        store.put_roster({ORDERS: ("web", False), OCR: ("async", True)})
         assert store.roster() == {ORDERS: ("web", False), OCR: ("async", True)}
-        store.put_roster([enrolled(OCR, "nightly")])
+        store.put_roster({OCR: ("nightly", False)})
         assert store.roster() == {OCR: ("nightly", False)}
 
     def test_a_large_fleet(self, store: StateStore) -> None:
-        fleet = [enrolled(ScalableTarget.variant(f"endpoint-{n}", "AllTraffic")) for n in range(60)]
+        fleet = {ScalableTarget.variant(f"endpoint-{n}", "AllTraffic"): ("web", False) for n in range(60)}
         store.put_roster(fleet)
         assert len(store.roster() or ()) == 60
-        store.put_roster(fleet[:1])
+        store.put_roster(dict([*fleet.items()][:1]))
         assert len(store.roster() or ()) == 1
 
 
@@ -294,7 +290,7 @@ def a_decision(points: int = 15) -> Decision:
     seen = Observation(tuple(Point(NOW - timedelta(minutes=points - n), 1234.5678 + n) for n in range(points)))
     context = Context(
         now=NOW,
-        enrolment=enrolled(ORDERS),
+        enrolment=Enrolment(target=ORDERS, profile_name="web", profile=PROFILE),
         capacity=Capacity(4, 4, "InService"),
         registered=Envelope(2, 12),
         signals={Signal.REQUESTS: seen, Signal.BACKLOG: Missing("no data")},

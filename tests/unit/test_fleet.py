@@ -1,0 +1,268 @@
+"""Enrolment, repair and release: what FleetSync does to a fleet."""
+
+from datetime import timedelta
+from typing import Any
+
+from core.errors import ThrottledError
+from core.model import Capacity, Envelope, Mode, ScalableTarget
+from core.ports import NativePolicy, ScheduledAction
+from core.reconcile import Status
+from tests.world import World
+
+BY_HAND = NativePolicy("by-hand", "TargetTrackingScaling", {"TargetValue": 70.0})
+NIGHTLY = ScheduledAction("nightly", {"Schedule": "cron(0 2 * * ? *)", "ScalableTargetAction": {"MinCapacity": 4}})
+
+
+def hand_made(world: World, target: ScalableTarget | None = None) -> World:
+    """Somebody registered the target and gave it a policy and a scheduled action."""
+    target = target or world.orders
+    world.autoscaling.bounds[target] = Envelope(1, 5)
+    world.autoscaling.native[target] = {"by-hand": BY_HAND}
+    world.autoscaling.actions[target] = {"nightly": NIGHTLY}
+    return world
+
+
+def tagged(world: World) -> World:
+    """A second endpoint that enrols by its tag."""
+    world.serving.add("chat", count=2, profile="p")
+    return world
+
+
+def without_orders(world: World) -> None:
+    world.document = {**world.document, "endpoints": []}
+
+
+def test_enrolment_registers_and_puts_the_native_policies() -> None:
+    world = World()
+    assert world.sync()["orders"].status is Status.CHANGED
+    assert world.autoscaling.bounds[world.orders] == Envelope(2, 12)
+    assert sorted(world.autoscaling.native[world.orders]) == [
+        "tidegate-prod-saturation",
+        "tidegate-prod-track-requests_per_instance",
+    ]
+    assert list(world.metrics.alarm_shapes) == ["tidegate-target-prod-realtime-orders-AllTraffic-saturation"]
+    assert world.writes == ["register", "put_policy", "put_policy", "put_alarm"]
+
+
+def test_the_step_alarm_calls_the_policy_it_was_made_for() -> None:
+    world = World()
+    world.sync()
+    alarm = world.metrics.alarm_shapes["tidegate-target-prod-realtime-orders-AllTraffic-saturation"]
+    assert alarm["AlarmActions"][0].endswith("policyName/tidegate-prod-saturation")
+
+
+def test_a_second_sync_changes_nothing() -> None:
+    world = World()
+    world.sync()
+    _ = world.writes
+    assert world.sync()["orders"].status is Status.UNCHANGED
+    assert world.writes == []
+
+
+def test_the_alarms_that_forbid_a_direct_scale_in_are_remembered() -> None:
+    world = World()
+    world.sync()
+    assert sorted(name.rpartition("-")[2] for name in world.memory().scale_out_alarms) == [
+        "requests_per_instance",
+        "saturation",
+    ]
+
+
+def test_a_deleted_policy_and_a_deleted_alarm_come_back() -> None:
+    world = World().enrolled()
+    del world.autoscaling.native[world.orders]["tidegate-prod-track-requests_per_instance"]
+    world.metrics.alarm_shapes.clear()
+    world.sync()
+    assert sorted(world.writes) == ["put_alarm", "put_policy", "put_policy"]
+
+
+def test_others_policies_are_left_alone_until_the_file_says_adopt() -> None:
+    world = hand_made(World())
+    outcome = world.sync()["orders"]
+    assert (outcome.status, world.writes) == (Status.LEFT_ALONE, [])
+    assert "others made by-hand, nightly; `adopt: true`" in str(outcome.error)
+    assert world.tick()["orders"].status is Status.NOT_ENROLLED
+
+
+def test_adoption_saves_before_it_replaces_and_release_gives_back() -> None:
+    world = hand_made(World())
+    world.document["endpoints"][0]["adopt"] = True
+    world.sync()
+    assert "by-hand" not in world.autoscaling.native[world.orders]
+    assert world.store.original(world.orders) is not None
+    without_orders(world)
+    assert world.sync()["orders"].status is Status.RELEASED
+    assert world.autoscaling.bounds[world.orders] == Envelope(1, 5)
+    assert {name: p.configuration for name, p in world.autoscaling.native[world.orders].items()} == {
+        "by-hand": {"TargetValue": 70.0}
+    }
+    assert world.autoscaling.actions[world.orders] == {"nightly": NIGHTLY}
+    assert world.metrics.alarm_shapes == {}
+    assert world.memory().version == 0
+
+
+def test_a_target_that_was_not_registered_is_deregistered_on_release() -> None:
+    world = World().enrolled()
+    without_orders(world)
+    world.sync()
+    assert world.orders not in world.autoscaling.bounds
+
+
+def test_a_policy_that_appears_later_bars_the_target_again() -> None:
+    world = World().enrolled()
+    world.autoscaling.native[world.orders]["by-hand"] = BY_HAND
+    assert world.sync()["orders"].status is Status.LEFT_ALONE
+    assert world.tick()["orders"].status is Status.NOT_ENROLLED
+
+
+def test_an_endpoint_enrols_by_being_tagged() -> None:
+    world = tagged(World())
+    assert world.sync()["chat"].status is Status.CHANGED
+    assert set(world.tick()) == {"orders", "chat"}
+
+
+def test_a_new_tagged_endpoint_enrols_on_its_own_state_change() -> None:
+    world = World().enrolled()
+    tagged(world)
+    assert world.sync("chat")["chat"].status is Status.CHANGED
+    assert set(world.tick()) == {"orders", "chat"}
+
+
+def test_a_name_in_the_file_beats_a_tag() -> None:
+    world = World()
+    world.serving.tags["ORDERS"] = "nonsense"  # ARNs, and so tags, may spell the name in another case
+    assert [o.status for o in world.sync().values()] == [Status.CHANGED]
+
+
+def test_an_incomplete_answer_about_tags_releases_nobody() -> None:
+    world = tagged(World())
+    world.sync()
+    world.serving.tags.clear()
+    assert "chat" not in world.sync()
+    assert set(world.tick()) == {"orders", "chat"}
+    world.later(minutes=29)
+    assert "chat" not in world.sync()
+
+
+def test_a_tag_that_stays_away_releases() -> None:
+    world = tagged(World())
+    world.sync()
+    world.serving.tags.clear()
+    world.sync()
+    world.later(minutes=30)
+    assert world.sync()["chat"].status is Status.RELEASED
+    assert set(world.tick()) == {"orders"}
+
+
+def test_a_tag_that_comes_back_starts_the_grace_anew() -> None:
+    world = tagged(World())
+    world.sync()
+    world.serving.tags.clear()
+    world.sync()
+    world.serving.tags["chat"] = "p"
+    world.sync()
+    world.serving.tags.clear()
+    world.later(minutes=45)
+    assert "chat" not in world.sync()
+
+
+def test_a_state_change_of_one_endpoint_releases_no_other() -> None:
+    world = World()
+    world.document["endpoints"].append({"name": "other", "profile": "p"})
+    world.serving.add("other")
+    world.sync()
+    without_orders(world)
+    assert world.sync("other") == {}
+    assert world.orders in world.autoscaling.bounds
+
+
+def test_what_cannot_be_enrolled_is_named_and_the_rest_goes_on() -> None:
+    world = World()
+    world.serving.add("chat", profile="no-such-profile")
+    world.serving.add("queue", queued=True, profile="p")
+    world.document["endpoints"].append({"name": "ghost", "profile": "p"})
+    outcomes = world.sync()
+    assert outcomes["orders"].status is Status.CHANGED
+    errors = {name: str(o.error) for name, o in outcomes.items() if o.status is Status.FAILED}
+    assert "the tag tidegate:profile must name a profile (p)" in errors["chat"]
+    assert "'asynchronous': its profile is for real-time endpoints" in errors["queue"]
+    assert "no such endpoint and variant in SageMaker" in errors["ghost"]
+
+
+def test_cpu_per_core_needs_a_known_vcpu_count() -> None:
+    world = World()
+    world.document["profiles"]["p"]["policies"] = [{"type": "target_tracking", "metric": "cpu", "target": 70}]
+    target = world.serving.add("odd", instance_type="ml.t2.medium", profile="p")
+    assert "the instance type's name does not tell its vCPUs" in str(world.sync()["odd"].error)
+    assert target not in world.autoscaling.native
+    world.document["endpoints"].append({"name": "odd", "profile": "p", "vcpus": 2})
+    world.sync()
+    metrics: Any = world.autoscaling.native[target]["tidegate-prod-track-cpu"].configuration[
+        "CustomizedMetricSpecification"
+    ]
+    assert metrics["Metrics"][1]["Expression"] == "m1/2"
+
+
+def test_a_deleted_endpoint_that_left_the_file_leaves_nothing_behind() -> None:
+    world = World().enrolled()
+    world.serving.capacities.clear()
+    world.serving.endpoints.clear()
+    without_orders(world)
+    assert world.sync()["orders"].status is Status.RELEASED
+    assert (world.metrics.alarm_shapes, world.autoscaling.bounds) == ({}, {})
+
+
+def test_shadow_enrols_nobody_and_releases_nobody() -> None:
+    world = World(mode=Mode.SHADOW)
+    assert world.sync()["orders"].status is Status.SHADOW
+    assert world.writes == []
+    world.mode = Mode.ACTIVE
+    world.sync()
+    _ = world.writes
+    world.mode = Mode.SHADOW
+    without_orders(world)
+    outcome = world.sync()["orders"]
+    assert (outcome.status, world.writes) == (Status.SHADOW, [])
+    assert "deregister" in outcome.actions
+
+
+def test_after_shadow_the_original_is_saved_before_anyone_writes() -> None:
+    world = World(mode=Mode.SHADOW)
+    world.sync()
+    world.tick()
+    world.mode = Mode.ACTIVE
+    assert world.tick()["orders"].status is Status.NOT_ENROLLED
+    world.sync()
+    assert world.store.original(world.orders) is not None
+
+
+def test_a_release_that_fails_is_tried_again() -> None:
+    world = World().enrolled()
+    without_orders(world)
+    world.autoscaling.fail_on["deregister"] = [ThrottledError("slow down")]
+    assert world.sync()["orders"].status is Status.FAILED
+    world.later(minutes=1)
+    assert world.sync()["orders"].status is Status.RELEASED
+
+
+def test_a_release_waits_for_the_lease() -> None:
+    world = World().enrolled()
+    without_orders(world)
+    world.store.claim(world.orders, world.memory().version, "other", world.now, world.now + timedelta(seconds=50))
+    assert world.sync()["orders"].status is Status.BUSY
+    world.later(minutes=1)
+    assert world.sync()["orders"].status is Status.RELEASED
+
+
+def test_a_dry_run_says_what_would_be_done() -> None:
+    world = World()
+    outcome = world.sync(dry_run=True)["orders"]
+    assert (outcome.status, world.writes) == (Status.DRY_RUN, [])
+    assert "put policy tidegate-prod-saturation" in outcome.actions
+
+
+def test_while_an_endpoint_updates_it_is_not_enrolled_yet() -> None:
+    world = World()
+    world.serving.capacities[world.orders] = Capacity(4, 4, "Updating")
+    assert world.sync()["orders"].status is Status.WAITING
+    assert world.writes == []

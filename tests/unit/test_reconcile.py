@@ -1,0 +1,232 @@
+"""One pass: observe, decide, plan, apply. What may go wrong stays with the target it happened to."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from core.errors import ObservationError, TargetBusyError, ThrottledError
+from core.model import Capacity, Envelope, Memory, Missing, Mode
+from core.reconcile import Status
+from tests.builders import override
+from tests.fakes.aws import observed
+from tests.world import World
+
+
+def loaded(world: World, requests: float) -> World:
+    world.metrics.series["Invocations"] = observed(world.now, *[requests] * 15)
+    return world
+
+
+def test_a_tick_writes_the_difference_once() -> None:
+    world = loaded(World().enrolled(), 7000)
+    assert world.tick()["orders"].status is Status.CHANGED
+    assert world.autoscaling.bounds[world.orders] == Envelope(7, 12)
+    assert world.writes == ["register", "put_scheduled_action"]
+    world.serving.capacities[world.orders] = Capacity(7, 7, "InService")
+    assert world.tick()["orders"].status is Status.UNCHANGED
+    assert world.writes == []
+
+
+def test_the_expiry_restores_both_bounds_of_the_policy_and_repeats() -> None:
+    world = loaded(World().enrolled(), 7000)
+    world.tick()
+    expiry = world.autoscaling.actions[world.orders]["tidegate-prod-expiry"].settings
+    assert expiry == {
+        "Schedule": "rate(15 minutes)",
+        "StartTime": world.now + timedelta(minutes=60),
+        "ScalableTargetAction": {"MinCapacity": 2, "MaxCapacity": 12},
+    }
+
+
+def test_of_two_passes_that_saw_the_same_only_one_writes() -> None:
+    world = loaded(World().enrolled(), 7000)
+    reconciler = world.reconciler
+    enrolments = reconciler.enrolments(reconciler.ports.policies.fleet())
+    first, second = (reconciler.observe(enrolments, world.now) for _ in range(2))
+    contexts = [seen for seen in (*first, *second) if not hasattr(seen, "status")]
+    outcomes = [reconciler._settle(ctx, world.when(f"pass-{i}")) for i, ctx in enumerate(contexts)]  # noqa: SLF001 - the race lies between observe and apply
+    assert [outcome.status for outcome in outcomes] == [Status.CHANGED, Status.BUSY]
+    assert world.writes == ["register", "put_scheduled_action"]
+
+
+def test_whoever_does_not_get_the_lease_leaves_the_target_to_the_next_tick() -> None:
+    world = loaded(World().enrolled(), 7000)
+    assert world.store.claim(
+        world.orders, world.memory().version, "other", world.now, world.now + timedelta(seconds=50)
+    )
+    assert world.tick()["orders"].status is Status.BUSY
+    assert world.writes == []
+    world.later(seconds=60)
+    loaded(world, 7000)
+    assert world.tick()["orders"].status is Status.CHANGED
+
+
+def test_nothing_is_written_after_the_deadline() -> None:
+    world = loaded(World().enrolled(), 7000)
+    world.clock_runs = timedelta(seconds=48)
+    outcome = world.tick()["orders"]
+    assert (outcome.status, world.writes) == (Status.FAILED, [])
+    assert "the next tick goes on" in str(outcome.error)
+
+
+def test_a_failed_write_leaves_the_lease_free_and_the_truth_remembered() -> None:
+    world = loaded(World().enrolled(), 7000)
+    world.autoscaling.fail_on["put_scheduled_action"] = [ThrottledError("slow down")]
+    assert world.tick()["orders"].status is Status.FAILED
+    assert world.memory().written == Envelope(7, 12)
+    assert world.memory().expires_at is None
+    assert world.tick()["orders"].status is Status.CHANGED  # only the expiry was missing
+    assert world.memory().expires_at is not None
+
+
+def test_a_target_that_cannot_be_read_does_not_hold_up_the_others() -> None:
+    world = World()
+    world.document["endpoints"].append({"name": "other", "profile": "p"})
+    world.serving.add("other", count=4)
+    loaded(world.enrolled(), 7000)
+    world.serving.fail_on["capacity"] = [ObservationError("DescribeEndpoint: access denied")]
+    outcomes = world.tick()
+    assert {name: outcome.status for name, outcome in outcomes.items()} == {
+        "orders": Status.FAILED,
+        "other": Status.CHANGED,
+    }
+
+
+def test_metrics_that_cannot_be_read_are_unknown_and_lower_nothing() -> None:
+    world = loaded(World().enrolled(), 7000)
+    world.tick()
+    world.later(minutes=10)
+    world.metrics.fail_on["fetch"] = ObservationError("GetMetricData: throttled")
+    world.tick()
+    assert world.autoscaling.bounds[world.orders] == Envelope(7, 12)
+
+
+def test_alarm_states_that_cannot_be_read_only_forbid_the_direct_scale_in() -> None:
+    world = loaded(World().enrolled(), 1200)
+    world.metrics.fail_on["alarm_states"] = [ObservationError("DescribeAlarms: throttled")]
+    assert world.tick()["orders"].status is Status.UNCHANGED
+    assert world.tick()["orders"].status is Status.CHANGED
+    assert world.writes == ["set_count"]
+
+
+def test_a_direct_scale_in_met_by_a_change_in_flight_is_the_next_ticks_business() -> None:
+    world = loaded(World().enrolled(), 1200)
+    world.serving.fail_on["set_count"] = [TargetBusyError("cannot update in-progress endpoint")]
+    assert world.tick()["orders"].status is Status.FAILED
+    assert world.tick()["orders"].status is Status.CHANGED
+
+
+@pytest.mark.parametrize("where", ["stack", "profile"])
+def test_shadow_decides_and_records_and_writes_nothing(where: str) -> None:
+    world = loaded(World().enrolled(), 7000)
+    if where == "stack":
+        world.mode = Mode.SHADOW
+    else:
+        world.document["profiles"]["p"]["mode"] = "shadow"
+    outcome = world.tick()["orders"]
+    assert (outcome.status, world.writes) == (Status.SHADOW, [])
+    assert "set bounds to 7..12 (differs)" in outcome.actions
+    assert world.store.decisions[-1][1] == "shadow"
+
+
+def test_a_dry_run_shows_the_same_plan_and_leaves_no_trace() -> None:
+    world = loaded(World().enrolled(), 7000)
+    before, kept = world.memory(), len(world.store.decisions)
+    planned = world.tick(dry_run=True)["orders"]
+    assert (planned.status, world.writes, world.memory(), len(world.store.decisions)) == (
+        Status.DRY_RUN,
+        [],
+        before,
+        kept,
+    )
+    assert world.tick()["orders"].actions == planned.actions
+
+
+def test_a_dry_run_assumes_the_override_it_is_asked_about() -> None:
+    world = loaded(World().enrolled(), 3000)
+    wish = replace(override("pin", 9), expires_at=world.now + timedelta(hours=1))
+    outcome = world.reconciler.run(lambda _: True, world.when(dry_run=True), extra=[wish])[0]
+    assert "set bounds to 9..9 (differs)" in outcome.actions
+
+
+def test_decisions_are_kept_when_something_changes_not_every_minute() -> None:
+    world = loaded(World().enrolled(), 2000)
+    world.serving.capacities[world.orders] = Capacity(4, 4, "InService")
+    world.document["profiles"]["p"]["scale_in"] = "native"
+    kept = len(world.store.decisions)
+    for _ in range(3):
+        world.later(minutes=1)
+        loaded(world, 2000)
+        world.tick()
+    assert len(world.store.decisions) == kept
+    loaded(world, 7000)
+    world.tick()
+    assert len(world.store.decisions) == kept + 1
+
+
+def test_an_unchanged_demand_is_written_down_every_five_minutes_only() -> None:
+    world = loaded(World().enrolled(), 2000)
+    world.document["profiles"]["p"]["scale_in"] = "native"
+    versions = []
+    for _ in range(11):
+        world.later(minutes=1)
+        loaded(world, 2000)
+        world.tick()
+        versions.append(world.memory().version)
+    assert len(set(versions)) == 3  # at minutes 1, 6 and 11
+
+
+def test_before_fleet_sync_nobody_writes() -> None:
+    world = loaded(World(), 7000)
+    assert world.tick()["orders"].status is Status.NOT_ENROLLED
+    world.autoscaling.bounds[world.orders] = Envelope(1, 4)  # registered by somebody else
+    assert world.tick()["orders"].status is Status.NOT_ENROLLED
+    assert world.writes == []
+
+
+def test_a_lost_table_is_not_a_lost_enrolment() -> None:
+    world = loaded(World().enrolled(), 7000)
+    world.tick()
+    world.store = type(world.store)()
+    _ = world.writes
+    loaded(world, 0)
+    assert world.tick()["orders"].status is not Status.NOT_ENROLLED  # our own policies stand on it
+    assert world.autoscaling.bounds[world.orders] == Envelope(7, 12)  # and nothing is lowered
+
+
+def test_while_the_endpoint_updates_the_wish_is_kept() -> None:
+    world = loaded(World().enrolled(), 7000)
+    world.serving.capacities[world.orders] = Capacity(4, 4, "Updating")
+    outcome = world.tick()["orders"]
+    assert (outcome.status, world.writes) == (Status.WAITING, [])
+    assert outcome.decision is not None
+    assert outcome.decision.envelope == Envelope(7, 12)
+    world.serving.capacities[world.orders] = Capacity(4, 4, "InService")
+    assert world.tick()["orders"].status is Status.CHANGED
+
+
+def test_a_vanished_endpoint_waits_for_fleet_sync() -> None:
+    world = loaded(World().enrolled(), 7000)
+    world.serving.capacities.clear()
+    outcome = world.tick()["orders"]
+    assert (outcome.status, world.writes) == (Status.WAITING, [])
+    assert outcome.decision is not None
+    assert isinstance(outcome.decision.context.capacity, Missing)
+
+
+def test_a_pass_over_nothing_asks_nothing() -> None:
+    world = World()
+    world.document["endpoints"] = []
+    assert world.tick() == {}
+    assert world.autoscaling.reads == []
+
+
+def test_a_target_whose_profile_is_gone_is_not_guessed_at() -> None:
+    world = World().enrolled()
+    world.document = {**world.document, "profiles": {}, "endpoints": []}
+    assert world.tick() == {}
+
+
+def test_memory_of_a_target_nobody_knows_is_empty() -> None:
+    assert World().memory() == Memory()
