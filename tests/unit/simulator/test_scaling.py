@@ -92,7 +92,10 @@ def test_percent_rounding(change: float, want: int) -> None:
     ("steps", "why"),
     [
         ([], "at least one step"),
-        ([{"MetricIntervalLowerBound": 5, "MetricIntervalUpperBound": 5, "ScalingAdjustment": 1}], "less than its upper"),
+        (
+            [{"MetricIntervalLowerBound": 5, "MetricIntervalUpperBound": 5, "ScalingAdjustment": 1}],
+            "less than its upper",
+        ),
         ([{**OUT[0]}, {"MetricIntervalLowerBound": 11, "ScalingAdjustment": 3}], "gap"),
         ([{**OUT[0]}, {"MetricIntervalLowerBound": 9, "ScalingAdjustment": 3}], "overlap"),
     ],

@@ -53,13 +53,19 @@ def test_an_operation_that_does_not_exist_says_so_too() -> None:
 
 
 CONSTRAINTS = [
-    ("enum", {"ServiceNamespace": "lake"}, r"Value 'lake' at 'serviceNamespace' .*Member must satisfy enum value set: \["),
+    (
+        "enum",
+        {"ServiceNamespace": "lake"},
+        r"Value 'lake' at 'serviceNamespace' .*Member must satisfy enum value set: \[",
+    ),
     ("length", {"ResourceId": "r" * 1601}, r"at 'resourceId' .*Member must have length less than or equal to 1600"),
     ("pattern", {"ResourceId": "a\x00b"}, r"Member must satisfy regular expression pattern"),
 ]
 
 
-@pytest.mark.parametrize(("wrong", "pattern"), [case[1:] for case in CONSTRAINTS], ids=[case[0] for case in CONSTRAINTS])
+@pytest.mark.parametrize(
+    ("wrong", "pattern"), [case[1:] for case in CONSTRAINTS], ids=[case[0] for case in CONSTRAINTS]
+)
 def test_the_server_checks_what_botocore_leaves(wrong: dict[str, str], pattern: str) -> None:
     with pytest.raises(ServiceError, match=rf"ValidationException: 1 validation error detected: .*{pattern}"):
         realtime_account().call("application-autoscaling", "RegisterScalableTarget", {**VARIANT, **wrong})

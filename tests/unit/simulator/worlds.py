@@ -142,5 +142,3 @@ def states(events: Iterable[Event]) -> list[tuple[str, str]]:
     """Alarm changes: previous and new state."""
     details = [event["detail"] for event in events if event["source"] == "aws.cloudwatch"]
     return [(detail["previousState"]["value"], detail["state"]["value"]) for detail in details]
-
-
