@@ -1,7 +1,8 @@
 """The deployed stack without AWS: the real handlers, in-process, fed with events in AWS's format.
 
-Only transport is replaced: clients answer from a `SimulatedAccount`, the table is in memory, the policy document is
-given. Rules and schedules route as `template.yaml` says (D2 asks the deployed ones).
+Only transport is replaced: clients answer from a `SimulatedAccount`, the table is in memory and the policy document
+is given, unless the caller brings others. Rules and schedules route as `template.yaml` says (D2 asks the deployed
+ones).
 """
 
 from collections import Counter
@@ -13,6 +14,7 @@ from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.cloudwatch import CloudWatch
 from core.aws.sagemaker import SageMaker
 from core.model import Kind, Mode
+from core.ports import PolicySource, StateStore
 from core.reconcile import Outcome, Ports, Reconciler
 from handlers import async_queue, batch_window, fleet_sync, override, realtime_target
 from handlers.wiring import LambdaHandler, Runtime
@@ -57,15 +59,29 @@ class Recorder:
 
 
 class SimulatedStack:
-    """Tidegate deployed into a simulated account."""
+    """Tidegate deployed into a simulated account.
+
+    Args:
+        account: where the endpoints are.
+        fleet: the policy document, or where it comes from.
+        stage: part of every name.
+        mode: of the stack.
+        store: what is remembered; dictionaries if none is given.
+    """
 
     def __init__(
-        self, account: SimulatedAccount, fleet: Mapping[str, Any], *, stage: str = "local", mode: Mode = Mode.ACTIVE
+        self,
+        account: SimulatedAccount,
+        fleet: Mapping[str, Any] | PolicySource,
+        *,
+        stage: str = "local",
+        mode: Mode = Mode.ACTIVE,
+        store: StateStore | None = None,
     ) -> None:
         self.account = account
         self.stage = stage
-        self.store = InMemoryStore()
-        self.policies = StaticPolicies(fleet)
+        self.store: StateStore = store or InMemoryStore()
+        self.policies: PolicySource = StaticPolicies(fleet) if isinstance(fleet, Mapping) else fleet
         self.recorder = Recorder()
         self.invocations: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
@@ -75,9 +91,7 @@ class SimulatedStack:
             store=self.store,
             metrics=CloudWatch(account.client("cloudwatch")),
             autoscaling=ApplicationAutoScaling(account.client("application-autoscaling")),
-            serving=SageMaker(
-                lambda: account.client("sagemaker"), lambda: account.client("resourcegroupstaggingapi")
-            ),
+            serving=SageMaker(lambda: account.client("sagemaker"), lambda: account.client("resourcegroupstaggingapi")),
             clock=lambda: account.now,
         )
         self.reconciler = Reconciler(ports, stage=stage, mode=mode)
