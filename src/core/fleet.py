@@ -51,25 +51,26 @@ class FleetSync:
             endpoint: look at this endpoint only (its state changed); releases wait for the full pass.
         """
         fleet = self._ports.policies.fleet()
-        found = self.discover(fleet)
+        lost = self._ports.store.roster() is None  # then one endpoint's news is no reason to forget the others
+        found = self.discover(fleet, None if lost else endpoint)
         chosen = [e for e in found.enrolments if endpoint in {None, e.target.endpoint_name}]
         outcomes = [outcome for enrolment in chosen for outcome in self._enrol(enrolment, when)]
         kept, released = self._leavers(found, when, release=endpoint is None)
         if not when.dry_run:
             self._ports.store.put_roster({**kept, **{e.target: (e.profile_name, e.by_tag) for e in found.enrolments}})
-        rejected = [o for o in found.rejected if endpoint in {None, o.target.endpoint_name}]
-        return (*outcomes, *rejected, *released)
+        return (*outcomes, *found.rejected, *released)
 
-    def discover(self, fleet: Fleet) -> Found:
-        """Return the named and the tagged endpoints' variants; a name in the file beats a tag."""
+    def discover(self, fleet: Fleet, only: str | None = None) -> Found:
+        """Return the named and the tagged endpoints' variants (of one endpoint); a name in the file beats a tag."""
         enrolments: list[Enrolment] = []
         rejected: list[Outcome] = []
-        named = {
-            entry.name.lower() for entry in fleet.endpoints
-        }  # endpoint ARNs, and so tags, spell names in lower case
+        # Endpoint ARNs, and so the tagging API, spell names in lower case.
+        named = {entry.name.lower() for entry in fleet.endpoints}
         wanted: list[tuple[str, str, Endpoint | None]] = [(e.name, e.profile, e) for e in fleet.endpoints]
         tagged = sorted(self._ports.serving.tagged().items())
         wanted += [(endpoint, profile, None) for endpoint, profile in tagged if endpoint.lower() not in named]
+        if only is not None:
+            wanted = [each for each in wanted if each[0].lower() == only.lower()]
         for endpoint, profile_name, entry in wanted:
             try:
                 enrolments += self._resolve(fleet, endpoint, profile_name, entry)

@@ -128,6 +128,13 @@ def test_a_new_tagged_endpoint_enrols_on_its_own_state_change() -> None:
     assert set(world.tick()) == {"orders", "chat"}
 
 
+def test_one_endpoints_news_is_no_reason_to_forget_the_others() -> None:
+    world = tagged(World()).enrolled()
+    world.store = type(world.store)()  # the table was lost
+    assert set(world.sync("orders")) == {"orders"}
+    assert set(world.tick()) == {"orders", "chat"}
+
+
 def test_a_name_in_the_file_beats_a_tag() -> None:
     world = World()
     world.serving.tags["ORDERS"] = "nonsense"  # ARNs, and so tags, may spell the name in another case
