@@ -42,7 +42,7 @@ def test_calls_are_recorded_with_their_caller_refused_ones_too() -> None:
 def test_a_scripted_failure_strikes_once_and_changes_nothing() -> None:
     account = realtime_account(count=2)
     account.fail_next("application-autoscaling", "RegisterScalableTarget", "ConcurrentUpdateException", "in flight")
-    with pytest.raises(ClientError, match="ConcurrentUpdateException.*in flight"):
+    with pytest.raises(ClientError, match=r"ConcurrentUpdateException.*in flight"):
         register(account, 5, 9)
     assert account.snapshot("ranker") == {}
     register(account, 5, 9)

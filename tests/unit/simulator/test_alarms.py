@@ -33,7 +33,7 @@ TABLE = [
 def test_m_of_n_with_missing_data(row: str, periods: int, needed: int, want: tuple[str | None, ...]) -> None:
     numbers = {"X": 2.0, "0": 0.0, "-": None}
     points = [Point(minute, numbers[letter]) for minute, letter in enumerate(row)][::-1]
-    config = {"EvaluationPeriods": periods, "DatapointsToAlarm": needed, "Threshold": 1.0}
+    config: dict[str, Any] = {"EvaluationPeriods": periods, "DatapointsToAlarm": needed, "Threshold": 1.0}
     config["ComparisonOperator"] = "GreaterThanThreshold"
     assert tuple(verdict(points, {**config, "TreatMissingData": mode})[0] for mode in MODES) == want
 
@@ -85,16 +85,17 @@ def test_periods_longer_than_a_minute_slide() -> None:
 
 def test_metric_math_alarm_and_its_event() -> None:
     account = realtime_account()
-    stat: Any = {"Metric": {"Namespace": "Test", "MetricName": "load", "Dimensions": DIMENSIONS}, "Period": 60}
+    metric = {"Namespace": "Test", "MetricName": "load", "Dimensions": DIMENSIONS}
+    queries: list[Any] = [
+        {"Id": "e1", "Expression": "m1/4", "Label": "CPU per vCPU", "ReturnData": True},
+        {"Id": "m1", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Average"}, "ReturnData": False},
+    ]
     account.client("cloudwatch").put_metric_alarm(
         AlarmName="per-cpu",
         EvaluationPeriods=1,
         Threshold=70.0,
         ComparisonOperator="GreaterThanThreshold",
-        Metrics=[
-            {"Id": "e1", "Expression": "m1/4", "Label": "CPU per vCPU", "ReturnData": True},
-            {"Id": "m1", "MetricStat": {**stat, "Stat": "Average"}, "ReturnData": False},
-        ],
+        Metrics=queries,
     )
     assert feed(account, 280.0)[-1]["detail"]["state"]["value"] == "OK"  # 280 / 4 = 70
     event = feed(account, 281.0)[-1]

@@ -144,7 +144,7 @@ def test_tracking_makes_two_alarms_in_awss_form() -> None:
     assert high["AlarmName"].startswith(f"{prefix}High-")
     assert low["AlarmName"].startswith(f"{prefix}Low-")
     assert (high["EvaluationPeriods"], high["Threshold"], high["Period"]) == (3, 100.0, 60)
-    assert (low["EvaluationPeriods"], low["Threshold"], low["Period"]) == (15, pytest.approx(90.0), 60)
+    assert (low["EvaluationPeriods"], low["Threshold"], low["Period"]) == (15, 90.0, 60)
     assert high["AlarmActions"][0].startswith(answer["PolicyARN"] + ":createdBy/")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from simulator.account import SimulatedAccount
+from simulator.metrics import Datum
 from simulator.workload import AsyncWorkload, RealtimeWorkload
 from tests.unit.simulator.worlds import DIMENSIONS, async_account, play, realtime_account, values
 
@@ -95,15 +96,16 @@ def queue(requests: list[int], work: list[float], **options: Any) -> AsyncWorklo
 
 
 def run(workload: AsyncWorkload, ready: list[int]) -> list[dict[str, float]]:
-    """Serve minutes with that many instances; what each published (highest value by metric)."""
-    published = []
+    """Serve minutes with that many instances; what each published (Sum by metric)."""
+    minutes: list[dict[str, float]] = []
+
+    def publish(_namespace: str, metric: str, _dimensions: tuple[str, ...], datum: Datum) -> None:
+        minutes[-1][metric] = datum.total
+
     for instances in ready:
-        minute: dict[str, float] = {}
-        workload.serve(
-            instances, instances, lambda _, metric, __, datum, into=minute: into.update({metric: datum.total})
-        )  # type: ignore[misc]  # a default binds the loop variable
-        published.append(minute)
-    return published
+        minutes.append({})
+        workload.serve(instances, instances, publish)
+    return minutes
 
 
 def test_an_instance_does_sixty_seconds_of_work_per_slot_and_minute() -> None:

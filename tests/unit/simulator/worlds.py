@@ -52,15 +52,12 @@ def custom(name: str) -> dict[str, Any]:
 
 def track(account: SimulatedAccount, target: float = 100.0, *, metric: str = "load", **options: Any) -> None:
     """A target-tracking policy on the fed metric; named like it."""
+    configuration: Any = {"TargetValue": target, "CustomizedMetricSpecification": custom(metric), **options}
     account.client("application-autoscaling").put_scaling_policy(
         **VARIANT,
         PolicyName=metric,
         PolicyType="TargetTrackingScaling",
-        TargetTrackingScalingPolicyConfiguration={
-            "TargetValue": target,
-            "CustomizedMetricSpecification": custom(metric),  # type: ignore[typeddict-item]  # built for many tests
-            **options,
-        },
+        TargetTrackingScalingPolicyConfiguration=configuration,
     )
 
 
@@ -126,11 +123,16 @@ def count(account: SimulatedAccount) -> tuple[int, int]:
 
 
 def values(account: SimulatedAccount, name: str, stat: str = "Sum", **options: Any) -> list[float]:
-    """Readable points of an AWS/SageMaker metric of the last hour, oldest first."""
+    """Readable points of the last hour, oldest first; of AWS/SageMaker unless `namespace` or `dimensions` say otherwise."""
     namespace, dimensions = options.get("namespace", "AWS/SageMaker"), options.get("dimensions", DIMENSIONS)
-    spec: Any = {"Metric": {"Namespace": namespace, "MetricName": name, "Dimensions": dimensions}, "Stat": stat}
+    spec = {
+        "Metric": {"Namespace": namespace, "MetricName": name, "Dimensions": dimensions},
+        "Stat": stat,
+        "Period": 60,
+    }
+    query: Any = {"Id": "m", "MetricStat": spec}
     answer = account.client("cloudwatch").get_metric_data(
-        MetricDataQueries=[{"Id": "m", "MetricStat": {**spec, "Period": options.get("period", 60)}}],
+        MetricDataQueries=[query],
         StartTime=account.now - timedelta(hours=1),
         EndTime=account.now,
         ScanBy="TimestampAscending",
