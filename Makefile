@@ -7,19 +7,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 SAM := .tools/sam/bin/sam
 CHECKOV := .tools/checkov/bin/checkov
+MINISTACK := .tools/ministack/bin/ministack
 # Nothing here may reach a real account, ask for one, or phone home.
 export SAM_CLI_TELEMETRY := 0
 export AWS_EC2_METADATA_DISABLED := true
 export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit lint typecheck template build bench lock schema clean
+.PHONY: help demo account test check unit lint typecheck template build bench lock schema clean
 
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.done $(SAM)  ## Replay real traffic against a simulated fleet: make demo ARGS="--hours 24"
 	@$(BIN)/python -m cli.demo --sam $(SAM) $(ARGS)
+
+account: $(VENV)/.done $(SAM) $(MINISTACK)  ## Deploy the template into an embedded account and keep it up to play with
+	@$(BIN)/python -m local_account --sam $(SAM) --ministack-python $(dir $(MINISTACK))python $(ARGS)
 
 test: check  ## Everything CI runs
 
@@ -59,6 +63,7 @@ lock: $(UV)  ## Renew the lock files after a change of pyproject.toml
 	$(COMPILE) pyproject.toml --group dev -c src/requirements.txt -o requirements.lock
 	$(COMPILE) tools/env/sam.in -o tools/env/sam.lock
 	$(COMPILE) tools/env/checkov.in -o tools/env/checkov.lock
+	$(COMPILE) tools/env/ministack.in -o tools/env/ministack.lock
 
 $(UV):
 	$(PYTHON) -m venv .tools/uv
@@ -79,6 +84,11 @@ $(VENV)/.done: requirements.lock pyproject.toml | $(UV)
 .tools/checkov/bin/checkov: tools/env/checkov.lock | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .tools/checkov
 	$(UV) pip sync --quiet --python .tools/checkov/bin/python --require-hashes tools/env/checkov.lock
+	@touch $@
+
+.tools/ministack/bin/ministack: tools/env/ministack.lock | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .tools/ministack
+	$(UV) pip sync --quiet --python .tools/ministack/bin/python --require-hashes tools/env/ministack.lock
 	@touch $@
 
 clean:  ## Remove everything that was made
