@@ -48,9 +48,17 @@ class SimulatedAccount:
         now: where the clock starts; aware, and on a whole minute.
         region: of all services.
         account_id: twelve digits.
+        record_calls: whether `calls` is kept; turn it off for replays of weeks, where it would fill the memory.
     """
 
-    def __init__(self, now: datetime, region: str = "eu-central-1", account_id: str = "123456789012") -> None:
+    def __init__(
+        self,
+        now: datetime,
+        region: str = "eu-central-1",
+        account_id: str = "123456789012",
+        *,
+        record_calls: bool = True,
+    ) -> None:
         if now.tzinfo is None or now.second or now.microsecond:
             raise ValueError(f"now = {now}, must be an aware datetime on a whole minute")
         self._world = World(now, region, account_id)
@@ -62,6 +70,7 @@ class SimulatedAccount:
         self._clients: dict[str, Any] = {}
         self._failures: dict[tuple[str, str], deque[ServiceError]] = {}
         self.calls: list[Call] = []
+        self._record_calls = record_calls
         self.caller = ""
 
     @property
@@ -89,7 +98,8 @@ class SimulatedAccount:
 
     def call(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one API call, whatever transport it came by. Raises ServiceError."""
-        self.calls.append(Call(service, operation, deepcopy(dict(params)), self.now, self.caller))
+        if self._record_calls:
+            self.calls.append(Call(service, operation, deepcopy(dict(params)), self.now, self.caller))
         scripted = self._failures.get((service, operation))
         if scripted:
             raise scripted.popleft()

@@ -39,6 +39,12 @@ def test_calls_are_recorded_with_their_caller_refused_ones_too() -> None:
     assert account.calls == [wanted]
 
 
+def test_recording_calls_can_be_turned_off() -> None:
+    account = SimulatedAccount(now=START, record_calls=False)
+    account.client("sagemaker").list_endpoints()
+    assert account.calls == []
+
+
 def test_a_scripted_failure_strikes_once_and_changes_nothing() -> None:
     account = realtime_account(count=2)
     account.fail_next("application-autoscaling", "RegisterScalableTarget", "ConcurrentUpdateException", "in flight")
