@@ -1,0 +1,246 @@
+"""The report as HTML. Every text that came from outside is escaped here; nothing is fetched when the file opens."""
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, timedelta
+from html import escape
+from pathlib import Path
+
+from plotly.offline import get_plotlyjs
+
+from simulator.report.figure import Figure, figure, stamp
+from simulator.report.runs import FleetRun, Mark, Series, TargetRun, Totals
+
+_HERE = Path(__file__).parent
+_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+"""The browser itself refuses any request to elsewhere."""
+
+_MINUS, _DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+_LEGEND = {
+    "Demand": "demand",
+    "Demand under plain AAS": "demand",
+    "Ceiling": "bound",
+    "Floor": "floor",
+    "Plain AAS, ready": "plain",
+    "Tidegate, ready": "tidegate",
+    "Decisions": "mark",
+}
+
+
+def page(run: FleetRun) -> str:
+    """Return the whole file."""
+    figures = [figure(target) for target in run.targets]
+    sections = (_target(i, target, fig) for i, (target, fig) in enumerate(zip(run.targets, figures, strict=True)))
+    end = run.start + timedelta(hours=run.hours)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(run.title)}</title>
+<style>{_asset("page.css")}</style>
+</head>
+<body>
+<a class="skip" href="#summary">Skip to the summary</a>
+<header>
+<p class="brand">Tidegate</p>
+<h1>{escape(run.title)}</h1>
+<p class="soft">{run.hours:g} hours of traffic, {stamp(run.start)} to {stamp(end)} UTC</p>
+{_list(run.lines, "lines")}
+</header>
+<main>
+<section id="summary" aria-labelledby="summary-heading" tabindex="-1">
+<h2 id="summary-heading">Beside the same traffic under plain AAS</h2>
+{_summary(run.targets)}
+</section>
+{"".join(sections)}
+<section aria-labelledby="settings-heading">
+<h2 id="settings-heading">Settings</h2>
+{_settings(run.facts)}
+</section>
+</main>
+<noscript><p>The charts need JavaScript; the tables do not.</p></noscript>
+<script type="application/json" id="figures">{_embedded(figures)}</script>
+<script>{get_plotlyjs()}</script>
+<script>{_asset("page.js")}</script>
+</body>
+</html>
+"""
+
+
+def _asset(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+def _embedded(figures: list[Figure]) -> str:
+    """Write JSON that cannot end the script element around it."""
+    return json.dumps(figures, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _list(lines: Iterable[str], css: str) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f'<ul class="{css}">{items}</ul>' if items else ""
+
+
+def _summary(targets: list[TargetRun]) -> str:
+    groups = "".join(_summary_group(target) for target in targets)
+    if len(targets) > 1:
+        groups += _summary_fleet(targets)
+    return f"""<div class="card scroll" role="region" aria-label="Summary table" tabindex="0">
+<table class="summary">
+<caption>Requests refused, too slow or late; instance-hours paid; changes of capacity.</caption>
+<thead><tr><td></td><th scope="col">Harmed</th><th scope="col">Instance hours</th><th scope="col">Changes</th></tr>
+</thead>
+{groups}
+</table>
+</div>"""
+
+
+def _summary_group(target: TargetRun) -> str:
+    ours, plain = target.totals, target.plain_totals
+    about = f"{target.kind}, {ours.requests:,.0f} {'items' if 'item' in target.unit else 'requests'}"
+    return f"""<tbody>
+<tr class="group"><th scope="rowgroup" colspan="4">{escape(target.name)} <span class="soft">{escape(about)}</span></th>
+</tr>
+{_row("Tidegate", _harm(ours), f"{ours.instance_hours:,.1f}", f"{ours.changes:,}", "tidegate")}
+{_row("Plain AAS", _harm(plain), f"{plain.instance_hours:,.1f}", f"{plain.changes:,}", "plain")}
+{
+        _row(
+            "Difference",
+            _points(ours, plain),
+            _percent(ours.instance_hours, plain.instance_hours),
+            _signed(ours.changes - plain.changes, ",d"),
+            "",
+        )
+    }
+</tbody>"""
+
+
+def _summary_fleet(targets: list[TargetRun]) -> str:
+    """Sum what can be summed: hours and changes, not requests and queued items."""
+    hours, plain_hours = (
+        sum(target.totals.instance_hours for target in targets),
+        sum(target.plain_totals.instance_hours for target in targets),
+    )
+    changes, plain_changes = (
+        sum(target.totals.changes for target in targets),
+        sum(target.plain_totals.changes for target in targets),
+    )
+    return f"""<tbody>
+<tr class="group"><th scope="rowgroup" colspan="4">Whole fleet</th></tr>
+{_row("Tidegate", _DASH, f"{hours:,.1f}", f"{changes:,}", "tidegate")}
+{_row("Plain AAS", _DASH, f"{plain_hours:,.1f}", f"{plain_changes:,}", "plain")}
+{_row("Difference", _DASH, _percent(hours, plain_hours), _signed(changes - plain_changes, ",d"), "")}
+</tbody>"""
+
+
+def _row(who: str, harm: str, hours: str, changes: str, token: str) -> str:
+    chip = f'<span class="chip {token}" aria-hidden="true"></span>' if token else ""
+    css = "" if token else ' class="difference"'
+    return (
+        f'<tr{css}><th scope="row">{chip}{who}</th>'
+        f'<td class="number">{harm}</td><td class="number">{hours}</td><td class="number">{changes}</td></tr>'
+    )
+
+
+def _harm(totals: Totals) -> str:
+    share = totals.harmed_share
+    return _DASH if share is None else f"{share:.2%}"
+
+
+def _points(ours: Totals, plain: Totals) -> str:
+    """Difference of two shares, in percentage points."""
+    if ours.harmed_share is None or plain.harmed_share is None:
+        return _DASH
+    return f"{_signed(100 * (ours.harmed_share - plain.harmed_share), '.2f')} pp"
+
+
+def _percent(ours: float, plain: float) -> str:
+    return f"{_signed(100 * (ours / plain - 1), '.1f')}%" if plain else _DASH
+
+
+def _signed(value: float, spec: str) -> str:
+    return format(value, f"+{spec}").replace("-", _MINUS)
+
+
+def _target(index: int, target: TargetRun, fig: Figure) -> str:
+    unit, per = escape(target.unit), f"{target.capacity_per_instance:,.4g}"
+    return f"""<section aria-labelledby="target-{index}">
+<h2 id="target-{index}">{escape(target.name)} <span class="kind">{escape(target.kind)}</span></h2>
+{_list(target.notes, "notes")}
+<div class="card">
+<div class="tools">
+<div class="legend" role="group" aria-label="Lines of the chart">{"".join(_legend(index, fig))}</div>
+<div class="zoom" role="group" aria-label="Zoom">
+<button type="button" data-chart="{index}" data-zoom="earlier" aria-label="Earlier">&larr;</button>
+<button type="button" data-chart="{index}" data-zoom="in" aria-label="Zoom in">+</button>
+<button type="button" data-chart="{index}" data-zoom="out" aria-label="Zoom out">{_MINUS}</button>
+<button type="button" data-chart="{index}" data-zoom="later" aria-label="Later">&rarr;</button>
+<button type="button" data-chart="{index}" data-zoom="all">Whole run</button>
+</div>
+</div>
+<figure>
+<div class="chart" id="chart-{index}" role="img" aria-label="{escape(_described(target))}"></div>
+<figcaption>Demand in instances, at {per} {unit} each. Shaded minutes: somebody was harmed under Tidegate.
+Times are UTC.</figcaption>
+</figure>
+</div>
+{_decisions(index, target)}
+</section>
+"""
+
+
+def _legend(index: int, fig: Figure) -> Iterator[str]:
+    for number, trace in enumerate(fig["data"]):
+        if token := _LEGEND.get(trace["name"]):
+            yield (
+                f'<button type="button" aria-pressed="true" data-chart="{index}" data-trace="{number}">'
+                f'<span class="chip {token}" aria-hidden="true"></span>{trace["name"]}</button>'
+            )
+
+
+def _described(target: TargetRun) -> str:
+    """Say in words what the chart shows."""
+    peak = max((value / target.capacity_per_instance for value in target.tidegate.demand), default=0.0)
+    return (
+        f"Capacity of {target.name} over time. Demand peaks at {peak:.1f} instances. "
+        f"Ready: Tidegate {_range(target.tidegate)}, plain AAS {_range(target.plain)}. "
+        f"Harmed: Tidegate {_harm(target.totals)}, plain AAS {_harm(target.plain_totals)}. "
+        f"{len(target.marks)} decisions, listed in the table below."
+    )
+
+
+def _range(series: Series) -> str:
+    return f"{min(series.ready)} to {max(series.ready)} instances" if series.ready else "unknown"
+
+
+def _decisions(index: int, target: TargetRun) -> str:
+    if not target.marks:
+        return '<p class="soft">No decision changed anything.</p>'
+    days = {mark.at.astimezone(UTC).date() for mark in target.marks}
+    spec = "%H:%M" if len(days) == 1 else "%d %b %H:%M"
+    rows = "".join(_decision(index, mark, f"{mark.at.astimezone(UTC):{spec}}") for mark in target.marks)
+    name = escape(target.name)
+    return f"""<div class="card scroll tall" role="region" aria-label="Decisions for {name}" tabindex="0">
+<table class="decisions">
+<caption>Decisions that changed something ({len(target.marks)}); a time shows its place in the chart.</caption>
+<thead><tr><th scope="col">UTC</th><th scope="col">Reason</th><th scope="col">What and why</th></tr></thead>
+<tbody>{rows}</tbody>
+</table>
+</div>"""
+
+
+def _decision(index: int, mark: Mark, when: str) -> str:
+    return (
+        f'<tr><th scope="row"><button type="button" class="at" data-chart="{index}" data-at="{stamp(mark.at)}" '
+        f'aria-label="Show {when} in the chart">{when}</button></th>'
+        f'<td class="reason">{escape(mark.reason)}</td><td>{escape(mark.text)}</td></tr>'
+    )
+
+
+def _settings(facts: dict[str, str]) -> str:
+    rows = "".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>' for k, v in facts.items())
+    return f"""<div class="card scroll" role="region" aria-label="Settings" tabindex="0">
+<table class="settings"><caption>What to set to repeat this run.</caption><tbody>{rows}</tbody></table>
+</div>"""

@@ -1,0 +1,90 @@
+"""What a replay hands to the report: one run, its targets, and the same traffic under plain AAS."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One decision that changed something."""
+
+    at: datetime
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """One value a minute; every list is as long as `minutes`."""
+
+    minutes: list[datetime]
+    demand: list[float]
+    """In the target's unit."""
+
+    ready: list[int]
+    """Instances in service."""
+
+    desired: list[int]
+    """Instances asked for."""
+
+    floor: list[int | None]
+    """Registered MinCapacity, None while nothing is registered."""
+
+    ceiling: list[int | None]
+    """Registered MaxCapacity, None while nothing is registered."""
+
+    harmed: list[float]
+    """Requests or items of that minute that were refused, too slow or late."""
+
+    backlog: list[float] = field(default_factory=list)
+    """Items waiting, where there is a queue and `demand` is not that already."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """A run in four numbers."""
+
+    requests: float
+    harmed: float
+    instance_hours: float
+    changes: int
+
+    @property
+    def harmed_share(self) -> float | None:
+        """Harmed requests as a fraction, or None if nothing was asked."""
+        return self.harmed / self.requests if self.requests else None
+
+
+@dataclass(frozen=True)
+class TargetRun:
+    """One scalable target, with Tidegate and without it."""
+
+    name: str
+    kind: str
+    unit: str
+    """`requests/min` or `items queued`."""
+
+    capacity_per_instance: float
+    """Demand one instance carries, in `unit`."""
+
+    tidegate: Series
+    plain: Series
+    totals: Totals
+    plain_totals: Totals
+    marks: list[Mark]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class FleetRun:
+    """Everything the report shows."""
+
+    title: str
+    start: datetime
+    hours: float
+    targets: list[TargetRun]
+    lines: list[str]
+    """What the run comes to, a sentence each."""
+
+    facts: dict[str, str]
+    """Settings, for a reader who wants to repeat the run."""
