@@ -449,6 +449,11 @@ class OverrideRequest(_Strict):
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_WORDS = {  # where pydantic speaks of its own matters
+    "missing": "is required",
+    "extra_forbidden": "no such field; is it misspelt?",
+    "model_type": "must be a mapping of fields",
+}
 
 
 def _parse(model: type[_Model], document: object, context: Mapping[str, Any]) -> _Model:
@@ -456,7 +461,14 @@ def _parse(model: type[_Model], document: object, context: Mapping[str, Any]) ->
         return model.model_validate(document, context=dict(context))
     except ValidationError as err:
         raise ConfigError(
-            [Problem(e["loc"], e["input"], e["msg"].removeprefix("Value error, ")) for e in err.errors()]
+            [  # what pydantic saw of a missing field is everything around it
+                Problem(
+                    e["loc"],
+                    None if e["type"] == "missing" else e["input"],
+                    _WORDS.get(e["type"], e["msg"].removeprefix("Value error, ")),
+                )
+                for e in err.errors()
+            ]
         ) from err
 
 

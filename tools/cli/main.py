@@ -1,0 +1,247 @@
+"""`tidegate`: check and deliver the policy file.
+
+Results go to stdout, everything else to stderr. Exit status: 0 fine, 1 failed, 2 misused or refused.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import boto3
+import typer
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.table import Table
+
+from cli.delivery import LIVE, Delivery, DeliveryError, find_stack
+from cli.policy_file import Finding, PolicyFile, PolicyFileError, fleet_schema, read_policy_file
+from core.policy import DAYS, Profile, StepScaling, TargetTracking, Window
+
+FAILED, REFUSED = 1, 2
+PIPED_WIDTH = 160
+
+app = typer.Typer(
+    name="tidegate",
+    help="Keep Amazon SageMaker endpoints at the right capacity.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+policy_app = typer.Typer(help="Check and deliver the policy file.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(policy_app, name="policy")
+
+
+@app.callback()
+def _tidegate() -> None:
+    """Keep Amazon SageMaker endpoints at the right capacity."""
+
+
+@policy_app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="Policy file, YAML or JSON.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings and the summary as JSON.")] = False,
+) -> None:
+    r"""Check a policy file and show what it comes to; needs no AWS account.
+
+    Every problem is reported at once, with its line. Exit status 2 if there is one.
+
+    \b
+    Examples:
+      tidegate policy check fleet.yaml
+      tidegate policy check fleet.yaml --json | jq .problems
+    """
+    try:
+        read = read_policy_file(file)
+    except PolicyFileError as refusal:
+        if as_json:
+            _print_json({"ok": False, "problems": [_as_json(f) for f in refusal.findings], "warnings": []})
+        else:
+            for finding in refusal.findings:
+                typer.echo(finding.shown(file))
+        _log(f"{_count(len(refusal.findings), 'problem')}; docs/policy.md says what each field may be.")
+        raise typer.Exit(REFUSED) from refusal
+    if as_json:
+        _print_json({"ok": True, "problems": [], "warnings": [_as_json(f) for f in read.warnings]} | _summary(read))
+        return
+    _warn(read, file)
+    _print_table(read)
+
+
+@policy_app.command()
+def push(  # noqa: PLR0913 - one argument an option
+    file: Annotated[Path, typer.Argument(help="Policy file, YAML or JSON.")],
+    *,
+    stack: Annotated[str, typer.Option(help="CloudFormation stack of Tidegate.")],
+    region: Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")] = None,
+    profile: Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")] = None,
+    wait: Annotated[bool, typer.Option(help="Wait until AppConfig has finished watching the alarms.")] = True,
+) -> None:
+    r"""Check a policy file and deliver it to a deployed stack.
+
+    The document becomes a new version in AppConfig, which rolls it back if Tidegate's error alarms go off. As soon as
+    it is in force the endpoints it names are enrolled.
+
+    \b
+    Examples:
+      tidegate policy push fleet.yaml --stack tidegate
+      tidegate policy push fleet.yaml --stack tidegate-prod --region eu-central-1 --no-wait
+    """
+    try:
+        read = read_policy_file(file)
+    except PolicyFileError as refusal:
+        for finding in refusal.findings:
+            _log(finding.shown(file))
+        _log(f"{_count(len(refusal.findings), 'problem')}; nothing was delivered.")
+        raise typer.Exit(REFUSED) from refusal
+    _warn(read, file)
+    try:
+        session = boto3.Session(region_name=region, profile_name=profile)
+        retries = Config(retries={"mode": "standard"})
+        delivery = Delivery(
+            stack=find_stack(session.client("cloudformation", endpoint_url=endpoint_url, config=retries), stack),
+            appconfig=session.client("appconfig", endpoint_url=endpoint_url, config=retries),
+            functions=session.client("lambda", endpoint_url=endpoint_url, config=retries),
+            sleep=time.sleep,
+        )
+        deliver(delivery, read, wait=wait)
+    except (DeliveryError, BotoCoreError, ClientError) as error:
+        _log(f"error: {error}{_advice(error)}")
+        raise typer.Exit(FAILED) from error
+
+
+@policy_app.command()
+def schema() -> None:
+    r"""Print the policy file's JSON Schema, for editors.
+
+    \b
+    Example:
+      tidegate policy schema > docs/fleet.schema.json
+    """
+    _print_json(fleet_schema())
+
+
+def deliver(delivery: Delivery, read: PolicyFile, *, wait: bool) -> None:
+    """Create a version, deploy it, enrol, and say so."""
+    version = delivery.create_version(read.document)
+    deployment = delivery.start(version)
+    typer.echo(f"Version {version} of the policy: deployment {deployment} started.")
+    enrolled, said = False, ""
+    for progress in delivery.watch(deployment):
+        if progress.state != said:
+            said = progress.state
+            _log(f"{progress.state} ({progress.percent:.0f}%){': ' * bool(progress.last_event)}{progress.last_event}")
+        if progress.state in LIVE and not enrolled:
+            delivery.enrol()
+            enrolled = True
+            typer.echo(
+                f"Version {version} is in force; {_count(len(read.fleet.endpoints), 'endpoint')} being enrolled."
+            )
+            if not wait:
+                typer.echo("AppConfig still watches the alarms and rolls back if they go off.")
+                return
+    typer.echo("Complete. Next: the stack's LogsCommand output shows each decision as it is made.")
+
+
+def _advice(error: Exception) -> str:
+    """Say what to do about the errors that happen most."""
+    if not isinstance(error, ClientError):
+        return ""
+    code = error.response.get("Error", {}).get("Code", "")
+    advice = {
+        "ConflictException": "Another deployment is running: wait for it, or stop it in the AppConfig console.",
+        "ValidationError": "Is the stack deployed in this region? Try --region or --stack.",
+        "AccessDenied": "These credentials may not do that; docs/policy.md lists the calls that push makes.",
+        "AccessDeniedException": "These credentials may not do that; docs/policy.md lists the calls that push makes.",
+        "ExpiredToken": "Log in again.",
+        "ExpiredTokenException": "Log in again.",
+        "BadRequestException": "The stack's validator refused it: is the deployed version older than this checkout?",
+    }
+    return f"\n{advice[code]}" if code in advice else ""
+
+
+def _summary(read: PolicyFile) -> dict[str, Any]:
+    fleet = read.fleet
+    return {
+        "max_capacity": fleet.max_capacity,
+        "profiles": {
+            name: {
+                "kind": profile.kind.value,
+                "mode": profile.mode.value,
+                "min_capacity": profile.min_capacity,
+                "max_capacity": profile.max_capacity,
+                "policies": [policy.model_dump(mode="json") for policy in profile.native_policies],
+                "policies_by_default": profile.policies is None,
+                "windows": [window.model_dump(mode="json") for window in profile.windows],
+            }
+            for name, profile in fleet.profiles.items()
+        },
+        "endpoints": [endpoint.model_dump(mode="json") for endpoint in fleet.endpoints],
+    }
+
+
+def _print_table(read: PolicyFile) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("profile", "kind", "capacity", "native policies", "windows", "endpoints"):
+        table.add_column(column, no_wrap=column not in {"native policies", "windows"}, overflow="fold")
+    for name, profile in read.fleet.profiles.items():
+        mode = f" ({profile.mode.value})" if profile.mode.value != "active" else ""
+        table.add_row(
+            name,
+            profile.kind.value + mode,
+            f"{profile.min_capacity}..{profile.max_capacity}",
+            _policies(profile),
+            "\n".join(_window(window) for window in profile.windows) or "-",
+            "\n".join(e.name for e in read.fleet.endpoints if e.profile == name) or "-",
+        )
+    Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
+    profiles, endpoints = len(read.fleet.profiles), len(read.fleet.endpoints)
+    typer.echo(f"\nFine: {_count(profiles, 'profile')}, {_count(endpoints, 'endpoint')}.")
+
+
+def _policies(profile: Profile) -> str:
+    by_default = " (default)" if profile.policies is None else ""
+    return "\n".join(f"{_policy(policy)}{by_default}" for policy in profile.native_policies) or "-"
+
+
+def _policy(policy: TargetTracking | StepScaling) -> str:
+    if isinstance(policy, TargetTracking):
+        return f"{policy.metric} at {policy.target:g}"
+    return f"{policy.metric} steps {', '.join(f'{step.change:+d}' for step in policy.steps)}"
+
+
+def _window(window: Window) -> str:
+    hours = window.duration.total_seconds() / 3600
+    days = "" if window.days == DAYS else f" {' '.join(window.days)}"
+    return f"{window.name}: {window.start} {window.timezone}{days}, {hours:g}h, at least {window.min_capacity}"
+
+
+def _as_json(finding: Finding) -> dict[str, Any]:
+    return {"line": finding.line, "path": finding.path, "message": finding.text.lstrip(": ")}
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _warn(read: PolicyFile, file: Path) -> None:
+    for finding in read.warnings:
+        _log(f"warning: {finding.shown(file)}")
+
+
+def _log(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def run() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,205 @@
+"""The policy file as a person wrote it: YAML with line numbers, every problem at once."""
+
+import ast
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from core import policy
+from core.errors import ConfigError
+from core.policy import Fleet, parse_fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One problem or oddity and where it stands; `line` counts from 1, None where there is none to point at."""
+
+    line: int | None
+    path: str
+    text: str
+
+    def shown(self, file: Path) -> str:
+        """Return it as compilers do: file, line, field, what is wrong."""
+        where = f"{file}:{self.line}" if self.line else f"{file}"
+        return f"{where}  {self.path}{self.text}" if self.path else f"{where}  {self.text}"
+
+
+class PolicyFileError(Exception):
+    """The file cannot be used; carries every finding."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        self.findings = findings
+        super().__init__(f"{len(findings)} problems")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """A file that holds: what it says, and the same as types."""
+
+    document: dict[str, Any]
+    fleet: Fleet
+    warnings: list[Finding]
+
+
+def read_policy_file(file: Path) -> PolicyFile:
+    """Read and check a policy file.
+
+    Raises:
+        PolicyFileError: the file cannot be read, is not YAML, or breaks a rule of `core.policy`.
+    """
+    root, document = _parsed(file)
+    findings = [*_duplicates(root)] if root is not None else []
+    try:
+        fleet = parse_fleet(document)
+    except ConfigError as error:
+        findings += [_finding(root, document, p.path, p.seen, p.allowed) for p in error.problems]
+        raise PolicyFileError(sorted(findings, key=lambda f: f.line or 0)) from error
+    if findings:
+        raise PolicyFileError(findings)
+    return PolicyFile(document=document, fleet=fleet, warnings=[*_warnings(root, fleet)])
+
+
+def _parsed(file: Path) -> tuple[yaml.Node | None, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PolicyFileError([Finding(None, "", f"cannot be read: {error.strerror}; check the path")]) from error
+    except UnicodeDecodeError as error:
+        raise PolicyFileError([Finding(None, "", "is not text in UTF-8; save it as such")]) from error
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise PolicyFileError([Finding(line, "", f"is not YAML: {error.problem}")]) from error
+    except (yaml.YAMLError, ValueError) as error:  # a control character; a date such as 2026-99-99
+        raise PolicyFileError([Finding(None, "", f"is not YAML: {' '.join(str(error).split())}")]) from error
+
+
+def _duplicates(root: yaml.Node) -> Iterator[Finding]:
+    """Find keys said twice: YAML lets the last one win in silence."""
+    seen: set[int] = set()
+    waiting: list[tuple[str, yaml.Node]] = [("", root)]
+    while waiting:
+        path, node = waiting.pop()
+        if id(node) in seen:  # an alias, perhaps to itself
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(f"{path}[{i}]", item) for i, item in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            first: dict[str, int] = {}
+            for key, value in node.value:
+                name = str(key.value)
+                here = f"{path}.{name}" if path else name
+                if name in first:
+                    yield Finding(key.start_mark.line + 1, here, f": said twice, first in line {first[name]}")
+                first.setdefault(name, key.start_mark.line + 1)
+                waiting.append((here, value))
+
+
+def _finding(
+    root: yaml.Node | None, document: object, loc: tuple[str | int, ...], seen: object, allowed: str
+) -> Finding:
+    """Turn a problem of `core.policy` into a line of this file."""
+    path = _path_in(document, loc)
+    line, scalar = _place(root, path)
+    if isinstance(seen, int) and isinstance(scalar, str) and ":" in scalar:
+        allowed += f' (YAML reads {scalar} as a number: write "{scalar}")'
+    said = "" if seen is None else f" = {_short(seen)}"
+    return Finding(line, _dotted(path), f"{said}: {allowed}")
+
+
+def _path_in(document: object, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Drop what pydantic puts into a path beside the document's own keys: union tags, and `[key]`."""
+    path: list[str | int] = []
+    node = document
+    for position, part in enumerate(loc):
+        last = position == len(loc) - 1
+        if (isinstance(node, Mapping) and part in node) or (isinstance(node, list) and part in range(len(node))):
+            node = node[part]  # type: ignore[index]  # either a key of a mapping or a position of a list
+        elif not last or part == "[key]":
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _place(root: yaml.Node | None, path: tuple[str | int, ...]) -> tuple[int | None, str | None]:
+    """Return the line of a field, or of what it is missing from, and how its value is written if it is a scalar."""
+    if root is None:
+        return None, None
+    node, line = root, root.start_mark.line + 1
+    for part in path:
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+            continue
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found = next(((key, value) for key, value in pairs if key.value == str(part)), None)
+        if found is None:
+            return line, None
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line, node.value if isinstance(node, yaml.ScalarNode) else None
+
+
+def _dotted(path: tuple[str | int, ...]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "document"
+
+
+def _short(seen: object, width: int = 60) -> str:
+    text = repr(seen)
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def _warnings(root: yaml.Node | None, fleet: Fleet) -> Iterator[Finding]:
+    """Point at what is allowed and has no effect."""
+    for name, profile in fleet.profiles.items():
+        if profile.max_capacity > fleet.max_capacity:
+            text = f" = {profile.max_capacity}: the fleet's max_capacity ({fleet.max_capacity}) wins"
+            yield _warning(root, ("profiles", name, "max_capacity"), text)
+        if "idle_after" in profile.model_fields_set and profile.min_capacity > 0:
+            text = f": no effect, for min_capacity is {profile.min_capacity} and not 0"
+            yield _warning(root, ("profiles", name, "idle_after"), text)
+
+
+def _warning(root: yaml.Node | None, path: tuple[str | int, ...], text: str) -> Finding:
+    return Finding(_place(root, path)[0], _dotted(path), text)
+
+
+def fleet_schema() -> dict[str, Any]:
+    """Return the policy file's JSON Schema, for editors: it cannot say all that `core.policy` checks."""
+    schema = Fleet.model_json_schema()
+    described = _docstrings()
+    for definition in [schema, *schema["$defs"].values()]:
+        for field, spec in definition.get("properties", {}).items():
+            if text := described.get((definition["title"], field)):
+                spec["description"] = text
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Tidegate fleet",
+        "description": "The policy file: profiles, and the endpoints that use them.",
+    }
+
+
+def _docstrings() -> dict[tuple[str, str], str]:
+    """Return what stands under each field of the models; read here because it would cost the Lambdas start-up time."""
+    found: dict[tuple[str, str], str] = {}
+    for name, model in inspect.getmembers(policy, lambda m: isinstance(m, type) and issubclass(m, BaseModel)):
+        body = ast.parse(inspect.getsource(model)).body[0] if model.__module__ == policy.__name__ else None
+        statements = body.body if isinstance(body, ast.ClassDef) else []
+        for field, text in pairwise(statements):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(id=attribute)), ast.Expr(value=ast.Constant(value=str(said))):
+                    found[name, attribute] = inspect.cleandoc(said)
+                case _:
+                    pass
+    return found
