@@ -24,9 +24,10 @@ from simulator.stack import SimulatedStack
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_START = datetime(2025, 4, 9)  # noqa: DTZ001 - as a person types it; read as UTC
-LINES = 12
+STORY_EACH = 5  # lines an endpoint
+WIDTH = 112  # what the summary needs, where no terminal says otherwise
 err = Console(stderr=True)
-out = Console()
+out = Console() if Console().is_terminal else Console(width=WIDTH)
 
 
 def demo(  # noqa: PLR0913 - one argument an option
@@ -169,45 +170,57 @@ def _live_table(
 
 
 def _story(result: Result, scenarios: Sequence[Scenario], plan: Plan) -> list[str]:
-    """Return a dozen lines of what was decided and why: for each reason its first and its largest change."""
+    """Return about a dozen lines of what was decided and why: of each endpoint and reason the largest change."""
     told: list[tuple[datetime, str]] = []
     for scenario in scenarios:
-        best: dict[str, Outcome] = {}
+        largest: dict[str, tuple[int, datetime, str]] = {}
         for outcome in result.changes(scenario.endpoint):
-            decision = outcome.decision
-            if decision is None:
+            change = _told(outcome)
+            if change is None:
                 continue
-            key = decision.reason.value
-            standing = best.get(key)
-            if standing is None or (standing.decision and decision.envelope.floor > standing.decision.envelope.floor):
-                best[key] = outcome
-        told += [(o.decision.context.now, _line(o)) for o in best.values() if o.decision]
-    told.sort()
-    if len(told) > LINES:
-        told = told[:: max(1, len(told) // LINES)][:LINES]
-    lines = [line for _, line in told]
+            key, size, at, line = change
+            if key not in largest or size > largest[key][0]:
+                largest[key] = (size, at, line)
+        told += [(at, line) for _, at, line in sorted(largest.values(), reverse=True)[:STORY_EACH]]
+    lines = [line for _, line in sorted(told)]
     if plan.kill_at is not None:
         lines += _after_the_kill(result, scenarios, plan.kill_at)
     return lines
 
 
-def _line(outcome: Outcome) -> str:
+def _told(outcome: Outcome) -> tuple[str, int, datetime, str] | None:
+    """Return what kind of change it was, how large, when, and a line about it; None for mere renewals."""
+    decision = outcome.decision
+    if decision is None or not isinstance(decision.context.capacity, Capacity):
+        return None
+    now, name, runs = decision.context.now, outcome.target.endpoint_name, decision.context.capacity.desired
+    natives = [action.rpartition("-local-")[2] for action in outcome.actions if action.startswith("put policy")]
+    if natives:
+        return "enrolled", 0, now, f"{now:%H:%M} {name}: enrolled, native policies {', '.join(natives)}"
+    if decision.scale_in_to is not None:
+        line = f"{now:%H:%M} {name}: scaled in directly from {runs} to {decision.scale_in_to}; {_because(outcome)}"
+        return "direct", runs - decision.scale_in_to, now, line
+    standing, wanted = decision.context.registered, decision.envelope
+    if standing is None or standing == wanted:
+        return None
+    way = "up" if wanted.floor > standing.floor else "down"
+    line = (
+        f"{now:%H:%M} {name}: floor {standing.floor} -> {wanted.floor} of at most {wanted.ceiling}; {_because(outcome)}"
+    )
+    return f"{decision.reason.value} {way}", abs(wanted.floor - standing.floor), now, line
+
+
+def _because(outcome: Outcome) -> str:
+    """Return the reason code and the figures behind it."""
     decision = outcome.decision
     if decision is None:
-        raise ValueError("only decisions are told")
-    spoke = next((s for s in reversed(decision.steps) if s.moved), decision.steps[0])
-    seen = ", ".join(
+        return ""
+    spoke = next((step for step in reversed(decision.steps) if step.moved), decision.steps[0])
+    seen = [
         f"{key.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{key.replace('_', ' ')} {value}"
         for key, value in spoke.seen.items()
-    )
-    capacity = decision.context.capacity
-    runs = f"{capacity.desired} run" if isinstance(capacity, Capacity) else "?"
-    envelope = decision.envelope
-    direct = f", scaled in directly to {decision.scale_in_to}" if decision.scale_in_to is not None else ""
-    return (
-        f"{decision.context.now:%H:%M} {outcome.target.endpoint_name}: {decision.reason.value}: "
-        f"bounds {envelope.floor}..{envelope.ceiling} ({runs}{direct}; {seen or 'nothing above the minimum'})"
-    )
+    ]
+    return f"{decision.reason.value}{' (' + ', '.join(seen) + ')' if seen else ''}"
 
 
 def _after_the_kill(result: Result, scenarios: Sequence[Scenario], killed: datetime) -> list[str]:
@@ -243,9 +256,9 @@ def _after_the_kill(result: Result, scenarios: Sequence[Scenario], killed: datet
 def _summary(runs: Sequence[TargetRun]) -> Table:
     table = Table(title="The same traffic, with Tidegate and under plain AAS policies")
     for name in ("endpoint", "kind"):
-        table.add_column(name)
-    for name in ("requests", "violated", "plain", "instance-hours", "plain", "changes", "plain"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    for name in ("requests", "violated", "(plain)", "instance-hours", "(plain)", "changes", "(plain)"):
+        table.add_column(name, justify="right", no_wrap=True)
     for each in runs:
         ours, theirs = each.totals, each.plain_totals
         table.add_row(
@@ -259,6 +272,12 @@ def _summary(runs: Sequence[TargetRun]) -> Table:
             str(ours.changes),
             str(theirs.changes),
         )
+    hours = [sum(t.instance_hours for t in side) for side in ([r.totals for r in runs], [r.plain_totals for r in runs])]
+    harmed = (sum(each.totals.harmed for each in runs), sum(each.plain_totals.harmed for each in runs))
+    requests = sum(each.totals.requests for each in runs)
+    table.add_section()
+    shares = [_share(count / requests if requests else None) for count in harmed]
+    table.add_row("all", "", f"{requests:,.0f}", *shares, *(f"{each:.1f}" for each in hours), style="bold")
     return table
 
 
@@ -276,9 +295,9 @@ def _print(runs: Sequence[TargetRun], lines: Sequence[str], result: Result, repo
     out.print()
     out.print(_summary(runs))
     out.print(
-        "violated: requests in a minute with more load than ready capacity; for the queue, items finished later than\n"
-        "their objective. plain: target tracking at half of what an instance serves, AWS's asynchronous guide for the\n"
-        "queue. instance-hours are counted from the order to the removal.",
+        "violated: requests in a minute with more load than ready capacity; for the queue, items finished late.\n"
+        "(plain): target tracking at half of what an instance serves; for the queue, AWS's asynchronous guide.\n"
+        "instance-hours are counted from the order to the removal.",
         style="dim",
         highlight=False,
     )
