@@ -36,7 +36,7 @@ class Answer:
 
 
 @functools.cache
-def _session() -> botocore.session.Session:
+def bare_session() -> botocore.session.Session:
     """One loader for all clients; nothing of the environment (profile, files, credentials) is looked at."""
     nothing = (None, None, None, None)
     unread: dict[str, tuple[None, None, object, None]] = dict.fromkeys(
@@ -48,7 +48,7 @@ def _session() -> botocore.session.Session:
 
 def make_client(service: str, region: str, handler: Handler) -> BaseClient:
     """A boto3 client of `service` that is answered by `handler(operation, params)`."""
-    client = _session().create_client(
+    client = bare_session().create_client(
         service,
         region_name=region,
         aws_access_key_id="simulated",
