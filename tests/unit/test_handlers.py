@@ -1,0 +1,268 @@
+"""Handlers: an event names targets, the pass does the rest, and the invocation tells the truth about it."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import ActuationError, ConfigError, ObservationError
+from core.model import Envelope
+from core.reconcile import Outcome
+from handlers import async_queue, batch_window, fleet_sync, override, realtime_target, wiring
+from handlers.wiring import LambdaHandler, PassFailedError, PowertoolsTelemetry, Runtime, endpoint_named_by
+from tests.builders import ASYNC, BATCH, NIGHT
+from tests.fakes.aws import observed
+from tests.world import World
+
+EVENTS = Path(__file__).parents[2] / "events"
+
+
+def event(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    return loaded
+
+
+@dataclass
+class Context:
+    function_name: str = "tidegate-prod-realtime-target"
+    aws_request_id: str = "r-1"
+    millis: int = 50_000
+    passed: Callable[[], timedelta] = timedelta
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.millis - int(self.passed().total_seconds() * 1000)
+
+
+@dataclass
+class Heard:
+    told: list[tuple[str, tuple[Outcome, ...]]] = field(default_factory=list)
+
+    def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:
+        self.told.append((function, outcomes))
+
+
+@dataclass
+class Lambda:
+    """One world, a handler over it, and what was told."""
+
+    world: World
+    heard: Heard = field(default_factory=Heard)
+    slept: list[float] = field(default_factory=list)
+
+    def runtime(self) -> Runtime:
+        return Runtime(
+            reconciler=self.world.reconciler, clock=lambda: self.world.now, telemetry=self.heard, sleep=self.sleep
+        )
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.world.now += timedelta(seconds=seconds)
+
+    def call(self, module: Any, given: Mapping[str, Any], context: Context | None = None) -> dict[str, Any]:
+        handler: LambdaHandler = module.make_handler(self.runtime)
+        began = self.world.now
+        return handler(dict(given), replace(context or Context(), passed=lambda: self.world.now - began))
+
+
+def three_kinds() -> World:
+    """`orders` real-time, `queue` asynchronous, `nightly` batch, enrolled and quiet."""
+    world = World()
+    world.document["profiles"] |= {"a": ASYNC, "b": BATCH}
+    world.document["endpoints"] += [{"name": "queue", "profile": "a"}, {"name": "nightly", "profile": "b"}]
+    world.serving.add("queue", queued=True, count=1)
+    world.serving.add("nightly", count=1)
+    world.enrolled()
+    world.metrics.series = {
+        "Invocations": observed(world.now, *[0] * 15),
+        "ApproximateBacklogSize": observed(world.now, *[0] * 15),
+    }
+    return world
+
+
+@pytest.mark.parametrize(
+    ("module", "looked_at"),
+    [
+        (realtime_target, ["orders"]),
+        (async_queue, ["queue"]),
+        (batch_window, ["nightly"]),
+        (fleet_sync, ["orders", "queue", "nightly"]),
+    ],
+)
+def test_each_owner_looks_at_its_kind(module: Any, looked_at: list[str]) -> None:
+    reply = Lambda(three_kinds()).call(module, {"trigger": "schedule"})
+    assert [t["target"].split("/")[1] for t in reply["targets"]] == looked_at
+
+
+def test_an_alarm_names_the_endpoint_to_look_at_and_nothing_else_is_believed() -> None:
+    made = Lambda(three_kinds())
+    alarm = event("realtime-target-alarm")
+    assert made.call(realtime_target, alarm) == {"targets": []}  # orders-ranker-prod is not of this fleet
+    renamed = json.loads(json.dumps(alarm).replace("orders-ranker-prod", "orders"))
+    assert [t["target"] for t in made.call(realtime_target, renamed)["targets"]] == [
+        "endpoint/orders/variant/AllTraffic"
+    ]
+
+
+def test_batch_window_also_visits_others_at_the_edges_of_their_windows() -> None:
+    world = three_kinds()
+    world.document["profiles"]["p"]["windows"] = [NIGHT]
+    made = Lambda(world)
+    for hour, minute, visited in ((1, 49, False), (1, 52, True), (3, 0, False), (6, 2, True), (6, 6, False)):
+        world.now = world.now.replace(hour=hour, minute=minute)
+        names = [t["target"] for t in made.call(batch_window, {"trigger": "schedule"})["targets"]]
+        assert ("endpoint/orders/variant/AllTraffic" in names) is visited, f"{hour}:{minute}"
+
+
+@pytest.mark.parametrize(
+    ("name", "endpoint"),
+    [
+        ("realtime-target-schedule", None),
+        ("realtime-target-alarm", "orders-ranker-prod"),
+        ("async-queue-alarm-wake", "doc-ocr-async-prod"),
+        ("fleet-sync-endpoint-in-service", "orders-ranker-prod"),
+    ],
+)
+def test_the_endpoint_an_event_is_about(name: str, endpoint: str | None) -> None:
+    assert endpoint_named_by(event(name)) == endpoint
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"detail": "{}"},  # a schedule without Input (facts 6.3)
+        {"detail": {"configuration": {"alarmRule": "ALARM(x)"}}},  # composite
+        {"detail": {"configuration": {"metrics": [{"expression": "SELECT 1", "period": 60}]}}},  # multi-series
+        {"detail": {}},
+    ],
+)
+def test_an_event_without_a_name_means_look_at_all(given: dict[str, Any]) -> None:
+    assert endpoint_named_by(given) is None
+
+
+def test_a_pass_that_failed_for_some_is_a_failed_invocation_after_all_were_tried() -> None:
+    world = three_kinds()
+    world.metrics.series["Invocations"] = observed(world.now, *[7000] * 15)
+    world.autoscaling.fail_on["register"] = ActuationError("RegisterScalableTarget: boom")
+    made = Lambda(world)
+    with pytest.raises(PassFailedError, match=r"1 of 1 targets failed: endpoint/orders/variant/AllTraffic: .*boom"):
+        made.call(realtime_target, {})
+    assert len(made.heard.told) == 1  # it was told before it was raised
+
+
+def test_a_pass_that_cannot_read_the_table_fails_whole() -> None:
+    world = three_kinds()
+    world.autoscaling.fail_on["registered"] = ObservationError("DescribeScalableTargets: throttled")
+    with pytest.raises(ObservationError):
+        Lambda(world).call(realtime_target, {})
+
+
+def wish(world: World, **changes: Any) -> dict[str, Any]:
+    ends: datetime = world.now + timedelta(hours=2)
+    return {
+        "request_id": "r-1",
+        "action": "pin",
+        "target": "orders",
+        "capacity": 6,
+        "expires_at": ends.isoformat(),
+        "reason": "campaign",
+        "requested_by": "maria",
+        **changes,
+    }
+
+
+def test_an_override_takes_effect_at_once() -> None:
+    world = three_kinds()
+    reply = Lambda(world).call(override, wish(world))
+    assert world.autoscaling.bounds[world.orders] == Envelope(6, 6)
+    assert (reply["override"], reply["already_known"], reply["targets"][0]["reason"]) == ("r-1", False, "OverridePin")
+
+
+def test_the_same_request_twice_is_once() -> None:
+    world = three_kinds()
+    made = Lambda(world)
+    given = wish(world)
+    made.call(override, given)
+    _ = world.writes
+    assert made.call(override, given)["already_known"] is True
+    assert world.writes == []
+
+
+def test_a_dry_run_shows_the_plan_and_stores_nothing() -> None:
+    world = three_kinds()
+    reply = Lambda(world).call(override, wish(world, dry_run=True))
+    assert "set bounds to 6..6 (differs)" in reply["targets"][0]["actions"]
+    assert (world.writes, world.memory().override_ids) == ([], ())
+
+
+def test_a_bad_request_names_every_problem_and_changes_nothing() -> None:
+    world = three_kinds()
+    with pytest.raises(ConfigError) as caught:
+        Lambda(world).call(override, wish(world, action="double", capacity=-1, reason="", expires_at="yesterday"))
+    assert {problem.path[0] for problem in caught.value.problems} == {"action", "capacity", "reason", "expires_at"}
+    assert (world.writes, world.memory().override_ids) == ([], ())
+
+
+def test_an_override_of_an_unknown_target_says_which_are_known() -> None:
+    world = three_kinds()
+    with pytest.raises(ConfigError, match=r"must be an enrolled target .*endpoint/orders/variant/AllTraffic"):
+        Lambda(world).call(override, wish(world, target="odrers"))
+
+
+def test_an_override_waits_for_the_lease_of_a_running_pass() -> None:
+    world = three_kinds()
+    made = Lambda(world)
+    world.store.claim(world.orders, world.memory().version, "tick", world.now, world.now + timedelta(seconds=5))
+    reply = made.call(override, wish(world), Context(millis=120_000))
+    assert (reply["targets"][0]["status"], made.slept) == ("changed", [2.0, 2.0, 2.0])
+
+
+def test_an_override_that_never_gets_the_lease_says_so_and_stays_stored() -> None:
+    world = three_kinds()
+    world.store.claim(world.orders, world.memory().version, "tick", world.now, world.now + timedelta(hours=1))
+    reply = Lambda(world).call(override, wish(world), Context(millis=10_000))
+    assert reply["targets"][0]["status"] == "busy"
+    assert world.memory().override_ids == ("r-1",)
+
+
+def test_telemetry_counts_a_pass_and_logs_what_changed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Tidegate")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "tidegate")
+    world = three_kinds()
+    world.metrics.series["Invocations"] = observed(world.now, *[7000] * 15)
+    outcomes = tuple(world.tick().values())
+    PowertoolsTelemetry().tell("tidegate-prod-realtime-target", outcomes)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    emf = next(line for line in lines if "_aws" in line)
+    assert emf["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["function", "service"]] or emf["_aws"][
+        "CloudWatchMetrics"
+    ][0]["Dimensions"] == [["service", "function"]]
+    assert {k: emf[k] for k in ("Heartbeat", "TargetsSeen", "TargetsChanged", "TargetsFailed")} == {
+        "Heartbeat": [1.0],
+        "TargetsSeen": [3.0],
+        "TargetsChanged": [1.0],
+        "TargetsFailed": [0.0],
+    }
+    changed = next(line for line in lines if line.get("status") == "changed")
+    assert (changed["target"], changed["reason"], changed["min_capacity"]) == (
+        "endpoint/orders/variant/AllTraffic",
+        "Load",
+        7,
+    )
+    assert changed["steps"][0] == "demand Load 2..12 -> 7..12"
+
+
+def test_the_runtime_is_made_from_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STAGE", "TABLE", "APPCONFIG_APPLICATION", "APPCONFIG_ENVIRONMENT", "APPCONFIG_PROFILE"):
+        monkeypatch.setenv(f"TIDEGATE_{name}", name.lower())
+    monkeypatch.setenv("TIDEGATE_MODE", "shadow")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    made = wiring.from_environment.__wrapped__()
+    assert (made.reconciler.stage, made.reconciler.mode.value) == ("stage", "shadow")
+    assert made.clock().tzinfo is not None
