@@ -101,7 +101,9 @@ class Decision:
 
     @property
     def reason(self) -> Reason:
-        """The last rule that moved the envelope; if none did, the first that spoke."""
+        """The last rule that moved the envelope; if none did, the first that spoke. A pause is a reason by itself."""
+        if self.paused:
+            return Reason.OVERRIDE_PAUSE
         moved = [step for step in self.steps if step.moved]
         return moved[-1].reason if moved else self.steps[0].reason
 

@@ -34,8 +34,6 @@ from simulator.workload import AsyncWorkload, RealtimeWorkload
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# The rule `windows` notes a whole number where a Step's figures are floats or text; pydantic warns and writes it all the same.
-pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION, ACCOUNT, STAGE = "eu-central-1", "123456789012", "prod"

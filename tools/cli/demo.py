@@ -55,6 +55,7 @@ def demo(  # noqa: PLR0913 - one argument an option
     scenarios = [s for s in FLEET if endpoint is None or s.endpoint in endpoint]
     document = _document(policy)
     _check(scenarios, endpoint, document)
+    scenarios = [scenario.under(parse_fleet(document)) for scenario in scenarios]
     if sam is not None:
         _build(sam)
     first = start.replace(tzinfo=UTC)

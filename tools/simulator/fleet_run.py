@@ -1,12 +1,13 @@
 """A simulated fleet over some hours of real traffic, with Tidegate and without: what the demo shows and measures."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from core.model import ScalableTarget
+from core.policy import Fleet
 from core.reconcile import Outcome, Status
 from simulator.account import SimulatedAccount
 from simulator.report import Mark, Series, TargetRun, Totals
@@ -23,7 +24,7 @@ class Scenario:
 
     Args:
         capacity: requests a minute one instance serves within its objective; for a queue, items it finishes.
-        plain: the hand-set AAS policies it is compared with.
+        bounds: the policy's own minimum and maximum (`under` takes them from the document); plain AAS gets them too.
     """
 
     endpoint: str
@@ -33,13 +34,18 @@ class Scenario:
     instance_type: str
     capacity: float
     first_count: int
-    bounds: tuple[int, int]
+    bounds: tuple[int, int] = (0, 0)
     objective: timedelta = timedelta(minutes=15)
 
     @property
     def queued(self) -> bool:
         """Whether the endpoint is asynchronous."""
         return self.kind == "async"
+
+    def under(self, fleet: Fleet) -> "Scenario":
+        """Return the scenario with the bounds that the policy document gives its endpoint."""
+        profile = fleet.profiles[next(e.profile for e in fleet.endpoints if e.name == self.endpoint)]
+        return replace(self, bounds=(profile.min_capacity, min(profile.max_capacity, fleet.max_capacity)))
 
 
 FLEET: tuple[Scenario, ...] = (
@@ -51,7 +57,6 @@ FLEET: tuple[Scenario, ...] = (
         instance_type="ml.c5.2xlarge",
         capacity=400,
         first_count=3,
-        bounds=(1, 14),
     ),
     Scenario(
         endpoint="documents-prod",
@@ -61,7 +66,6 @@ FLEET: tuple[Scenario, ...] = (
         instance_type="ml.g5.xlarge",
         capacity=29,
         first_count=0,
-        bounds=(0, 10),
     ),
     Scenario(
         endpoint="scoring-nightly",
@@ -71,7 +75,6 @@ FLEET: tuple[Scenario, ...] = (
         instance_type="ml.m5.xlarge",
         capacity=40,
         first_count=1,
-        bounds=(1, 8),
     ),
 )
 
