@@ -1,4 +1,4 @@
-"""Two accounts that answer as AWS does: moto's, and the project's own simulator, which is the stricter one."""
+"""Accounts that answer as AWS does: moto's, and the project's own simulator, stricter, in-process and over HTTP."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import boto3
+import pytest
+from typing_extensions import override
 
+from local_account.plant.server import Plant
 from simulator.account import SimulatedAccount
 from simulator.metrics import Datum
 from simulator.workload import History
@@ -84,3 +87,28 @@ class Simulated:
             asynchronous=queued,
             tags={"tidegate:profile": profile} if profile else {},
         )
+
+
+@dataclass
+class Served(Simulated):
+    """The same account where only HTTP reaches it."""
+
+    plant: Plant = field(kw_only=True)
+
+    @override
+    def client(self, service: str) -> Client:
+        return self.plant.client(service)
+
+
+def chosen(request: pytest.FixtureRequest) -> Account:
+    """Return the account that a fixture's parameter names."""
+    match request.param:
+        case "moto":
+            return MotoAccount(request.getfixturevalue("moto"))
+        case "simulator":
+            return Simulated()
+        case "http":
+            served: Served = request.getfixturevalue("served")
+            return served
+        case other:
+            raise ValueError(other)

@@ -1,4 +1,4 @@
-"""No network and no account: every test here sees fake credentials in an otherwise empty environment."""
+"""No account, and no network beyond this machine: every test sees fake credentials in an otherwise empty environment."""
 
 import os
 from collections.abc import Iterator
@@ -7,8 +7,10 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.moto_api._internal.models import moto_api_backend
+from pytest_socket import enable_socket, socket_allow_hosts
 
-from tests.contract.aws.accounts import Account, MotoAccount, Simulated
+from local_account.plant.server import Plant
+from tests.contract.aws.accounts import Account, Served, Simulated, chosen
 
 REGION = "eu-central-1"
 FAKE = {
@@ -43,12 +45,21 @@ def moto(moto_session: boto3.Session) -> boto3.Session:
     return moto_session
 
 
-@pytest.fixture(params=["moto", "simulator"])
-def account(request: pytest.FixtureRequest) -> Account:
-    return MotoAccount(request.getfixturevalue("moto")) if request.param == "moto" else Simulated()
-
-
 @pytest.fixture
-def strict_account() -> Simulated:
+def served() -> Iterator[Served]:
+    enable_socket()
+    socket_allow_hosts(["127.0.0.1"])
+    simulated = Simulated()
+    with Plant(simulated.account) as plant:
+        yield Served(simulated.account, plant=plant)
+
+
+@pytest.fixture(params=["moto", "simulator", "http"])
+def account(request: pytest.FixtureRequest) -> Account:
+    return chosen(request)
+
+
+@pytest.fixture(params=["simulator", "http"])
+def strict_account(request: pytest.FixtureRequest) -> Account:
     """For what moto lets pass or answers in its own way."""
-    return Simulated()
+    return chosen(request)

@@ -9,7 +9,7 @@ from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.errors import ActuationError, TargetNotFoundError
 from core.model import Envelope, ScalableTarget
 from core.ports import Autoscaling, NativePolicy, ScheduledAction
-from tests.contract.aws.accounts import Account, MotoAccount, Simulated
+from tests.contract.aws.accounts import Account, Simulated, chosen
 from tests.contract.aws.stubs import scripted
 from tests.fakes.aws import FakeAutoscaling
 
@@ -53,17 +53,15 @@ def over(account: Account) -> ApplicationAutoScaling:
     return ApplicationAutoScaling(account.client("application-autoscaling"))
 
 
-@pytest.fixture(params=["moto", "simulator", "fake"])
+@pytest.fixture(params=["moto", "simulator", "http", "fake"])
 def aas(request: pytest.FixtureRequest) -> Autoscaling:
     """The unit tests' fake keeps the same contract, or they would prove nothing."""
-    if request.param == "fake":
-        return FakeAutoscaling()
-    return over(Simulated() if request.param == "simulator" else MotoAccount(request.getfixturevalue("moto")))
+    return FakeAutoscaling() if request.param == "fake" else over(chosen(request))
 
 
-@pytest.fixture(params=["simulator", "fake"])
+@pytest.fixture(params=["simulator", "http", "fake"])
 def strict(request: pytest.FixtureRequest) -> Autoscaling:
-    return FakeAutoscaling() if request.param == "fake" else over(Simulated())
+    return FakeAutoscaling() if request.param == "fake" else over(chosen(request))
 
 
 class TestBounds:

@@ -8,7 +8,7 @@ from core.aws.sagemaker import SageMaker
 from core.errors import TargetBusyError, TargetNotFoundError
 from core.model import Capacity, Missing, ScalableTarget
 from core.ports import Variant
-from tests.contract.aws.accounts import Account, Simulated
+from tests.contract.aws.accounts import Account
 from tests.contract.aws.stubs import Client, client, scripted
 
 TAGGING = "resourcegroupstaggingapi"
@@ -149,7 +149,7 @@ class TestSetCount:
         assert isinstance(seen, Capacity)
         assert seen.desired == 2
 
-    def test_one_change_at_a_time(self, strict_account: Simulated) -> None:
+    def test_one_change_at_a_time(self, strict_account: Account) -> None:
         strict_account.add_endpoint("orders", 3)
         sagemaker = SageMaker(lambda: strict_account.client("sagemaker"), lambda: strict_account.client(TAGGING))
         sagemaker.set_count(ORDERS, 2)
@@ -157,7 +157,7 @@ class TestSetCount:
         with pytest.raises(TargetBusyError):
             sagemaker.set_count(ORDERS, 1)
 
-    def test_an_endpoint_that_is_gone(self, strict_account: Simulated) -> None:
+    def test_an_endpoint_that_is_gone(self, strict_account: Account) -> None:
         sagemaker = SageMaker(lambda: strict_account.client("sagemaker"), lambda: strict_account.client(TAGGING))
         with pytest.raises(TargetNotFoundError):
             sagemaker.set_count(ORDERS, 2)

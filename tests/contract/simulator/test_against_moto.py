@@ -1,11 +1,11 @@
-"""The same calls against the simulator and against moto: where both answer, they agree; where they differ, we say how.
+"""The same calls against the simulator, in-process and over HTTP, and against moto: where both answer, they agree; where they differ, we say how.
 
 A row holds what the simulator does and what moto does. A moto release that changes a row is welcome: correct the row.
 """
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from local_account.plant.server import Plant
 from simulator.account import SimulatedAccount
 from simulator.workload import RealtimeWorkload
 
@@ -50,13 +51,27 @@ class Clients:
     cloudwatch: Any
 
 
-@contextmanager
-def simulated() -> Iterator[Clients]:
+def _account() -> SimulatedAccount:
     account = SimulatedAccount(now=datetime(2025, 4, 2, 6, 0, tzinfo=UTC))
     workload = RealtimeWorkload(per_minute_requests=(), capacity_per_instance=1.0)
     account.add_endpoint(name="ranker", workload=workload, instance_count=2, instance_type="ml.m5.xlarge")
+    return account
+
+
+@contextmanager
+def simulated() -> Iterator[Clients]:
+    account = _account()
     autoscaling, sagemaker = account.client("application-autoscaling"), account.client("sagemaker")
     yield Clients(autoscaling, sagemaker, account.client("cloudwatch"))
+
+
+@contextmanager
+def served() -> Iterator[Clients]:
+    with Plant(_account()) as plant:
+        yield Clients(*(plant.client(service) for service in SERVICES))
+
+
+OURS = [simulated, served]
 
 
 @functools.cache
@@ -184,6 +199,7 @@ def delete_missing_target(clients: Clients) -> None:
 
 UNKNOWN: dict[str, Any] = {"ResourceId": "endpoint/absent/variant/AllTraffic"}
 Scenario = Callable[[Clients], object]
+Opened = Callable[[], AbstractContextManager[Clients]]
 AGREED: list[tuple[Scenario, object]] = [
     (registered_bounds, (1, 6)),
     (policy_names, ["tt"]),
@@ -224,15 +240,19 @@ def outcome(scenario: Scenario, clients: Clients) -> object:
         return "NotImplementedError"
 
 
+@pytest.mark.parametrize("simulator", OURS, ids=["in-process", "http"])
 @pytest.mark.parametrize(("scenario", "want"), AGREED, ids=[case[0].__name__ for case in AGREED])
-def test_both_agree(scenario: Scenario, want: object) -> None:
-    with simulated() as ours, mocked() as moto:
+def test_both_agree(scenario: Scenario, want: object, simulator: Opened) -> None:
+    with simulator() as ours, mocked() as moto:
         assert (outcome(scenario, ours), outcome(scenario, moto)) == (want, want)
 
 
+@pytest.mark.parametrize("simulator", OURS, ids=["in-process", "http"])
 @pytest.mark.parametrize(
     ("scenario", "ours", "theirs"), [case[1:] for case in DIFFERENT], ids=[case[0] for case in DIFFERENT]
 )
-def test_where_the_simulator_is_closer_to_aws(scenario: Scenario, ours: object, theirs: object) -> None:
-    with simulated() as simulator, mocked() as moto:
-        assert (outcome(scenario, simulator), outcome(scenario, moto)) == (ours, theirs)
+def test_where_the_simulator_is_closer_to_aws(
+    scenario: Scenario, ours: object, theirs: object, simulator: Opened
+) -> None:
+    with simulator() as clients, mocked() as moto:
+        assert (outcome(scenario, clients), outcome(scenario, moto)) == (ours, theirs)

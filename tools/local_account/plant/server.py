@@ -77,6 +77,7 @@ class Plant:
         self._models = {model.metadata["targetPrefix"]: model for model in map(service_model, SERVICES)}
         self._answered = 0
         self._server: _Server | None = None
+        self._clients: list[BaseClient] = []
 
     @property
     def url(self) -> str:
@@ -95,8 +96,11 @@ class Plant:
         return self
 
     def stop(self) -> None:
-        """Close the port and every connection; harmless if it is not running."""
+        """Close the port, every connection and the clients made here; harmless if it is not running."""
         server, self._server = self._server, None
+        clients, self._clients = self._clients, []
+        for client in clients:
+            client.close()
         if server is not None:
             server.shutdown()
             server.server_close()
@@ -112,7 +116,7 @@ class Plant:
 
     def client(self, service: str, access_key: str = "test") -> BaseClient:
         """A boto3 client of the plant, whatever profile, key, endpoint or proxy the environment names."""
-        return bare_session().create_client(
+        client = bare_session().create_client(
             service,
             region_name=self.account.cloudwatch.world.region,
             endpoint_url=self.url,
@@ -127,6 +131,8 @@ class Plant:
                 read_timeout=30,
             ),
         )
+        self._clients.append(client)
+        return client
 
     def answer(self, headers: Mapping[str, str], body: bytes) -> Response:
         """Answer one request, whatever carried it."""
