@@ -131,7 +131,8 @@ def failure(error: ServiceError, model: ServiceModel) -> tuple[int, bytes, dict[
     """
     fitting = [shape for shape in model.error_shapes if _error_code(shape) == error.code]
     name, metadata = (fitting[0].name, fitting[0].metadata) if fitting else (error.code, {})
-    status = metadata.get("error", {}).get("httpStatusCode", 500 if metadata.get("fault") else 400)
+    internal = error.code.startswith("Internal")  # most models leave the status of these out
+    status = metadata.get("error", {}).get("httpStatusCode", 500 if internal else 400)
     body = json.dumps({"__type": name, "message": error.message}).encode()
     spoke_query = model.metadata.get("awsQueryCompatible") is not None
     return status, body, ({"x-amzn-query-error": f"{error.code};Sender"} if spoke_query else {})
