@@ -304,8 +304,8 @@ class Profile(_Strict):
     def native_policies(self) -> tuple[TargetTracking | StepScaling, ...]:
         """The declared policies, or the default of the kind.
 
-        Requests at 0.6 of what an instance can serve: without a forecast the room above it carries the minutes an
-        instance takes to start (docs/policy.md has the measurements). A queue at half of what an instance drains
+        Requests at half of what an instance can serve, AWS's own starting point (facts 7): without a forecast the
+        room above it carries the minutes an instance takes to start. A queue at half of what an instance drains
         within the objective (algorithms 9). Without a known capacity, CPU at 70 % per core.
         """
         if self.policies is not None:
@@ -316,7 +316,7 @@ class Profile(_Strict):
             half = max(round(0.5 * self.objectives.items_per_instance, 2), 1.0)
             return (TargetTracking(type="target_tracking", metric="backlog_per_instance", target=half),)
         if self.objectives.requests_per_instance is not None:
-            share = round(0.6 * self.objectives.requests_per_instance, 2)
+            share = round(0.5 * self.objectives.requests_per_instance, 2)
             return (TargetTracking(type="target_tracking", metric="requests_per_instance", target=share),)
         return (TargetTracking(type="target_tracking", metric="cpu", target=70.0),)
 

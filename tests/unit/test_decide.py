@@ -208,7 +208,7 @@ def test_the_order_of_the_rules_is_the_documented_precedence() -> None:
     assert names == ["demand", "stabilize", "hold_unknown", "windows", "override", "bounds"]
 
 
-# Direct scale-in: tracking rests at 0.6 of 1000 = 600 requests an instance.
+# Direct scale-in: tracking rests at 0.5 of 1000 = 500 requests an instance.
 @dataclass(frozen=True)
 class ScaleIn:
     name: str
@@ -217,13 +217,13 @@ class ScaleIn:
 
 
 SCALE_INS = [
-    ScaleIn("10 run, 3000 need 5", 5),  # 3000 / 600
+    ScaleIn("10 run, 2500 need 5", 5),  # 2500 / 500
     ScaleIn("never below the floor", 6, {"overrides": [override("floor", 6)]}),
     ScaleIn("never above what runs", None, {"capacity": running(4)}),
     ScaleIn(
-        "a higher load within the window counts", 7, {"load": minutes([3000] * 6 + [4200] + [3000] * 8)}
+        "a higher load within the window counts", 7, {"load": minutes([2500] * 6 + [3500] + [2500] * 8)}
     ),  # 8 min ago
-    ScaleIn("the window must be covered", None, {"load": minutes([3000] * 8)}),
+    ScaleIn("the window must be covered", None, {"load": minutes([2500] * 8)}),
     ScaleIn("not while a change is in flight", None, {"capacity": running(10, desired=9)}),
     ScaleIn("not while the endpoint updates", None, {"capacity": running(10, status="Updating")}),
     ScaleIn("not while AAS wants to scale out", None, {"scaling_out": True}),
@@ -236,7 +236,7 @@ SCALE_INS = [
         None,
         {
             "policies": [
-                {"type": "target_tracking", "metric": "requests_per_instance", "target": 600},
+                {"type": "target_tracking", "metric": "requests_per_instance", "target": 500},
                 {"type": "target_tracking", "metric": "cpu", "target": 70},
             ]
         },
@@ -247,7 +247,7 @@ SCALE_INS = [
 
 @pytest.mark.parametrize("case", SCALE_INS, ids=lambda case: case.name)
 def test_direct_scale_in(case: ScaleIn) -> None:
-    seen: dict[str, Any] = {"load": steady(3000), "capacity": running(10), **case.seen}
+    seen: dict[str, Any] = {"load": steady(2500), "capacity": running(10), **case.seen}
     assert decide(context(**seen)).scale_in_to == case.to
 
 

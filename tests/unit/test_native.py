@@ -139,7 +139,7 @@ def test_each_kind_has_its_default(document: dict[str, Any], names: list[str]) -
 
 
 def test_default_targets() -> None:
-    assert natives(REALTIME)["track-requests_per_instance"].configuration["TargetValue"] == 600.0  # 0.6 * 1000
+    assert natives(REALTIME)["track-requests_per_instance"].configuration["TargetValue"] == 500.0  # 0.5 * 1000
     assert natives(ASYNC)["track-backlog_per_instance"].configuration["TargetValue"] == 30.0  # 0.5 * 4/min * 15 min
 
 

@@ -133,7 +133,7 @@ CASES = [
     Case("nothing is written while paused", context(load=steady(9000), overrides=[override("pause")])),
     Case(
         "a direct scale-in comes last",
-        context(load=steady(1200), capacity=running(9), registered=Envelope(5, 12)),
+        context(load=steady(1000), capacity=running(9), registered=Envelope(5, 12)),
         [SetBounds(POLICY, "differs"), SetCount(2)],
     ),
 ]
