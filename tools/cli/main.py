@@ -139,9 +139,8 @@ def deliver(delivery: Delivery, read: PolicyFile, *, wait: bool) -> None:
         if progress.state in LIVE and not enrolled:
             delivery.enrol()
             enrolled = True
-            typer.echo(
-                f"Version {version} is in force; {_count(len(read.fleet.endpoints), 'endpoint')} being enrolled."
-            )
+            named = _count(len(read.fleet.endpoints), "endpoint")
+            typer.echo(f"Version {version} is in force; FleetSync enrols what it names ({named}).")
             if not wait:
                 typer.echo("AppConfig still watches the alarms and rolls back if they go off.")
                 return

@@ -4,12 +4,13 @@ import ast
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from core import policy
 from core.errors import ConfigError
@@ -182,6 +183,8 @@ def fleet_schema() -> dict[str, Any]:
         for field, spec in definition.get("properties", {}).items():
             if text := described.get((definition["title"], field)):
                 spec["description"] = text
+            if "default" in spec:
+                spec["default"] = _as_written(_models()[definition["title"]].model_fields[field].default)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -190,11 +193,21 @@ def fleet_schema() -> dict[str, Any]:
     }
 
 
+def _as_written(default: object) -> object:
+    """Return a default as a file would say it; pydantic writes durations in ISO 8601."""
+    return TypeAdapter(policy.Duration if isinstance(default, timedelta) else Any).dump_python(default, mode="json")
+
+
+def _models() -> dict[str, type[BaseModel]]:
+    found = {name: m for name, m in vars(policy).items() if isinstance(m, type) and issubclass(m, BaseModel)}
+    return {name: model for name, model in found.items() if model.__module__ == policy.__name__}
+
+
 def _docstrings() -> dict[tuple[str, str], str]:
     """Return what stands under each field of the models; read here because it would cost the Lambdas start-up time."""
     found: dict[tuple[str, str], str] = {}
-    for name, model in inspect.getmembers(policy, lambda m: isinstance(m, type) and issubclass(m, BaseModel)):
-        body = ast.parse(inspect.getsource(model)).body[0] if model.__module__ == policy.__name__ else None
+    for name, model in _models().items():
+        body = ast.parse(inspect.getsource(model)).body[0]
         statements = body.body if isinstance(body, ast.ClassDef) else []
         for field, text in pairwise(statements):
             match field, text:

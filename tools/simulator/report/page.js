@@ -20,7 +20,7 @@
     const range = charts[index].layout?.xaxis?.range;
     layout.dragmode = narrow.matches ? false : "zoom"; // on a phone a drag scrolls the page
     layout.xaxis.nticks = narrow.matches ? 5 : 13;
-    if (charts[index].zoomed) layout.xaxis.range = range;
+    if (charts[index].dataset.zoomed === "true") layout.xaxis.range = range;
     data.forEach((trace, number) => {
       const button = document.querySelector(`button[data-chart="${index}"][data-trace="${number}"]`);
       trace.visible = button === null || button.getAttribute("aria-pressed") === "true";
@@ -30,7 +30,7 @@
   const drawAll = () => charts.forEach((_, index) => draw(index));
 
   const zoom = (index, from, to) => {
-    charts[index].zoomed = from !== null;
+    charts[index].dataset.zoomed = String(from !== null);
     return Plotly.relayout(charts[index], from === null ? { "xaxis.autorange": true } : { "xaxis.range": [from, to] });
   };
   const utc = (text) => Date.parse(`${text.replace(" ", "T").slice(0, 23)}Z`);
@@ -64,8 +64,9 @@
   narrow.addEventListener("change", drawAll);
   window.addEventListener("beforeprint", drawAll);
   drawAll();
+  charts.forEach((chart) => { chart.dataset.zoomed = "false"; });
   charts.forEach((chart) => chart.on("plotly_relayout", (change) => {
-    if ("xaxis.range[0]" in change) chart.zoomed = true;
-    if (change["xaxis.autorange"]) chart.zoomed = false;
+    if ("xaxis.range[0]" in change) chart.dataset.zoomed = "true";
+    if (change["xaxis.autorange"]) chart.dataset.zoomed = "false";
   }));
 })();

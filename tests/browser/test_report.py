@@ -1,0 +1,127 @@
+"""The report as a reader meets it: in a browser without network, light and dark, wide and narrow, by keyboard."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from simulator.report import write_report
+from tests.browser.sample_run import sample_run
+
+pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]  # Playwright talks to its browser through a socket
+
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
+CARD = {"light": "rgb(255, 255, 255)", "dark": "rgb(24, 32, 42)"}
+PAPER = {"light": "rgb(246, 247, 249)", "dark": "rgb(16, 21, 28)"}
+
+
+@dataclass
+class Opened:
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    @property
+    def plots(self) -> Locator:
+        """One of the layers Plotly draws each chart in."""
+        return self.page.locator(".chart .main-svg:first-child")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(sample_run(), path)
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}: apt-get install chromium, or set CHROMIUM")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@contextmanager
+def opened(browser: Browser, report: str, scheme: Literal["light", "dark"], size: str) -> Iterator[Opened]:
+    width, height = SIZES[size]
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce", offline=True
+    )
+    seen = Opened(context.new_page())
+    seen.page.on("console", lambda message: seen.complaints.append(f"{message.type}: {message.text}"))
+    seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    seen.page.on("request", lambda made: seen.requests.append(made.url))
+    seen.page.goto(report)
+    expect(seen.plots).to_have_count(3)
+    yield seen
+    context.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_opens_offline_draws_and_fits(
+    browser: Browser, report: str, scheme: Literal["light", "dark"], size: str
+) -> None:
+    with opened(browser, report, scheme, size) as seen:
+        page = seen.page
+        for chart in page.locator(".chart").all():
+            expect(chart.locator(".scatterlayer .trace")).not_to_have_count(0)
+        expect(page.locator("body")).to_have_css("background-color", PAPER[scheme])
+        expect(seen.plots.first).to_have_css("background-color", CARD[scheme])  # the plot follows the scheme too
+        expect(page.get_by_role("heading", name="<script>")).to_have_count(1)  # a script in a name stays text
+
+        assert page.evaluate("document.documentElement.scrollWidth") == SIZES[size][0]
+        assert all(box.evaluate("e => e.scrollWidth <= e.clientWidth") for box in page.locator(".scroll").all())
+
+        assert seen.complaints == []
+        assert [url for url in seen.requests if not url.startswith(("data:", "blob:"))] == [report]
+
+
+def test_works_by_keyboard(browser: Browser, report: str) -> None:
+    with opened(browser, report, "light", "wide") as seen:
+        page, chart = seen.page, seen.page.locator("#chart-0")
+        page.keyboard.press("Tab")
+        expect(page.locator(".skip")).to_be_focused()
+
+        plain = page.get_by_role("button", name="Plain AAS, ready").first
+        drawn = chart.locator(".scatterlayer .trace")
+        before = drawn.count()
+        plain.press("Enter")
+        expect(plain).to_have_attribute("aria-pressed", "false")
+        expect(drawn).to_have_count(before - 1)
+
+        decision = page.locator("button.at").first
+        decision.press("Enter")
+        expect(chart).to_have_attribute("data-zoomed", "true")
+        expect(chart).to_be_in_viewport()
+        begin, end = page.evaluate("document.getElementById('chart-0').layout.xaxis.range")
+        assert begin[:16] < f"2026-03-02 {decision.inner_text()}" < end[:16]
+
+        page.get_by_role("button", name="Whole run").first.press("Enter")
+        expect(chart).to_have_attribute("data-zoomed", "false")
+        assert seen.complaints == []
+
+
+def test_follows_the_scheme_while_open_and_is_light_on_paper(browser: Browser, report: str) -> None:
+    with opened(browser, report, "light", "wide") as seen:
+        seen.page.emulate_media(color_scheme="dark")
+        expect(seen.plots.first).to_have_css("background-color", CARD["dark"])
+        seen.page.emulate_media(color_scheme="dark", media="print")
+        expect(seen.plots.first).to_have_css("background-color", CARD["light"])
+        assert seen.complaints == []

@@ -1,0 +1,401 @@
+"""What the policy file may say, what it comes to, and how each mistake is answered."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError
+from core.model import Kind, Mode, OverrideAction, ScalableTarget, Signal
+from core.policy import Profile, StepScaling, TargetTracking, parse_fleet, parse_override
+
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+REALTIME: dict[str, Any] = {"kind": "realtime", "min_capacity": 2, "max_capacity": 10}
+ASYNC: dict[str, Any] = {
+    "kind": "async",
+    "min_capacity": 0,
+    "max_capacity": 8,
+    "objectives": {"items_per_minute": 4, "drain_within": "15m"},
+}
+WINDOW: dict[str, Any] = {"name": "night", "start": "01:30", "duration": "4h", "min_capacity": 6}
+BATCH: dict[str, Any] = {"kind": "batch", "min_capacity": 1, "max_capacity": 8, "windows": [WINDOW]}
+CPU: dict[str, Any] = {"type": "target_tracking", "metric": "cpu", "target": 70}
+
+
+def steps(*ranges: tuple[float | None, float | None, int]) -> dict[str, Any]:
+    """Return a CPU step policy; a bound of None is left out."""
+    written = [{"lower": low, "upper": high, "change": change} for low, high, change in ranges]
+    return {
+        "type": "step",
+        "metric": "cpu",
+        "steps": [{key: value for key, value in step.items() if value is not None} for step in written],
+    }
+
+
+def fleet_of(profile: dict[str, Any]) -> dict[str, Any]:
+    return {"version": 1, "profiles": {"p": profile}}
+
+
+def profile_of(profile: dict[str, Any]) -> Profile:
+    return parse_fleet(fleet_of(profile)).profiles["p"]
+
+
+def problems(document: object) -> dict[str, str]:
+    """Return what is refused: what is allowed, by path."""
+    with pytest.raises(ConfigError) as refusal:
+        parse_fleet(document)
+    return {".".join(str(part) for part in p.path): p.allowed for p in refusal.value.problems}
+
+
+# --- documents that hold ---------------------------------------------------------------------------------------------
+
+VALID = [
+    ("an empty fleet", {"version": 1}),
+    ("real-time", fleet_of(REALTIME)),
+    ("asynchronous from zero", fleet_of(ASYNC)),
+    ("batch", fleet_of(BATCH)),
+    ("batch before an asynchronous endpoint may idle at zero", fleet_of(BATCH | {"serving": "async", "min_capacity": 0})),
+    ("equal bounds pin", fleet_of(REALTIME | {"min_capacity": 3, "max_capacity": 3})),
+    ("no native policy at all", fleet_of(REALTIME | {"policies": []})),
+    ("one metric under two types of policy", fleet_of(REALTIME | {"policies": [CPU, steps((80, None, 1))]})),
+    ("two variants of one endpoint", {
+        **fleet_of(REALTIME),
+        "endpoints": [
+            {"name": "orders", "profile": "p", "variant": "blue"},
+            {"name": "orders", "profile": "p", "variant": "green"},
+        ],
+    }),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("document", [d for _, d in VALID], ids=[n for n, _ in VALID])
+def test_holds(document: dict[str, Any]) -> None:
+    assert parse_fleet(document).version == 1
+
+
+def test_defaults_of_a_profile() -> None:
+    profile = profile_of(REALTIME)
+    assert profile.mode is Mode.ACTIVE
+    assert profile.scale_in == "direct"
+    assert profile.stabilization == timedelta(minutes=10)
+    assert profile.idle_after == timedelta(minutes=15)
+    assert profile.objectives.drain_within == timedelta(minutes=15)
+    assert parse_fleet({"version": 1}).max_capacity == 100
+
+
+def test_a_fleet_survives_being_written_down() -> None:
+    fleet = parse_fleet(fleet_of(BATCH | {"policies": [CPU, steps((None, 30, -1), (30, 70, 0), (70, None, 2))]}))
+    assert parse_fleet(fleet.model_dump(mode="json")) == fleet
+
+
+DURATIONS = [("90s", 90), ("15m", 900), ("1h30m", 5400), ("1h", 3600), ("60s", 60)]
+
+
+@pytest.mark.parametrize(("text", "seconds"), DURATIONS)
+def test_durations(text: str, seconds: int) -> None:
+    assert profile_of(REALTIME | {"stabilization": text}).stabilization == timedelta(seconds=seconds)
+
+
+# --- what each kind gets by itself -----------------------------------------------------------------------------------
+
+DEFAULTS = [
+    ("requests at 0.6 of an instance", REALTIME | {"objectives": {"requests_per_instance": 400}},
+     "requests_per_instance", 240.0),  # 0.6 * 400
+    ("cpu while nothing is known of an instance", REALTIME, "cpu", 70.0),
+    ("half of what drains in time", ASYNC, "backlog_per_instance", 30.0),  # 0.5 * 4 items/min * 15 min
+    ("slow items: never below one", ASYNC | {"objectives": {"items_per_minute": 0.1, "drain_within": "5m"}},
+     "backlog_per_instance", 1.0),  # 0.5 * max(0.1 * 5, 1) = 0.5
+    ("batch before a real-time endpoint", BATCH | {"objectives": {"requests_per_instance": 40}},
+     "requests_per_instance", 24.0),  # 0.6 * 40
+    ("batch before a queue", BATCH | {"serving": "async", "objectives": {"items_per_minute": 10}},
+     "backlog_per_instance", 75.0),  # 0.5 * 10 * 15
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("profile", "metric", "target"), [c[1:] for c in DEFAULTS], ids=[c[0] for c in DEFAULTS])
+def test_native_policy_by_default(profile: dict[str, Any], metric: str, target: float) -> None:
+    (policy,) = profile_of(profile).native_policies
+    assert isinstance(policy, TargetTracking)
+    assert (policy.metric, policy.target) == (metric, target)
+
+
+def test_batch_before_a_queue_of_unknown_speed_has_no_native_policy() -> None:
+    assert profile_of(BATCH | {"serving": "async"}).native_policies == ()
+
+
+def test_declared_policies_replace_the_default() -> None:
+    profile = profile_of(REALTIME | {"objectives": {"requests_per_instance": 400}, "policies": [CPU]})
+    assert [policy.metric for policy in profile.native_policies] == ["cpu"]
+
+
+def test_capacity_per_instance_is_the_objective_before_the_declared_target() -> None:
+    requests = {"type": "target_tracking", "metric": "requests_per_instance", "target": 1000}
+    declared = REALTIME | {"policies": [requests]}
+    assert profile_of(declared).capacity_per_instance == 1000
+    assert profile_of(declared | {"objectives": {"requests_per_instance": 1300}}).capacity_per_instance == 1300
+    assert profile_of(REALTIME).capacity_per_instance is None
+
+
+SIGNALS = [
+    ("known capacity", REALTIME | {"objectives": {"requests_per_instance": 400}}, (Signal.REQUESTS,)),
+    ("unknown capacity", REALTIME, ()),
+    ("a queue", ASYNC, (Signal.BACKLOG,)),
+    ("batch measures nothing", BATCH | {"objectives": {"requests_per_instance": 40}}, ()),
+]
+
+
+@pytest.mark.parametrize(("profile", "signals"), [c[1:] for c in SIGNALS], ids=[c[0] for c in SIGNALS])
+def test_signals(profile: dict[str, Any], signals: tuple[Signal, ...]) -> None:
+    assert profile_of(profile).signals == signals
+
+
+SETTLING = [
+    ("requests come to rest at the target", REALTIME | {"objectives": {"requests_per_instance": 400}}, 240.0),
+    ("a queue likewise", ASYNC, 30.0),
+    ("not where AAS scales in", REALTIME | {"objectives": {"requests_per_instance": 400}, "scale_in": "native"}, None),
+    ("not where cpu holds capacity", REALTIME | {"objectives": {"requests_per_instance": 9}, "policies": [CPU]}, None),
+    ("not without native tracking", REALTIME | {"objectives": {"requests_per_instance": 9}, "policies": []}, None),
+    ("not on batch profiles", BATCH, None),
+]
+
+
+@pytest.mark.parametrize(("profile", "target"), [c[1:] for c in SETTLING], ids=[c[0] for c in SETTLING])
+def test_settling_target(profile: dict[str, Any], target: float | None) -> None:
+    assert profile_of(profile).settling_target == target
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+REFUSED = [
+    ("max below min", REALTIME | {"max_capacity": 1}, "max_capacity", "must be at least min_capacity (2)"),
+    ("real-time to zero", REALTIME | {"min_capacity": 0}, "min_capacity",
+     "must be at least 1: only asynchronous endpoints can go to zero"),
+    ("batch to zero before a real-time endpoint", BATCH | {"min_capacity": 0}, "min_capacity",
+     "must be at least 1: only asynchronous endpoints can go to zero"),
+    ("misspelt field", REALTIME | {"max_capacty": 3}, "max_capacty", "no such field; is it misspelt?"),
+    ("missing field", {"kind": "realtime", "min_capacity": 1}, "max_capacity", "is required"),
+    ("serving outside batch", REALTIME | {"serving": "async"}, "serving",
+     "only a batch profile says what it serves; kind is realtime"),
+    ("a queue of unknown speed", ASYNC | {"objectives": {}}, "objectives",
+     "an async profile needs items_per_minute: the items one instance finishes in a minute"),
+    ("a duration without unit", REALTIME | {"stabilization": "10"}, "stabilization",
+     "must be a duration such as 90s, 15m, 4h or 1h30m"),
+    ("a number for a duration", REALTIME | {"stabilization": 10}, "stabilization",
+     "must be a duration such as 90s, 15m, 4h or 1h30m"),
+    ("stabilization too short", REALTIME | {"stabilization": "59s"}, "stabilization", "must be from 1m to 2h"),
+    ("idle_after too long", ASYNC | {"idle_after": "121m"}, "idle_after", "must be from 1m to 2h"),
+    ("percent above 100", REALTIME | {"policies": [CPU | {"target": 100.5}]}, "policies.0.target_tracking.target",
+     "must be above 0 and at most 100 (percent; cpu counts per core)"),
+    ("backlog of a real-time endpoint", REALTIME | {"policies": [CPU | {"metric": "backlog_per_instance"}]}, "policies",
+     "policy 0: this kind of endpoint never publishes backlog_per_instance; the policy would block scale-in"),
+    ("requests of a queue", ASYNC | {"policies": [CPU | {"metric": "requests_per_instance"}]}, "policies",
+     "policy 0: this kind of endpoint never publishes requests_per_instance; the policy would block scale-in"),
+    ("a metric twice", REALTIME | {"policies": [CPU, CPU | {"target": 60}]}, "policies",
+     "at most one policy of a type may use a metric"),
+    ("batch without windows", BATCH | {"windows": []}, "windows", "a batch profile needs at least one window"),
+    ("window above the profile", BATCH | {"windows": [WINDOW | {"min_capacity": 9}]}, "windows",
+     "window 0 needs 9, above max_capacity (8)"),
+    ("windows of one name", BATCH | {"windows": [WINDOW, WINDOW]}, "windows", "window names must differ"),
+    ("window max below min", BATCH | {"windows": [WINDOW | {"max_capacity": 5}]}, "windows.0.max_capacity",
+     "must be at least min_capacity (6)"),
+    ("no such zone", BATCH | {"windows": [WINDOW | {"timezone": "Mars/Base"}]}, "windows.0.timezone",
+     "must be an IANA time zone such as Europe/Berlin"),
+    ("window of no length", BATCH | {"windows": [WINDOW | {"duration": "0h"}]}, "windows.0.duration",
+     "must be above 0 and at most 24h"),
+    ("window of two days", BATCH | {"windows": [WINDOW | {"duration": "2d"}]}, "windows.0.duration",
+     "must be above 0 and at most 24h"),
+    ("lead of two days", BATCH | {"windows": [WINDOW | {"lead": "2d"}]}, "windows.0.lead",
+     "must be above 0 and at most 24h"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("profile", "path", "allowed"), [c[1:] for c in REFUSED], ids=[c[0] for c in REFUSED])
+def test_refused(profile: dict[str, Any], path: str, allowed: str) -> None:
+    assert problems(fleet_of(profile)) == {f"profiles.p.{path}": allowed}
+
+
+PATTERNS = [
+    ("a start that is no time", BATCH | {"windows": [WINDOW | {"start": "24:00"}]}, "windows.0.start"),
+    ("a start read as a number", BATCH | {"windows": [WINDOW | {"start": 640}]}, "windows.0.start"),
+    ("an unknown day", BATCH | {"windows": [WINDOW | {"days": ["mon", "monday"]}]}, "windows.0.days.1"),
+    ("no days", BATCH | {"windows": [WINDOW | {"days": []}]}, "windows.0.days"),
+    ("a target of nothing", REALTIME | {"policies": [CPU | {"target": 0}]}, "policies.0.target_tracking.target"),
+    ("a target that is no number", REALTIME | {"policies": [CPU | {"target": float("nan")}]},
+     "policies.0.target_tracking.target"),
+    ("an infinite objective", REALTIME | {"objectives": {"requests_per_instance": float("inf")}},
+     "objectives.requests_per_instance"),
+    ("an unknown kind", REALTIME | {"kind": "serverless"}, "kind"),
+    ("an unknown policy type", REALTIME | {"policies": [{"type": "predictive"}]}, "policies.0"),
+    ("more than AAS takes", REALTIME | {"max_capacity": 10_001}, "max_capacity"),
+    ("a half instance", REALTIME | {"min_capacity": 1.5}, "min_capacity"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("profile", "path"), [c[1:] for c in PATTERNS], ids=[c[0] for c in PATTERNS])
+def test_refused_in_the_words_of_pydantic(profile: dict[str, Any], path: str) -> None:
+    assert set(problems(fleet_of(profile))) == {f"profiles.p.{path}"}
+
+
+NOT_FLEETS: list[object] = [None, [], "version: 1", 1]
+
+
+@pytest.mark.parametrize("document", NOT_FLEETS)
+def test_what_is_no_mapping(document: object) -> None:
+    assert problems(document) == {"": "must be a mapping of fields"}
+
+
+def test_endpoints_name_profiles_of_the_file_and_come_once() -> None:
+    document = fleet_of(REALTIME) | {"endpoints": [{"name": "a", "profile": "q"}]}
+    assert problems(document) == {"endpoints.0.profile": "must name a profile of this file (p)"}
+    document = fleet_of(REALTIME) | {"endpoints": [{"name": "a", "profile": "p"}, {"name": "a", "profile": "p"}]}
+    assert problems(document) == {"endpoints": "each variant may be listed once (a/AllTraffic)"}
+    document = {"version": 1, "endpoints": [{"name": "a", "profile": "p"}]}
+    assert problems(document) == {"endpoints.0.profile": "must name a profile of this file (there are none)"}
+
+
+def test_every_problem_of_a_document_is_reported_at_once() -> None:
+    document = {
+        "version": 2,
+        "profiles": {
+            "chat": REALTIME | {"max_capacity": 1, "stabilization": "1s", "policies": [CPU | {"target": 170}]},
+            "documents": ASYNC | {"objectives": {}},
+            "night": BATCH | {"windows": [WINDOW | {"timezone": "Mars/Base", "start": "9:00"}]},
+        },
+        "endpoints": [{"name": "no spaces", "profile": "chatt"}],
+        "max_capcity": 3,
+    }
+    assert set(problems(document)) == {
+        "version",
+        "profiles.chat.max_capacity",
+        "profiles.chat.stabilization",
+        "profiles.chat.policies.0.target_tracking.target",
+        "profiles.documents.objectives",
+        "profiles.night.windows.0.timezone",
+        "profiles.night.windows.0.start",
+        "endpoints.0.name",
+        "endpoints.0.profile",
+        "max_capcity",
+    }
+
+
+def test_a_problem_says_where_what_was_seen_and_what_is_allowed() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        parse_fleet(fleet_of(BATCH | {"windows": [WINDOW | {"max_capacity": 5}]}))
+    assert str(refusal.value) == "profiles.p.windows[0].max_capacity = 5: must be at least min_capacity (6)"
+
+
+# --- steps -----------------------------------------------------------------------------------------------------------
+
+STEPS = [
+    ("the four of the tutorial", [(None, 30, -1), (30, 70, 0), (70, 90, 1), (90, None, 2)], None),
+    ("one", [(80, None, 1)], None),
+    ("a gap", [(None, 30, -1), (40, None, 1)],
+     "steps 0 and 1 must meet: upper of one is lower of the next (seen upper 30.0, lower 40.0)"),
+    ("an overlap", [(None, 30, -1), (20, None, 1)],
+     "steps 0 and 1 must meet: upper of one is lower of the next (seen upper 30.0, lower 20.0)"),
+    ("open in the middle", [(None, 30, -1), (30, None, 0), (70, None, 1)],
+     "steps 1 and 2 must meet: upper of one is lower of the next (seen upper None, lower 70.0)"),
+    ("turned round", [(None, 70, 1), (70, None, -1)],
+     "changes must rise with the metric: more load never means less capacity"),
+    ("empty range", [(50, 50, 1)], "each step needs lower < upper"),
+    ("the highest load ignored", [(70, 90, 1)],
+     "the last scaling-out step must have no upper bound, or the highest load is ignored"),
+    ("the lowest load ignored", [(10, 30, -1)], "the first scaling-in step must have no lower bound"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("ranges", "why"), [c[1:] for c in STEPS], ids=[c[0] for c in STEPS])
+def test_step_ranges(ranges: list[tuple[float | None, float | None, int]], why: str | None) -> None:
+    document = fleet_of(REALTIME | {"policies": [steps(*ranges)]})
+    if why is None:
+        parse_fleet(document)
+    else:
+        assert problems(document) == {"profiles.p.policies.0.step.steps": why}
+
+
+SCALE_OUT_AT = [
+    ([(None, 30, -1), (30, 70, 0), (70, 90, 1), (90, None, 2)], 70.0),
+    ([(None, None, 1)], 0.0),
+    ([(None, 30, -1)], None),
+]
+
+
+@pytest.mark.parametrize(("ranges", "at"), SCALE_OUT_AT)
+def test_steps_scale_out_at(ranges: list[tuple[float | None, float | None, int]], at: float | None) -> None:
+    (policy,) = profile_of(REALTIME | {"policies": [steps(*ranges)]}).native_policies
+    assert isinstance(policy, StepScaling)
+    assert policy.scale_out_at == at
+
+
+# --- overrides -------------------------------------------------------------------------------------------------------
+
+PIN: dict[str, Any] = {
+    "request_id": "INC-1234",
+    "action": "pin",
+    "target": "orders",
+    "capacity": 6,
+    "expires_at": "2026-03-02T15:00:00Z",
+    "reason": "campaign",
+    "requested_by": "maria",
+}
+
+
+def override_problems(event: object) -> dict[str, str]:
+    with pytest.raises(ConfigError) as refusal:
+        parse_override(event, NOW)
+    return {".".join(str(part) for part in p.path): p.allowed for p in refusal.value.problems}
+
+
+def test_an_override_request_becomes_an_override() -> None:
+    made = parse_override(PIN | {"expires_at": "2026-03-02T16:00:00+01:00"}, NOW).as_override(NOW)
+    assert made.override_id == "INC-1234"
+    assert made.action is OverrideAction.PIN
+    assert made.target == ScalableTarget.variant("orders", "AllTraffic")
+    assert (made.capacity, made.created_at) == (6, NOW)
+    assert made.expires_at == datetime(2026, 3, 2, 15, tzinfo=UTC)
+    assert (made.reason, made.requested_by) == ("campaign", "maria")
+
+
+RANGE = "must be after now (2026-03-02T12:00Z) and at most 14 days ahead"
+OVERRIDES = [
+    ("ends now", PIN | {"expires_at": "2026-03-02T12:00:00Z"}, "expires_at", RANGE),
+    ("a second later holds", PIN | {"expires_at": "2026-03-02T12:00:01Z"}, None, None),
+    ("14 days hold", PIN | {"expires_at": "2026-03-16T12:00:00Z"}, None, None),
+    ("14 days and a second", PIN | {"expires_at": "2026-03-16T12:00:01Z"}, "expires_at", RANGE),
+    ("pin without capacity", PIN | {"capacity": None}, "capacity", "pin needs a capacity"),
+    ("floor without capacity", PIN | {"action": "floor", "capacity": None}, "capacity", "floor needs a capacity"),
+    ("pause with capacity", PIN | {"action": "pause"}, "capacity", "pause takes no capacity"),
+    ("pause", PIN | {"action": "pause", "capacity": None}, None, None),
+    ("misspelt", PIN | {"dryrun": True}, "dryrun", "no such field; is it misspelt?"),
+]
+
+
+@pytest.mark.parametrize(("event", "path", "allowed"), [c[1:] for c in OVERRIDES], ids=[c[0] for c in OVERRIDES])
+def test_override_request(event: dict[str, Any], path: str | None, allowed: str | None) -> None:
+    if path is None:
+        parse_override(event, NOW)
+    else:
+        assert override_problems(event) == {path: allowed}
+
+
+def test_an_override_without_a_capacity_field_is_refused_too() -> None:
+    event = {key: value for key, value in PIN.items() if key != "capacity"}
+    assert override_problems(event) == {"capacity": "pin needs a capacity"}
+
+
+def test_every_problem_of_an_override_is_reported_at_once() -> None:
+    event = {"action": "drain", "target": "a/b", "expires_at": "2026-03-02T15:00:00", "reason": "x", "request_id": ""}
+    assert set(override_problems(event)) == {
+        "action", "target", "expires_at", "reason", "request_id", "requested_by",
+    }  # fmt: skip
+
+
+def test_a_missing_field_does_not_repeat_the_whole_event() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        parse_override({key: value for key, value in PIN.items() if key != "reason"}, NOW)
+    assert str(refusal.value) == "reason = None: is required"
+
+
+def test_kinds_of_the_file_are_the_kinds_of_the_core() -> None:
+    assert {profile_of(p).kind for p in (REALTIME, ASYNC, BATCH)} == set(Kind)
