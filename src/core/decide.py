@@ -98,7 +98,11 @@ def windows(ctx: Context, wanted: Envelope) -> Step | None:
         reason=Reason.WINDOW_OPEN if top.start <= ctx.now else Reason.WINDOW_PREWARMING,
         before=wanted,
         after=Envelope(floor, max(floor, ceiling)),
-        seen={"window": top.window.name, "min_capacity": float(top.window.min_capacity), "ends": f"{top.end:%Y-%m-%dT%H:%MZ}"},
+        seen={
+            "window": top.window.name,
+            "min_capacity": float(top.window.min_capacity),
+            "ends": f"{top.end:%Y-%m-%dT%H:%MZ}",
+        },
         valid_until=max(o.end for o in found),
     )
 

@@ -54,7 +54,7 @@ class FleetSync:
         lost = self._ports.store.roster() is None  # then one endpoint's news is no reason to forget the others
         found = self.discover(fleet, None if lost else endpoint)
         chosen = [e for e in found.enrolments if endpoint in {None, e.target.endpoint_name}]
-        outcomes = [outcome for enrolment in chosen for outcome in self._enrol(enrolment, when)]
+        outcomes = self._reconciler.look(chosen, when, settle=self._settle)
         kept, released = self._leavers(found, when, release=endpoint is None)
         if not when.dry_run:
             self._ports.store.put_roster({**kept, **{e.target: (e.profile_name, e.by_tag) for e in found.enrolments}})
@@ -107,20 +107,8 @@ class FleetSync:
                 raise ConfigError([Problem(("endpoints", endpoint, "profile"), seen, allowed)])
         return tuple(found)
 
-    def _enrol(self, enrolment: Enrolment, when: Pass) -> list[Outcome]:
-        """Decide as any owner does, and put native policies, alarms and expiry in order beside it."""
-        outcomes = []
-        for seen in self._reconciler.observe([enrolment], when.now):
-            if isinstance(seen, Outcome):
-                outcomes.append(seen)
-                continue
-            try:
-                outcomes.append(self._settle(seen, when))
-            except TidegateError as err:
-                outcomes.append(Outcome(target=enrolment.target, status=Status.FAILED, error=str(err)))
-        return outcomes
-
     def _settle(self, ctx: Context, when: Pass) -> Outcome:
+        """Decide as any owner does, and put native policies, alarms and expiry in order beside it."""
         target, store = ctx.target, self._ports.store
         inventory = self._inventory(ctx.enrolment, ctx)
         foreign = [p.name for p in foreign_policies(inventory, self._stage)]

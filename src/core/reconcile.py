@@ -143,15 +143,21 @@ class Reconciler:
                 )
         return tuple(found)
 
-    def look(self, enrolments: Sequence[Enrolment], when: Pass, extra: Sequence[Override] = ()) -> tuple[Outcome, ...]:
-        """Observe, decide, plan and apply for these targets."""
+    def look(
+        self,
+        enrolments: Sequence[Enrolment],
+        when: Pass,
+        extra: Sequence[Override] = (),
+        settle: Callable[[Context, Pass], Outcome] | None = None,
+    ) -> tuple[Outcome, ...]:
+        """Observe these targets and settle each: decide, plan and apply, unless FleetSync brings its own way."""
         outcomes = []
         for seen in self.observe(enrolments, when.now, extra):
             if isinstance(seen, Outcome):
                 outcomes.append(seen)
                 continue
             try:
-                outcomes.append(self._settle(seen, when))
+                outcomes.append((settle or self._settle)(seen, when))
             except TidegateError as err:
                 outcomes.append(Outcome(target=seen.target, status=Status.FAILED, error=str(err)))
         return tuple(outcomes)

@@ -1,25 +1,9 @@
 """AsyncQueue owns asynchronous targets: each tick, and when a queue wakes or falls idle."""
 
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 from core.model import Kind
-from handlers.wiring import LambdaContext, LambdaHandler, Runtime, endpoint_named_by, from_environment
+from handlers.wiring import from_environment, make_owner
 
-
-def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
-    """Return the function Lambda calls."""
-
-    def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        tidegate = runtime()
-        endpoint = endpoint_named_by(event)
-        outcomes = tidegate.reconciler.run(
-            lambda e: e.profile.kind is Kind.ASYNC and endpoint in {None, e.target.endpoint_name},
-            tidegate.begin(context),
-        )
-        return tidegate.finish(context, outcomes)
-
-    return handler
-
-
+make_handler = partial(make_owner, Kind.ASYNC)
 handler = make_handler(from_environment)

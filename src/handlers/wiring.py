@@ -18,7 +18,7 @@ from core.aws.policies import AppConfigPolicies
 from core.aws.sagemaker import SageMaker
 from core.aws.store import Table
 from core.errors import TidegateError
-from core.model import Mode
+from core.model import Kind, Mode
 from core.reconcile import SPARE, Outcome, Pass, Ports, Reconciler, Status
 
 
@@ -153,6 +153,20 @@ def endpoint_named_by(event: Mapping[str, Any]) -> str | None:
         if name is not None:
             return str(name)
     return None
+
+
+def make_owner(kind: Kind, runtime: Callable[[], Runtime]) -> LambdaHandler:
+    """Return the function Lambda calls for the owner of a kind: a pass over its targets, or those an event names."""
+
+    def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        tidegate = runtime()
+        endpoint = endpoint_named_by(event)
+        outcomes = tidegate.reconciler.run(
+            lambda e: e.profile.kind is kind and endpoint in {None, e.target.endpoint_name}, tidegate.begin(context)
+        )
+        return tidegate.finish(context, outcomes)
+
+    return handler
 
 
 def _now() -> datetime:
