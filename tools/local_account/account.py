@@ -132,6 +132,16 @@ class LocalAccount:
         """Read the deployed stack: schedules stop in the emulator and go on in simulated time, alarms move over."""
         self._replace(read_stack(self.aws, STACK, self.account.now))
 
+    def take_over_if_updated(self) -> bool:
+        """Take the stack over again if somebody else has updated it since; say whether."""
+        described = self.aws["cloudformation"].describe_stacks(StackName=STACK)["Stacks"][0]
+        if described.get("LastUpdatedTime") == self.deployed.updated or not described["StackStatus"].endswith(
+            "COMPLETE"
+        ):
+            return False
+        self.take_over()
+        return True
+
     def delete(self) -> None:
         """Delete the stack: pushed versions of the policy first, which CloudFormation does not know, as on AWS."""
         application, profile = self.outputs["AppConfigApplicationId"], self.outputs["AppConfigProfileId"]

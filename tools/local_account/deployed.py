@@ -77,6 +77,7 @@ class Deployed:
     ticks: tuple[Tick, ...]
     alarms: tuple[dict[str, Any], ...]
     outputs: Mapping[str, str]
+    updated: datetime | None = None
 
 
 NOTHING = Deployed({}, {}, {}, (), (), (), {})
@@ -112,6 +113,7 @@ def read_stack(aws: Mapping[str, Any], stack: str, now: datetime) -> Deployed:
         ticks=tuple(tick for group in groups for tick in _ticks(aws, group, now)),
         alarms=tuple(_alarms(aws, names("AWS::CloudWatch::Alarm"))),
         outputs={output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", ())},
+        updated=described.get("LastUpdatedTime"),
     )
 
 
