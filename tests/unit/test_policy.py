@@ -100,14 +100,14 @@ def test_durations(text: str, seconds: int) -> None:
 # --- what each kind gets by itself -----------------------------------------------------------------------------------
 
 DEFAULTS = [
-    ("requests at 0.6 of an instance", REALTIME | {"objectives": {"requests_per_instance": 400}},
-     "requests_per_instance", 240.0),  # 0.6 * 400
+    ("requests at half of an instance", REALTIME | {"objectives": {"requests_per_instance": 400}},
+     "requests_per_instance", 200.0),  # 0.5 * 400
     ("cpu while nothing is known of an instance", REALTIME, "cpu", 70.0),
     ("half of what drains in time", ASYNC, "backlog_per_instance", 30.0),  # 0.5 * 4 items/min * 15 min
     ("slow items: never below one", ASYNC | {"objectives": {"items_per_minute": 0.1, "drain_within": "5m"}},
      "backlog_per_instance", 1.0),  # 0.5 * max(0.1 * 5, 1) = 0.5
     ("batch before a real-time endpoint", BATCH | {"objectives": {"requests_per_instance": 40}},
-     "requests_per_instance", 24.0),  # 0.6 * 40
+     "requests_per_instance", 20.0),  # 0.5 * 40
     ("batch before a queue", BATCH | {"serving": "async", "objectives": {"items_per_minute": 10}},
      "backlog_per_instance", 75.0),  # 0.5 * 10 * 15
 ]  # fmt: skip
@@ -151,7 +151,7 @@ def test_signals(profile: dict[str, Any], signals: tuple[Signal, ...]) -> None:
 
 
 SETTLING = [
-    ("requests come to rest at the target", REALTIME | {"objectives": {"requests_per_instance": 400}}, 240.0),
+    ("requests come to rest at the target", REALTIME | {"objectives": {"requests_per_instance": 400}}, 200.0),
     ("a queue likewise", ASYNC, 30.0),
     ("not where AAS scales in", REALTIME | {"objectives": {"requests_per_instance": 400}, "scale_in": "native"}, None),
     ("not where cpu holds capacity", REALTIME | {"objectives": {"requests_per_instance": 9}, "policies": [CPU]}, None),

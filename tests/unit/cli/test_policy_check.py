@@ -56,7 +56,7 @@ def test_the_example_holds_and_is_summarised() -> None:
     assert result.stderr == ""
     for said in (
         "chat-realtime",
-        "requests_per_instance at 240 (default)",
+        "requests_per_instance at 200 (default)",
         "00:40 UTC, 4h, at least 5",
         "documents-prod",
     ):
@@ -144,7 +144,7 @@ def test_the_summary_as_json() -> None:
     assert said["ok"] is True
     assert said["profiles"]["nightly-batch"]["windows"][0]["duration"] == "4h"
     assert said["profiles"]["chat-realtime"]["policies_by_default"] is True
-    assert said["profiles"]["chat-realtime"]["policies"][0]["target"] == 240
+    assert said["profiles"]["chat-realtime"]["policies"][0]["target"] == 200
     assert [endpoint["name"] for endpoint in said["endpoints"]] == ["chat-prod", "documents-prod", "scoring-nightly"]
 
 
