@@ -152,7 +152,9 @@ CASES = [
         3,
         Reason.OVERRIDE_CEILING,
     ),
-    Case("pause keeps the wish", context(load=steady(9000), overrides=[override("pause")]), 9, 12, Reason.OVERRIDE_PAUSE),
+    Case(
+        "pause keeps the wish", context(load=steady(9000), overrides=[override("pause")]), 9, 12, Reason.OVERRIDE_PAUSE
+    ),
     Case("expired", context(load=steady(3000), overrides=[override("pin", 9, minutes_left=0)]), 3, 12, Reason.LOAD),
     Case(
         "the newest wins whatever the order",
