@@ -18,7 +18,7 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
 _MINUS, _DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 _LEGEND = {
     "Demand": "demand",
-    "Demand under plain AAS": "demand",
+    "Demand under plain AAS": "demand-plain",
     "Ceiling": "bound",
     "Floor": "floor",
     "Plain AAS, ready": "plain",
