@@ -56,9 +56,10 @@ def stabilize(ctx: Context, wanted: Envelope) -> Step | None:
     since = ctx.now - ctx.profile.stabilization
     peak = max((r for r in recommendations(ctx) if r.at >= since), key=lambda r: r.floor, default=None)
     if peak is not None and peak.floor > wanted.floor:
+        stands = ctx.registered is not None and ctx.registered.floor >= peak.floor
         return Step(
             rule="stabilize",
-            reason=Reason.SCALE_IN_STABILIZED,
+            reason=Reason.SCALE_IN_STABILIZED if stands else peak.reason,  # else it is owed since that minute
             before=wanted,
             after=_raised(wanted, peak.floor),
             seen={**peak.seen, "minutes_ago": (ctx.now - peak.at).total_seconds() / 60},

@@ -44,10 +44,17 @@ CASES = [
     # stabilize: the floor falls to the highest floor of the last 10 minutes
     Case(
         "a dip lowers nothing yet",  # 5 minutes ago 6000 -> 6
-        context(load=minutes([6000] * 10 + [1000] * 5)),
+        context(load=minutes([6000] * 10 + [1000] * 5), registered=Envelope(6, 12)),
         6,
         12,
         Reason.SCALE_IN_STABILIZED,
+    ),
+    Case(
+        "a peak that could not be answered then is still owed",  # the endpoint was updating
+        context(load=minutes([6000] * 10 + [1000] * 5), registered=Envelope(2, 12)),
+        6,
+        12,
+        Reason.LOAD,
     ),
     Case("a peak before the window is over", context(load=minutes([9000] * 4 + [3000] * 11)), 3, 12, Reason.LOAD),
     # unknown is not zero
