@@ -11,6 +11,8 @@ MINISTACK := .tools/ministack/bin/ministack
 # Nothing here may reach a real account, ask for one, or phone home.
 export SAM_CLI_TELEMETRY := 0
 export AWS_EC2_METADATA_DISABLED := true
+# Behind a proxy with a certificate of its own the machine knows best whom to trust.
+export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
