@@ -16,10 +16,10 @@ export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo account test check unit lint typecheck template build bench lock schema clean
+.PHONY: help demo account test check unit lint typecheck template e2e build bench lock schema clean
 
 help:  ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.done $(SAM)  ## Replay real traffic against a simulated fleet: make demo ARGS="--hours 24"
 	@$(BIN)/python -m cli.demo --sam $(SAM) $(ARGS)
@@ -27,12 +27,15 @@ demo: $(VENV)/.done $(SAM)  ## Replay real traffic against a simulated fleet: ma
 account: $(VENV)/.done $(SAM) $(MINISTACK)  ## Deploy the template into an embedded account and keep it up to play with
 	@$(BIN)/python -m local_account --sam $(SAM) --ministack-python $(dir $(MINISTACK))python $(ARGS)
 
-test: check  ## Everything CI runs
+test: check e2e  ## Everything CI runs
 
 check: lint typecheck template unit
 
 unit: $(VENV)/.done .aws-sam/build/.done  ## Tests, with the branch-coverage gate on src/core
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -m "not e2e" --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+e2e: $(VENV)/.done $(SAM) $(MINISTACK) .aws-sam/build/.done  ## Deploy the template into an embedded account and test it there
+	$(BIN)/python -m pytest -m e2e $(ARGS)
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from local_account.clock import ClockFile
 from local_account.deployed import NOTHING, Deployed, read_stack
 from local_account.emulator import Emulator
 from local_account.environment import client, pointing_at
-from local_account.plant.server import Plant
+from local_account.plant.server import SERVICES, Plant
 from local_account.pump import Invocation, InvocationFailed, Pump
 from local_account.rights import Rights
 from local_account.rundir import run_directory
@@ -38,8 +38,6 @@ PLATFORM = (
     "sns",
     "sqs",
 )
-ALL_AT_ONCE = "AppConfig.AllAtOnce"
-"""AppConfig's own strategy: the stack's watches for ten minutes, and the emulator's minutes are real ones."""
 
 
 class LocalAccount:
@@ -129,8 +127,16 @@ class LocalAccount:
         self.take_over()
 
     def take_over(self) -> None:
-        """Read the deployed stack: schedules stop in the emulator and go on in simulated time, alarms move over."""
+        """Read the deployed stack, and take from the emulator what would happen in real time there.
+
+        Schedules go on in simulated time, alarms move to where their metrics are, and a policy is in force as soon as
+        it is pushed, without ten minutes of watching.
+        """
         self._replace(read_stack(self.aws, STACK, self.account.now))
+        self.aws["appconfig"].update_deployment_strategy(
+            DeploymentStrategyId=self.outputs["AppConfigStrategyId"],
+            FinalBakeTimeInMinutes=0,  # minutes of the emulator are real ones, in which nobody else could deploy
+        )
 
     def take_over_if_updated(self) -> bool:
         """Take the stack over again if somebody else has updated it since; say whether."""
@@ -157,6 +163,11 @@ class LocalAccount:
         self.sam.delete()
         self._replace(NOTHING)
 
+    def client(self, service: str) -> Any:  # noqa: ANN401 - one function for clients of all services
+        """Return a boto3 client of this account's administrator; close it, or leave it to the end of the process."""
+        url = self.plant.url if service in SERVICES else self.emulator.url
+        return client(service, url, self.region)
+
     # ---- what happens in it ------------------------------------------------------------------------------------------
 
     @property
@@ -172,7 +183,8 @@ class LocalAccount:
     def push_policy(self, document: Mapping[str, Any]) -> int:
         """Deliver a fleet document through AppConfig and return its version.
 
-        Do it before the first invocation: a warm Lambda goes on with what it has read for 45 s of real time.
+        Do it before the first invocation, or call `restart_functions`: a warm Lambda goes on with what it has read for
+        45 s of real time.
         """
         appconfig, outputs = self.aws["appconfig"], self.outputs
         profile = {
@@ -186,9 +198,15 @@ class LocalAccount:
             **profile,
             EnvironmentId=outputs["AppConfigEnvironmentId"],
             ConfigurationVersion=str(version),
-            DeploymentStrategyId=ALL_AT_ONCE,
+            DeploymentStrategyId=outputs["AppConfigStrategyId"],
         )
         return version
+
+    def restart_functions(self) -> None:
+        """Let every function begin with new, cold Lambda environments, as any change of its configuration does."""
+        for name in self.deployed.functions.values():
+            configured = self.aws["lambda"].get_function_configuration(FunctionName=name)
+            self.aws["lambda"].update_function_configuration(FunctionName=name, Timeout=configured["Timeout"])
 
     def invoke(self, function: str, event: Mapping[str, Any]) -> dict[str, Any]:
         """Invoke a function by its logical ID without "Function", as in "FleetSync".
@@ -229,6 +247,8 @@ class LocalAccount:
             ready.result()
         self.sam = replace(builder, variables=self.environment)
         self.aws = {service: client(service, self.emulator.url, self.region) for service in PLATFORM}
+        for each in self.aws.values():
+            self._ends.callback(each.close)
         self.rights = Rights(self.folder / "callers", self.aws["iam"], self.region, account.cloudwatch.world.account_id)
         self.pump = Pump(self.plant, clock, self.aws, self.rights, NOTHING)
         self._say(f"sam deploy: template.yaml into the embedded account at {self.emulator.url}")

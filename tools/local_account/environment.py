@@ -1,6 +1,7 @@
 """What the processes of an embedded account may see of this machine's environment: no credentials, no configuration."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from botocore.config import Config
@@ -11,6 +12,9 @@ ACCESS_KEY = "test"
 """The emulator's administrator. It is a key of no AWS account."""
 
 SERVED_BY_THE_SIMULATOR = ("APPLICATION_AUTO_SCALING", "SAGEMAKER", "CLOUDWATCH", "RESOURCE_GROUPS_TAGGING_API")
+UV = Path(__file__).resolve().parents[2] / ".tools/uv/bin"
+"""Where `make` puts uv, which SAM wants on the path."""
+
 KEPT = ("PATH", "LANG", "LC_ALL", "TZ")
 SILENT = {"SAM_CLI_TELEMETRY": "0", "AWS_EC2_METADATA_DISABLED": "true"}
 
@@ -22,7 +26,8 @@ def scrubbed() -> dict[str, str]:
 
 def for_building() -> dict[str, str]:
     """Return the environment for a build: it downloads packages, perhaps through a proxy, and must not see AWS."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | SILENT
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | SILENT | {"PATH": f"{UV}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
 def pointing_at(emulator: str, simulator: str, region: str) -> dict[str, str]:
