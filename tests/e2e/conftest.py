@@ -75,6 +75,15 @@ def local() -> Iterator[LocalAccount]:
         yield account
 
 
+@pytest.fixture
+def restored(local: LocalAccount) -> Iterator[LocalAccount]:
+    """Whatever a test delivers, the session's policy is back in force after it."""
+    yield local
+    local.push_policy(POLICY)
+    local.restart_functions()
+    local.invoke("FleetSync", {"trigger": "policy"})
+
+
 @contextlib.contextmanager
 def schedules_off(local: LocalAccount, *but: str) -> Iterator[None]:
     """No schedule fires but those of the functions named, so that whatever happens has another cause."""
@@ -137,3 +146,16 @@ def scalable_target(local: LocalAccount, endpoint: str) -> Mapping[str, Any] | N
 def bounds(local: LocalAccount, endpoint: str) -> tuple[int, int] | None:
     target = scalable_target(local, endpoint)
     return None if target is None else (target["MinCapacity"], target["MaxCapacity"])
+
+
+def processes_of(folder: Path) -> set[int]:
+    """Everything that runs with this run directory in its environment, the workers of the Lambdas included."""
+    mark = f"TIDEGATE_RUN_DIRECTORY={folder}".encode()
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                found.add(int(process.name))
+        except OSError:  # gone, or not ours
+            continue
+    return found

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +54,6 @@ def in_force(local: LocalAccount) -> dict[str, Any]:
         )["InitialConfigurationToken"]
         read: dict[str, Any] = json.load(reader.get_latest_configuration(ConfigurationToken=token)["Configuration"])
         return read
-
-
-@pytest.fixture
-def restored(local: LocalAccount) -> Iterator[LocalAccount]:
-    """Whatever a test delivers, the session's policy is back in force after it."""
-    yield local
-    local.push_policy(POLICY)
-    local.restart_functions()
-    local.invoke("FleetSync", {"trigger": "policy"})
 
 
 def test_the_cli_refuses_a_broken_document_before_it_delivers_anything(local: LocalAccount, tmp_path: Path) -> None:

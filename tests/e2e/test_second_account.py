@@ -109,7 +109,7 @@ def test_a_missing_right_fails_as_on_aws(other: LocalAccount, action: str) -> No
             other.invoke("Override", pin)
         assert bounds(other, ORDERS) == before
     finally:
-        iam.set_default_policy_version(PolicyArn=arn, VersionId=version)
+        iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(whole), SetAsDefault=True)
         iam.delete_policy_version(PolicyArn=arn, VersionId=narrowed)
         other.rights.forget()
 

@@ -30,6 +30,7 @@ def play(  # noqa: PLR0913 - one argument an option
     start: Annotated[datetime, typer.Option(help="Where the traffic begins, 1 to 13 April 2025.")] = DEFAULT_START,
     policy: Annotated[Path, typer.Option(help="Policy file to deliver first.")] = ROOT / "fleet.yaml",
     minutes: Annotated[int | None, typer.Option(help="Stop after so many simulated minutes.", min=1)] = None,
+    artefact: Annotated[Path | None, typer.Option(help="Built for this machine already; else it is built.")] = None,
 ) -> None:
     """Deploy template.yaml into an embedded account and let time pass there until Ctrl-C.
 
@@ -41,7 +42,7 @@ def play(  # noqa: PLR0913 - one argument an option
     signal.signal(signal.SIGTERM, _stop)
     account = account_with(FLEET, ROOT / "traces", start.replace(tzinfo=UTC), TRACE_HOURS)
     try:
-        with LocalAccount(account, sam=sam, ministack_python=ministack_python, say=_say) as local:
+        with LocalAccount(account, sam=sam, ministack_python=ministack_python, say=_say, artefact=artefact) as local:
             local.push_policy(yaml.safe_load(policy.read_text(encoding="utf-8")))
             local.pump.listener = _tell
             local.invoke("FleetSync", {"trigger": "policy"})

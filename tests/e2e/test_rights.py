@@ -1,0 +1,78 @@
+"""Least privilege, both ways: what is used is allowed (each test proves that), and what is allowed is used."""
+
+from typing import Any
+
+import pytest
+
+from local_account.account import LocalAccount
+from local_account.iam import role_policy
+from tests.e2e.conftest import ORDERS, POLICY, QUIET, arrive, bounds, minutes
+
+UNSEEN = {
+    "logs:CreateLogStream": "Lambda writes the log with the function's role; the emulator with none",
+    "logs:PutLogEvents": "Lambda writes the log with the function's role; the emulator with none",
+    "sqs:SendMessage": "Lambda writes dead letters with the function's role; the emulator with none",
+}
+REST_NAMES = {  # the emulator's record names REST calls by their verb
+    "appconfig:POST.appconfig": "appconfig:StartConfigurationSession",
+    "appconfig:GET.appconfig": "appconfig:GetLatestConfiguration",
+}
+
+
+def recorded(local: LocalAccount) -> set[tuple[str, str]]:
+    """Role and action of each call that a function made to the emulator."""
+    used = set()
+    for page in local.aws["cloudtrail"].get_paginator("lookup_events").paginate():
+        for event in page["Events"]:
+            key = event["AccessKeyId"]
+            if key.startswith("ASIA"):
+                action = f"{event['EventSource'].split('.')[0]}:{event['EventName']}"
+                used.add((local.rights.roles[local.rights.function(key)], REST_NAMES.get(action, action)))
+    return used
+
+
+def granted(local: LocalAccount) -> dict[str, set[str]]:
+    """The actions that each function's role allows."""
+    return {
+        role: {action for statement in role_policy(local.aws["iam"], role) for action in statement.actions}
+        for role in local.deployed.roles.values()
+    }
+
+
+@pytest.fixture
+def lived(restored: LocalAccount) -> LocalAccount:
+    """A whole life: load and its end, an override, a release, a return."""
+    arrive(restored, QUIET, 6000, for_minutes=15)
+    minutes(restored, 45)
+    restored.invoke(
+        "Override",
+        {
+            "request_id": "e2e-rights",
+            "action": "floor",
+            "target": ORDERS,
+            "capacity": 4,
+            "expires_at": f"{restored.account.now.replace(hour=23):%Y-%m-%dT%H:%M:%SZ}",
+            "reason": "a test of rights",
+            "requested_by": "e2e@example.com",
+        },
+    )
+    kept: list[dict[str, Any]] = [endpoint for endpoint in POLICY["endpoints"] if endpoint["name"] != QUIET]
+    restored.push_policy({**POLICY, "endpoints": kept})
+    restored.restart_functions()
+    restored.invoke("FleetSync", {"trigger": "policy"})
+    return restored
+
+
+def test_every_right_is_used(lived: LocalAccount) -> None:
+    assert bounds(lived, QUIET) is None, "released"
+    used = {action for _, action in lived.rights.used | recorded(lived)}
+    unused = {action for actions in granted(lived).values() for action in actions} - used
+    assert unused == set(UNSEEN)
+
+
+def test_every_recorded_call_of_a_function_was_within_its_role(local: LocalAccount) -> None:
+    allowed = granted(local)
+    for role, action in local.rights.used | recorded(local):
+        assert action in allowed[role], f"{role} used {action}"
+    refused = {(call.operation, call.error) for call in local.plant.calls if "AccessDenied" in call.error}
+    assert refused == set()
