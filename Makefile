@@ -21,8 +21,8 @@ export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.done $(SAM)  ## Replay real traffic against a simulated fleet: make demo ARGS="--hours 24"
-	@$(BIN)/python -m cli.demo --sam $(SAM) $(ARGS)
+demo: $(VENV)/.done $(SAM) $(MINISTACK)  ## Deploy the template here and let it scale real traffic: make demo ARGS="--hours 24"
+	@$(BIN)/python -m cli.demo --sam $(SAM) --ministack-python $(dir $(MINISTACK))python $(ARGS)
 
 account: $(VENV)/.done $(SAM) $(MINISTACK)  ## Deploy the template into an embedded account and keep it up to play with
 	@$(BIN)/python -m local_account --sam $(SAM) --ministack-python $(dir $(MINISTACK))python $(ARGS)

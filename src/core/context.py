@@ -100,12 +100,14 @@ class Decision:
     """Until when the wish holds if nobody renews it."""
 
     @property
+    def deciding_step(self) -> Step:
+        """The last rule that moved the envelope; if none did, the first that spoke. A pause decides by itself."""
+        return next((s for s in reversed(self.steps) if s.moved or s.reason is Reason.OVERRIDE_PAUSE), self.steps[0])
+
+    @property
     def reason(self) -> Reason:
-        """The last rule that moved the envelope; if none did, the first that spoke. A pause is a reason by itself."""
-        if self.paused:
-            return Reason.OVERRIDE_PAUSE
-        moved = [step for step in self.steps if step.moved]
-        return moved[-1].reason if moved else self.steps[0].reason
+        """Why, in one word: the deciding step's reason."""
+        return self.deciding_step.reason
 
     @property
     def demand_floor(self) -> int:

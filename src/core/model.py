@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from typing_extensions import override
+
 
 class Kind(StrEnum):
     """How an endpoint is used; decides which function owns it."""
@@ -125,6 +127,10 @@ class Envelope:
     def __post_init__(self) -> None:
         if not 0 <= self.floor <= self.ceiling:
             raise ValueError(f"envelope {self.floor}..{self.ceiling}: must be 0 <= floor <= ceiling")
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.floor}..{self.ceiling}"
 
     def holds(self, count: int) -> bool:
         """Whether `count` instances lie inside the bounds."""

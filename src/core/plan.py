@@ -31,7 +31,7 @@ class SetBounds:
 
     @override
     def __str__(self) -> str:
-        return f"set bounds to {self.envelope.floor}..{self.envelope.ceiling} ({self.because})"
+        return f"set bounds to {self.envelope} ({self.because})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class PutExpiry:
 
     @override
     def __str__(self) -> str:
-        return f"let bounds fall back to {self.envelope.floor}..{self.envelope.ceiling} at {self.at:%Y-%m-%dT%H:%MZ}"
+        return f"let bounds fall back to {self.envelope} at {self.at:%Y-%m-%dT%H:%MZ}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from core.aws.policies import AppConfigPolicies
 from core.aws.sagemaker import SageMaker
 from core.aws.store import Table
 from core.errors import TidegateError
-from core.model import Kind, Mode
+from core.model import Capacity, Kind, Mode
 from core.reconcile import SPARE, Outcome, Pass, Ports, Reconciler, Status
 
 
@@ -87,20 +87,20 @@ class Runtime:
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
-    """Return one outcome as a person or a log query wants it."""
+    """Return one outcome as a person or a log query wants it: what stood, what is wanted, and why."""
     said: dict[str, Any] = {"target": outcome.target.resource_id, "status": outcome.status.value}
     if outcome.decision is not None:
-        decision = outcome.decision
+        decision, ctx = outcome.decision, outcome.decision.context
         said |= {
             "reason": decision.reason.value,
+            "seen": dict(decision.deciding_step.seen),
+            "registered": str(ctx.registered) if ctx.registered else None,
             "min_capacity": decision.envelope.floor,
             "max_capacity": decision.envelope.ceiling,
             "desired": decision.desired,
-            "steps": [
-                f"{s.rule} {s.reason.value} {s.before.floor}..{s.before.ceiling} -> {s.after.floor}..{s.after.ceiling}"
-                for s in decision.steps
-            ],
-            "seen": {key: value for step in decision.steps for key, value in step.seen.items()},
+            "running": ctx.capacity.desired if isinstance(ctx.capacity, Capacity) else None,
+            "scale_in_to": decision.scale_in_to,
+            "steps": [f"{s.rule} {s.reason.value} {s.before} -> {s.after}" for s in decision.steps],
         }
     if outcome.actions:
         said["actions"] = list(outcome.actions)

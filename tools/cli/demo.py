@@ -1,8 +1,8 @@
-"""`make demo`: hours of real traffic on a simulated fleet, scaled by the real handlers, beside plain AAS."""
+"""`make demo`: the deployed template scales a fleet under hours of real traffic, beside plain AAS."""
 
 import json
-import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,14 +15,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from core.errors import ConfigError
-from core.model import Capacity
 from core.policy import parse_fleet
-from core.reconcile import Outcome
-from simulator.fleet_run import FLEET, Plan, Result, Scenario, run
+from local_account.account import LocalAccount
+from simulator.account import SimulatedAccount
+from simulator.fleet_run import FLEET, Plan, Result, Scenario, Stack, Told, account_with, run
 from simulator.report import FleetRun, TargetRun, Totals, write_report
 from simulator.stack import SimulatedStack
 
 ROOT = Path(__file__).resolve().parents[2]
+TRACES = ROOT / "traces"
 DEFAULT_START = datetime(2025, 4, 9)  # noqa: DTZ001 - as a person types it; read as UTC
 STORY_EACH = 5  # lines an endpoint
 WIDTH = 112  # what the summary needs, where no terminal says otherwise
@@ -43,9 +44,17 @@ def demo(  # noqa: PLR0913 - one argument an option
     ] = None,
     report: Annotated[Path, typer.Option(help="Where the HTML report goes.")] = ROOT / "out" / "demo.html",
     as_json: Annotated[bool, typer.Option("--json", help="Print the totals as JSON.")] = False,
-    sam: Annotated[Path | None, typer.Option(help="SAM CLI to build the Lambda artefact with first.")] = None,
+    in_process: Annotated[
+        bool, typer.Option(help="Run the handlers in this process instead of deploying them: the same, faster.")
+    ] = False,
+    sam: Annotated[Path, typer.Option(help="SAM CLI, which builds and deploys.")] = ROOT / ".tools/sam/bin/sam",
+    ministack_python: Annotated[Path, typer.Option(help="Interpreter of the emulator's environment.")] = (
+        ROOT / ".tools/ministack/bin/python"
+    ),
 ) -> None:
-    """Replay real traffic against a simulated fleet and show what Tidegate decided and why.
+    """Replay real traffic and show what Tidegate decided and why.
+
+    template.yaml is deployed into an embedded account on this machine; alarms and schedules invoke the built Lambdas.
 
     Examples:
       make demo
@@ -56,10 +65,9 @@ def demo(  # noqa: PLR0913 - one argument an option
     document = _document(policy)
     _check(scenarios, endpoint, document)
     scenarios = [scenario.under(parse_fleet(document)) for scenario in scenarios]
-    if sam is not None:
-        _build(sam)
     first = start.replace(tzinfo=UTC)
     plan = Plan(
+        traces=TRACES,
         start=first,
         hours=hours,
         override_at=first + timedelta(minutes=round(hours * 30)),
@@ -67,10 +75,23 @@ def demo(  # noqa: PLR0913 - one argument an option
     )
     document["endpoints"] = [e for e in document["endpoints"] if e["name"] in {s.endpoint for s in scenarios}]
     try:
-        result = _replay(scenarios, document, plan, quiet=as_json)
+        account = account_with(scenarios, TRACES, plan.start, plan.hours)
     except ValueError as error:  # the traces do not cover the hours asked for
         err.print(f"[red]error:[/] {error}")
         raise typer.Exit(2) from error
+    if in_process:
+        simulated = SimulatedStack(account, document)
+        result = _replay(scenarios, simulated, plan, lambda heard: setattr(simulated, "listener", heard), quiet=as_json)
+    else:
+        result = _deployed(
+            scenarios=scenarios,
+            account=account,
+            document=document,
+            plan=plan,
+            sam=sam,
+            ministack_python=ministack_python,
+            quiet=as_json,
+        )
     runs = [result.target_run(scenario) for scenario in scenarios]
     lines = _story(result, scenarios, plan)
     write_report(_report(runs, lines, plan, policy), report)
@@ -108,44 +129,89 @@ def _check(scenarios: Sequence[Scenario], asked: list[str] | None, document: dic
         raise typer.Exit(2)
 
 
-def _build(sam: Path) -> None:
-    """Build the artefact as for a deployment: the demo is only worth something if that works."""
-    with err.status("sam build: the Lambda artefact, for arm64 and Python 3.13"):
-        done = subprocess.run(  # noqa: S603 - the SAM CLI of this checkout
-            [sam.resolve(), "build"], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-    if done.returncode:
-        err.print(done.stderr)
-        err.print("[red]sam build failed[/]; the lines above say why.")
-        raise typer.Exit(1)
-    err.print("sam build: done (.aws-sam/build)")
+class DeployedStack:
+    """The embedded account's stack, with a controller that can be killed."""
+
+    def __init__(self, local: LocalAccount) -> None:
+        self._local = local
+        self.account = local.account
+        self.alive = True
+        self.invocations = local.invocations
+        self.failures = local.failures
+
+    def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
+        """Invoke a deployed Lambda."""
+        return self._local.invoke(function, event)
+
+    def minute(self) -> list[dict[str, Any]]:
+        """Let a minute pass; once the controller is dead, only AWS moves in it."""
+        if self.alive:
+            return self._local.minute()
+        with self._local.plant.lock:
+            return self.account.advance()
+
+    def stop(self) -> None:
+        """Invoke nothing any more."""
+        self.alive = False
+
+    def listen(self, heard: Callable[[datetime, str, dict[str, Any]], None]) -> None:
+        """Let a function hear of each finished invocation."""
+        self._local.pump.listener = lambda call: heard(call.at, call.function, call.reply or {})
 
 
-def _replay(scenarios: Sequence[Scenario], document: dict[str, Any], plan: Plan, *, quiet: bool) -> Result:
+def _deployed(  # noqa: PLR0913 - it passes on what the command line said
+    *,
+    scenarios: Sequence[Scenario],
+    account: SimulatedAccount,
+    document: dict[str, Any],
+    plan: Plan,
+    sam: Path,
+    ministack_python: Path,
+    quiet: bool,
+) -> Result:
+    """Deploy template.yaml into an embedded account and replay there."""
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        err.print(f"{time.monotonic() - began:5.1f} s  {text}", highlight=False, soft_wrap=True)
+
+    with LocalAccount(account, sam=sam, ministack_python=ministack_python, say=say) as local:
+        local.push_policy(document)
+        stack = DeployedStack(local)
+        say(f"{plan.hours:g} simulated hours begin")
+        result = _replay(scenarios, stack, plan, stack.listen, quiet=quiet)
+        say("done; the embedded account is taken down")
+    return result
+
+
+def _replay(
+    scenarios: Sequence[Scenario],
+    stack: Stack,
+    plan: Plan,
+    listen: Callable[[Callable[[datetime, str, dict[str, Any]], None]], None],
+    *,
+    quiet: bool,
+) -> Result:
     """Run the simulation behind a live table."""
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn()
     )
     task = bar.add_task("replaying", total=round(plan.hours * 60))
-    newest: dict[str, Outcome] = {}
-
+    newest: dict[str, Told] = {}
     with Live(console=err, refresh_per_second=8, transient=True) as live:
         if quiet:
             live.stop()
 
-        def progress(now: datetime, stack: SimulatedStack) -> None:
+        def progress(now: datetime, result: Result) -> None:
             bar.advance(task)
             if now.minute % 5 == 0:
-                for _, outcome in stack.recorder.outcomes[-20:]:
-                    newest[outcome.target.endpoint_name] = outcome
+                newest.update({told.endpoint: told for told in result.told[-20:]})
                 live.update(Group(_live_table(now, scenarios, stack, newest), bar))
 
-        return run(scenarios, document, plan, ROOT / "traces", progress)
+        return run(scenarios, stack, plan, listen, progress)
 
 
-def _live_table(
-    now: datetime, scenarios: Sequence[Scenario], stack: SimulatedStack, newest: dict[str, Outcome]
-) -> Table:
+def _live_table(now: datetime, scenarios: Sequence[Scenario], stack: Stack, newest: dict[str, Told]) -> Table:
     table = Table(title=f"{now:%Y-%m-%d %H:%M} UTC (simulated)" + ("" if stack.alive else "  controller stopped"))
     for name in ("endpoint", "kind"):
         table.add_column(name, min_width=8)
@@ -165,7 +231,7 @@ def _live_table(
             str(endpoint.current_count),
             str(endpoint.desired_count),
             f"{low}..{high}",
-            seen.decision.reason.value if seen and seen.decision else "",
+            str(seen.said.get("reason", seen.said["status"])) if seen else "",
         )
     return table
 
@@ -175,13 +241,13 @@ def _story(result: Result, scenarios: Sequence[Scenario], plan: Plan) -> list[st
     told: list[tuple[datetime, str]] = []
     for scenario in scenarios:
         largest: dict[str, tuple[int, datetime, str]] = {}
-        for outcome in result.changes(scenario.endpoint):
-            change = _told(outcome)
+        for told_of in result.changes(scenario.endpoint):
+            change = _change(told_of)
             if change is None:
                 continue
-            key, size, at, line = change
+            key, size, line = change
             if key not in largest or size > largest[key][0]:
-                largest[key] = (size, at, line)
+                largest[key] = (size, told_of.at, line)
         told += [(at, line) for _, at, line in sorted(largest.values(), reverse=True)[:STORY_EACH]]
     lines = [line for _, line in sorted(told)]
     if plan.kill_at is not None:
@@ -189,39 +255,22 @@ def _story(result: Result, scenarios: Sequence[Scenario], plan: Plan) -> list[st
     return lines
 
 
-def _told(outcome: Outcome) -> tuple[str, int, datetime, str] | None:
-    """Return what kind of change it was, how large, when, and a line about it; None for mere renewals."""
-    decision = outcome.decision
-    if decision is None or not isinstance(decision.context.capacity, Capacity):
-        return None
-    now, name, runs = decision.context.now, outcome.target.endpoint_name, decision.context.capacity.desired
-    natives = [action.rpartition("-local-")[2] for action in outcome.actions if action.startswith("put policy")]
+def _change(told: Told) -> tuple[str, int, str] | None:
+    """Return what kind of change it was, how large, and a line about it; None for mere renewals."""
+    said, head = told.said, f"{told.at:%H:%M} {told.endpoint}:"
+    why = f"{said['reason']}{f' ({told.figures})' if told.figures else ''}"
+    natives = [action.rpartition("-local-")[2] for action in said["actions"] if action.startswith("put policy")]
     if natives:
-        return "enrolled", 0, now, f"{now:%H:%M} {name}: enrolled, native policies {', '.join(natives)}"
-    if decision.scale_in_to is not None:
-        line = f"{now:%H:%M} {name}: scaled in directly from {runs} to {decision.scale_in_to}; {_because(outcome)}"
-        return "direct", runs - decision.scale_in_to, now, line
-    standing, wanted = decision.context.registered, decision.envelope
-    if standing is None or standing == wanted:
+        return "enrolled", 0, f"{head} enrolled, native policies {', '.join(natives)}"
+    if said["scale_in_to"] is not None:
+        size = said["running"] - said["scale_in_to"]
+        return "direct", size, f"{head} scaled in directly from {said['running']} to {said['scale_in_to']}; {why}"
+    floor, wanted = int(str(said["registered"]).partition("..")[0]), int(said["min_capacity"])
+    if floor == wanted:
         return None
-    way = "up" if wanted.floor > standing.floor else "down"
-    line = (
-        f"{now:%H:%M} {name}: floor {standing.floor} -> {wanted.floor} of at most {wanted.ceiling}; {_because(outcome)}"
-    )
-    return f"{decision.reason.value} {way}", abs(wanted.floor - standing.floor), now, line
-
-
-def _because(outcome: Outcome) -> str:
-    """Return the reason code and the figures behind it."""
-    decision = outcome.decision
-    if decision is None:
-        return ""
-    spoke = next((step for step in reversed(decision.steps) if step.moved), decision.steps[0])
-    seen = [
-        f"{key.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{key.replace('_', ' ')} {value}"
-        for key, value in spoke.seen.items()
-    ]
-    return f"{decision.reason.value}{' (' + ', '.join(seen) + ')' if seen else ''}"
+    way = "up" if wanted > floor else "down"
+    line = f"{head} floor {floor} -> {wanted} of at most {said['max_capacity']}; {why}"
+    return f"{said['reason']} {way}", abs(wanted - floor), line
 
 
 def _after_the_kill(result: Result, scenarios: Sequence[Scenario], killed: datetime) -> list[str]:
@@ -302,8 +351,9 @@ def _print(runs: Sequence[TargetRun], lines: Sequence[str], result: Result, repo
         style="dim",
         highlight=False,
     )
-    counts = ", ".join(f"{name} {count}" for name, count in sorted(result.stack.invocations.items()))
-    out.print(f"Invocations: {counts}; {len(result.stack.account.calls):,} AWS calls.", highlight=False)
+    calls = result.stack.invocations
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(calls.items()))
+    out.print(f"{calls.total():,} Lambda invocations: {counts}.", highlight=False)
     shown = report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report
     out.print(f"Report: {shown}", highlight=False, soft_wrap=True)
 

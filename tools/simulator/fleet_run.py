@@ -1,17 +1,16 @@
 """A simulated fleet over some hours of real traffic, with Tidegate and without: what the demo shows and measures."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from core.model import ScalableTarget
 from core.policy import Fleet
-from core.reconcile import Outcome, Status
 from simulator.account import SimulatedAccount
 from simulator.report import Mark, Series, TargetRun, Totals
-from simulator.stack import SimulatedStack
 from simulator.traces import read_trace
 from simulator.workload import AsyncWorkload, RealtimeWorkload, Workload
 
@@ -207,6 +206,9 @@ class Watch:
 class Plan:
     """What happens in the run besides traffic: an override in the middle, and perhaps the controller's death."""
 
+    traces: Path
+    """Folder of the traces."""
+
     start: datetime
     hours: float
     override_at: datetime
@@ -226,53 +228,114 @@ class Plan:
         }
 
 
+class Stack(Protocol):
+    """A deployed stack: `SimulatedStack`, or the embedded account's."""
+
+    account: SimulatedAccount
+    alive: bool
+
+    @property
+    def invocations(self) -> Counter[str]:
+        """How often each function was invoked."""
+        ...
+
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """Function and error of each failed invocation."""
+        ...
+
+    def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
+        """Invoke a function and return its reply."""
+        ...
+
+    def minute(self) -> list[dict[str, Any]]:
+        """Let one simulated minute pass."""
+        ...
+
+    def stop(self) -> None:
+        """Kill the controller; AWS goes on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one pass said of one target (`handlers.wiring.summary`)."""
+
+    at: datetime
+    function: str
+    said: Mapping[str, Any]
+
+    @property
+    def endpoint(self) -> str:
+        """The target's endpoint."""
+        return ScalableTarget(str(self.said["target"])).endpoint_name
+
+    @property
+    def figures(self) -> str:
+        """What the deciding rule looked at."""
+        seen = self.said.get("seen", {})
+        return ", ".join(
+            f"{key.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{key.replace('_', ' ')} {value}"
+            for key, value in seen.items()
+        )
+
+
 @dataclass(slots=True)
 class Result:
-    """A finished run."""
+    """A run, and what it came to."""
 
-    stack: SimulatedStack
+    stack: Stack
     tidegate: Watch
     plain: Watch
+    told: list[Told] = field(default_factory=list)
     override_reply: dict[str, Any] | None = None
+
+    def hear(self, at: datetime, function: str, reply: Mapping[str, Any]) -> None:
+        """Note what a finished invocation said of each target."""
+        self.told += [Told(at, function, said) for said in reply.get("targets", ())]
 
     def target_run(self, scenario: Scenario) -> TargetRun:
         """Return what the report shows of one endpoint."""
+        minutes = scenario.objective.total_seconds() / 60
         return TargetRun(
             name=scenario.endpoint,
             kind=scenario.kind,
             unit="items queued" if scenario.queued else "requests/min",
-            capacity_per_instance=scenario.capacity
-            * (scenario.objective.total_seconds() / 60 if scenario.queued else 1),
+            capacity_per_instance=scenario.capacity * (minutes if scenario.queued else 1),
             tidegate=self.tidegate.series(scenario),
             plain=self.plain.series(scenario),
             totals=self.tidegate.totals(scenario),
             plain_totals=self.plain.totals(scenario),
-            marks=[mark_of(outcome) for outcome in self.changes(scenario.endpoint)],
+            marks=[_mark(told) for told in self.changes(scenario.endpoint)],
             notes=[],
         )
 
-    def changes(self, endpoint: str) -> list[Outcome]:
+    def changes(self, endpoint: str) -> list[Told]:
         """Return what was changed on one endpoint, in order."""
-        return [
-            outcome
-            for _, outcome in self.stack.recorder.outcomes
-            if outcome.status is Status.CHANGED and outcome.decision and outcome.target.endpoint_name == endpoint
-        ]
+        return [told for told in self.told if told.said["status"] == "changed" and told.endpoint == endpoint]
 
 
 def run(
     scenarios: Sequence[Scenario],
-    fleet: Mapping[str, Any],
+    stack: Stack,
     plan: Plan,
-    traces: Path,
-    progress: Callable[[datetime, SimulatedStack], None] = lambda _now, _stack: None,
+    listen: Callable[[Callable[[datetime, str, dict[str, Any]], None]], None],
+    progress: Callable[[datetime, Result], None] = lambda _now, _result: None,
 ) -> Result:
-    """Replay the traffic once under Tidegate's handlers and once under plain AAS policies."""
-    stack = SimulatedStack(account_with(scenarios, traces, plan.start, plan.hours), fleet)
-    plain = account_with(scenarios, traces, plan.start, plan.hours)
+    """Replay the traffic once under a deployed stack and once under plain AAS policies.
+
+    Args:
+        scenarios: endpoints; the stack's account has them already (`account_with`).
+        stack: Tidegate, with the policy document delivered.
+        plan: what happens besides traffic.
+        listen: given a function, lets it hear of each finished invocation: when, which function, its reply.
+        progress: told after each simulated minute.
+    """
+    plain = account_with(scenarios, plan.traces, plan.start, plan.hours)
     for scenario in scenarios:
         set_plain_policies(plain, scenario)
     result = Result(stack, Watch(stack.account, scenarios), Watch(plain, scenarios))
+    listen(result.hear)
     stack.invoke("FleetSync", {"trigger": "policy"})
     for _ in range(round(plan.hours * 60)):
         minute = stack.account.now
@@ -284,18 +347,11 @@ def run(
         plain.advance()
         result.tidegate.look(minute)
         result.plain.look(minute)
-        progress(stack.account.now, stack)
+        progress(stack.account.now, result)
     return result
 
 
-def mark_of(outcome: Outcome) -> Mark:
+def _mark(told: Told) -> Mark:
     """Return a decision as the report shows it."""
-    decision = outcome.decision
-    if decision is None:
-        raise ValueError("only a decision can be marked")
-    seen = {key: value for step in decision.steps if step.moved for key, value in step.seen.items()}
-    figures = ", ".join(
-        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in seen.items()
-    )
-    text = "; ".join(outcome.actions) + (f" ({figures})" if figures else "")
-    return Mark(at=decision.context.now, reason=decision.reason.value, text=text)
+    text = "; ".join(told.said.get("actions", ())) + (f" ({told.figures})" if told.figures else "")
+    return Mark(at=told.at, reason=str(told.said["reason"]), text=text)

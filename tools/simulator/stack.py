@@ -8,7 +8,7 @@ ones).
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.cloudwatch import CloudWatch
@@ -20,6 +20,9 @@ from handlers import async_queue, batch_window, fleet_sync, override, realtime_t
 from handlers.wiring import LambdaHandler, Runtime
 from simulator.account import SimulatedAccount
 from simulator.in_memory import InMemoryStore, StaticPolicies
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 MAKERS: Mapping[str, Callable[[Callable[[], Runtime]], LambdaHandler]] = {
     "RealtimeTarget": realtime_target.make_handler,
@@ -45,17 +48,13 @@ class Invocation:
 
 @dataclass(slots=True)
 class Recorder:
-    """Keeps every outcome, for tables, reports and tests."""
+    """Keeps every outcome, failed passes' too."""
 
     outcomes: list[tuple[str, Outcome]] = field(default_factory=list)
-    listener: Callable[[str, Outcome], None] | None = None
 
     def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:
         """Remember what a pass did."""
-        for outcome in outcomes:
-            self.outcomes.append((function, outcome))
-            if self.listener is not None:
-                self.listener(function, outcome)
+        self.outcomes += [(function, outcome) for outcome in outcomes]
 
 
 class SimulatedStack:
@@ -85,6 +84,7 @@ class SimulatedStack:
         self.recorder = Recorder()
         self.invocations: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
+        self.listener: Callable[[datetime, str, dict[str, Any]], None] = lambda _at, _function, _reply: None
         self.alive = True
         ports = Ports(
             policies=self.policies,
@@ -109,9 +109,11 @@ class SimulatedStack:
         context = Invocation(function, f"{self.account.now:%Y%m%d%H%M%S}-{self.invocations.total()}")
         self.account.caller = function
         try:
-            return self._handlers[function](event, context)
+            reply = self._handlers[function](event, context)
         finally:
             self.account.caller = ""
+        self.listener(self.account.now, function, reply)
+        return reply
 
     def minute(self) -> list[dict[str, Any]]:
         """Let one minute pass: AWS moves, its events are delivered, the schedules tick. Returns the events."""
