@@ -15,6 +15,7 @@ import yaml
 
 from local_account.account import Invocation, LocalAccount
 from local_account.emulator import EmulatorError
+from local_account.environment import UV
 from local_account.sam import ROOT, STACK, SamError
 from simulator.fleet_run import FLEET, account_with
 
@@ -60,6 +61,7 @@ def instructions(local: LocalAccount, sam: Path, event: Path, speed: float) -> s
     """Return what to paste into another terminal."""
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(local.environment.items()))
     executable = shlex.quote(str(sam))
+    overrides = shlex.quote(local.sam.overrides(local.parameters))
     return f"""
 The embedded account is up: {local.endpoint_url} (platform), {local.plant.url} (SageMaker, Auto Scaling, CloudWatch).
 It is {local.account.now:%Y-%m-%d %H:%M} UTC there, and {speed:g} minutes pass in one. Ctrl-C ends it.
@@ -85,7 +87,12 @@ Interfere ({event.name} always ends 90 simulated minutes from now):
 {executable} remote invoke OverrideFunction --stack-name {STACK} --event-file {event}
 {executable} remote invoke FleetSyncFunction --stack-name {STACK} --event '{{"trigger": "policy"}}'
 tidegate policy push fleet.yaml --stack {STACK} --no-wait
-{executable} build --config-env local && {executable} deploy --config-env local
+
+Change the source or the template, and deploy it again (schedules, rules and alarms are read again at once):
+
+export PATH={shlex.quote(str(UV))}:"$PATH"
+{executable} build --config-env local --parameter-overrides {overrides}
+{executable} deploy --config-env local --parameter-overrides {overrides}
 """
 
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from local_account.clock import ClockFile
-from local_account.deployed import NOTHING, Deployed, read_stack
+from local_account.deployed import NOTHING, Deployed, read_stack, revision
 from local_account.emulator import Emulator
 from local_account.environment import client, pointing_at
 from local_account.plant.server import SERVICES, Plant
@@ -139,13 +139,17 @@ class LocalAccount:
         )
 
     def take_over_if_updated(self) -> bool:
-        """Take the stack over again if somebody else has updated it since; say whether."""
-        described = self.aws["cloudformation"].describe_stacks(StackName=STACK)["Stacks"][0]
-        if described.get("LastUpdatedTime") == self.deployed.updated or not described["StackStatus"].endswith(
-            "COMPLETE"
-        ):
+        """Take the stack over again if somebody else has updated, deleted or made it; say whether."""
+        found = self.aws["cloudformation"].describe_stacks()["Stacks"]
+        states = [stack for stack in found if stack["StackName"] == STACK and stack["StackStatus"] != "DELETE_COMPLETE"]
+        if any(not stack["StackStatus"].endswith("COMPLETE") for stack in states):
             return False
-        self.take_over()
+        if [revision(stack) for stack in states] == [self.deployed.revision] * bool(self.deployed.revision):
+            return False
+        if states:
+            self.take_over()
+        else:
+            self._replace(NOTHING)
         return True
 
     def delete(self) -> None:

@@ -77,7 +77,7 @@ class Deployed:
     ticks: tuple[Tick, ...]
     alarms: tuple[dict[str, Any], ...]
     outputs: Mapping[str, str]
-    updated: datetime | None = None
+    revision: str = ""
 
 
 NOTHING = Deployed({}, {}, {}, (), (), (), {})
@@ -113,8 +113,13 @@ def read_stack(aws: Mapping[str, Any], stack: str, now: datetime) -> Deployed:
         ticks=tuple(tick for group in groups for tick in _ticks(aws, group, now)),
         alarms=tuple(_alarms(aws, names("AWS::CloudWatch::Alarm"))),
         outputs={output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", ())},
-        updated=described.get("LastUpdatedTime"),
+        revision=revision(described),
     )
+
+
+def revision(described: Mapping[str, Any]) -> str:
+    """Return what changes whenever a stack is made or updated."""
+    return f"{described['StackId']} {described.get('LastUpdatedTime')}"
 
 
 def _role(aws: Mapping[str, Any], function: str) -> str:

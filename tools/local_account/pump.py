@@ -140,7 +140,10 @@ class Pump:
         if url is None:
             return
         counted = "ApproximateNumberOfMessages"
-        found = self.aws["sqs"].get_queue_attributes(QueueUrl=url, AttributeNames=[counted])["Attributes"][counted]
+        try:
+            found = self.aws["sqs"].get_queue_attributes(QueueUrl=url, AttributeNames=[counted])["Attributes"][counted]
+        except self.aws["sqs"].exceptions.QueueDoesNotExist:  # somebody deletes the stack
+            return
         key = metric_key(
             "AWS/SQS", "ApproximateNumberOfMessagesVisible", [{"Name": "QueueName", "Value": url.rsplit("/", 1)[-1]}]
         )

@@ -1,10 +1,12 @@
 """The SAM CLI: builds the artefact for this machine and deploys the template, as it would for AWS."""
 
+import json
 import os
 import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from local_account.environment import for_building, scrubbed
@@ -13,6 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 STACK = "tidegate-local"
 POLL_SECONDS = "0.3"
 """SAM asks every 5 s by default how a change set is doing; here it is done at once."""
+
+
+QUIET = {"telemetryEnabled": False, "lastVersionCheck": datetime(2100, 1, 1, tzinfo=UTC).timestamp()}
+"""SAM's own settings: tell nobody, and do not look for a newer version at the end of each command."""
 
 
 class SamError(Exception):
@@ -86,10 +92,13 @@ class Sam:
         configured = (
             () if command[0] == "remote" else ("--config-env", "local", "--config-file", str(ROOT / "samconfig.toml"))
         )
+        own = self.folder / "sam"
+        own.mkdir(exist_ok=True)
+        (own / "metadata.json").write_text(json.dumps(QUIET), encoding="utf-8")
         done = subprocess.run(  # noqa: S603 - the SAM CLI of this checkout
             [self.executable, *command, *configured],
             cwd=ROOT,
-            env=env,
+            env={**env, "__SAM_CLI_APP_DIR": str(own)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
