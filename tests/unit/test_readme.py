@@ -1,0 +1,51 @@
+"""The README shows output that was really produced, and commands that exist."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def output_of(*module: str) -> str:
+    done = subprocess.run([sys.executable, "-m", *module], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 - our own modules
+    return done.stdout
+
+
+def test_the_demo_says_what_the_readme_shows(tmp_path: Path) -> None:
+    said = output_of("cli.demo", "--in-process", "--report", str(tmp_path / "demo.html"))
+    shown = [line.rstrip() for line in said.splitlines() if not line.startswith("Report:")]
+    missing = [line for line in shown if line not in README]
+    assert missing == []
+
+
+def test_the_why_is_the_demos_own_number(tmp_path: Path) -> None:
+    totals = json.loads(output_of("cli.demo", "--in-process", "--json", "--report", str(tmp_path / "d.html")))[
+        "targets"
+    ]
+    ours, plain = (
+        {k: sum(t[side][k] for t in totals.values()) for k in ("violated", "instance_hours")}
+        for side in ("tidegate", "plain")
+    )
+    fewer_violated = round(100 * (1 - ours["violated"] / plain["violated"]))
+    fewer_hours = round(100 * (1 - ours["instance_hours"] / plain["instance_hours"]))
+    assert f"{fewer_violated} % fewer requests without capacity for {fewer_hours} % fewer instance-hours" in README
+
+
+def test_an_event_run_by_hand_says_what_the_readme_shows() -> None:
+    assert output_of("simulator.invoke", "events/override-pin.json").strip() in README
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
+def test_links_lead_somewhere(link: str) -> None:
+    assert link.startswith("https://") or (ROOT / link).exists()
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:\$ |`)make ([a-z]+)", README))))
+def test_make_targets_exist(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
