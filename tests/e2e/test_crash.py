@@ -90,11 +90,12 @@ def test_make_account_ends_on_sigterm_too(local: LocalAccount) -> None:
 def test_the_folders_of_crashed_accounts_are_swept_and_those_of_living_ones_are_not(
     local: LocalAccount, tmp_path: Path
 ) -> None:
-    left = tmp_path / "tidegate-account-left"
-    left.mkdir()
-    (left / "lock").touch()
+    crashed, lockless = tmp_path / "tidegate-account-crashed", tmp_path / "tidegate-account-lockless"
+    for left in (crashed, lockless):
+        left.mkdir()
+    (crashed / "lock").touch()
     with run_directory([tmp_path]) as living:
-        assert not left.exists()
+        assert list(tmp_path.iterdir()) == [living]
         assert sweep([tmp_path]) == []
         assert living.exists()
     assert not living.exists()

@@ -45,27 +45,27 @@ def sweep(places: Sequence[Path]) -> list[Path]:
     """Remove the folders whose lock nobody holds, and return them."""
     removed = []
     for folder in [found for place in places if place.is_dir() for found in place.glob(f"{PREFIX}*")]:
-        with contextlib.suppress(OSError), (folder / LOCK).open() as lock:  # without a lock it is just being made
-            if _free(lock):
-                shutil.rmtree(folder, ignore_errors=True)
-                removed.append(folder)
+        if _abandoned(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(folder)
     return removed
 
 
 def _locked(place: Path) -> tuple[Path, IO[str]]:
-    """Make a folder and hold its lock; again, should another account have swept it away in between."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-        lock = (folder / LOCK).open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (folder / LOCK).exists():
-            return folder, lock
-        lock.close()
+    """Make a folder and hold its lock. It gets its name last, so that nobody finds it unlocked."""
+    unnamed = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=place))
+    lock = (unnamed / LOCK).open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return unnamed.rename(unnamed.with_name(unnamed.name.removeprefix("."))), lock
 
 
-def _free(lock: IO[str]) -> bool:
+def _abandoned(folder: Path) -> bool:
+    """Whether nobody holds its lock; without one, a build went on for a moment after its account had died."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with (folder / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except OSError:  # held, or somebody else's
         return False
     return True
