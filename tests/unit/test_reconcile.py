@@ -102,6 +102,18 @@ def test_metrics_that_cannot_be_read_are_unknown_and_lower_nothing() -> None:
     assert world.autoscaling.bounds[world.orders] == Envelope(7, 12)
 
 
+def test_a_held_floor_is_held_for_an_hour_not_for_ever() -> None:
+    world = loaded(World().enrolled(), 7000)
+    world.tick()
+    world.metrics.fail_on["fetch"] = ObservationError("GetMetricData: throttled")
+    held = []
+    for _ in range(7):
+        world.later(minutes=10)
+        world.tick()
+        held.append(world.autoscaling.bounds[world.orders].floor)
+    assert held == [7, 7, 7, 7, 7, 7, 2]  # 60 minutes after the last measurement, then the policy's minimum
+
+
 def test_alarm_states_that_cannot_be_read_only_forbid_the_direct_scale_in() -> None:
     world = loaded(World().enrolled(), 1200)
     world.metrics.fail_on["alarm_states"] = [ObservationError("DescribeAlarms: throttled")]
