@@ -56,16 +56,17 @@ class Rights:
 
     def authorise(self, access_key: str, service: str, operation: str, params: Mapping[str, Any]) -> bool:
         """Say yes, or raise what AWS answers a caller without the right."""
-        if access_key == ACCESS_KEY:  # the emulator's administrator
-            return True
-        function = self.function(access_key)
-        role = self.roles[function]
-        for request in self._needs(service, operation, params):
-            self.require(role, request, f"assumed-role/{role}/{function}", service)
-        for request in self._probes(service, operation, params):
-            self.used.add((role, request.action))
-            if not self.may(role, request):
-                raise ServiceError("ValidationException", f"{_refusal(f'role/{role}', request)} (asked by {AAS})")
+        if access_key != ACCESS_KEY:  # which is the emulator's administrator
+            function = self.function(access_key)
+            role = self.roles[function]
+            for request in self._needs(service, operation, params):
+                self.require(role, request, f"assumed-role/{role}/{function}", service)
+            for request in self._probes(service, operation, params):
+                self.used.add((role, request.action))
+                if not self.may(role, request):
+                    raise ServiceError("ValidationException", f"{_refusal(f'role/{role}', request)} (asked by {AAS})")
+        if (service, operation) == ("application-autoscaling", "RegisterScalableTarget"):
+            self._service_linked_role = True  # the first registration that is allowed makes it
         return True
 
     def function(self, access_key: str) -> str:
@@ -135,7 +136,6 @@ class Rights:
             yield Request("sagemaker:DescribeEndpointConfig", self._arn("sagemaker", "endpoint-config/any"), via)
             yield Request("cloudwatch:DescribeAlarms", "*", via)
             if not self._service_linked_role:
-                self._service_linked_role = True
                 arn = f"arn:aws:iam::{self.account_id}:{SERVICE_LINKED_ROLE}"
                 name = "sagemaker.application-autoscaling.amazonaws.com"
                 yield Request("iam:CreateServiceLinkedRole", arn, {**via, "iam:AWSServiceName": name})
