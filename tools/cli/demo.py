@@ -20,7 +20,7 @@ from local_account.account import LocalAccount
 from simulator.account import SimulatedAccount
 from simulator.fleet_run import FLEET, Plan, Result, Scenario, Stack, Told, account_with, run
 from simulator.report import FleetRun, TargetRun, Totals, write_report
-from simulator.stack import SimulatedStack
+from simulator.stack import OWNERS, SimulatedStack
 
 ROOT = Path(__file__).resolve().parents[2]
 TRACES = ROOT / "traces"
@@ -354,8 +354,17 @@ def _print(runs: Sequence[TargetRun], lines: Sequence[str], result: Result, repo
     calls = result.stack.invocations
     counts = ", ".join(f"{name} {count}" for name, count in sorted(calls.items()))
     out.print(f"{calls.total():,} Lambda invocations: {counts}.", highlight=False)
+    out.print(_ticks(result), highlight=False)
     shown = report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report
     out.print(f"Report: {shown}", highlight=False, soft_wrap=True)
+
+
+def _ticks(result: Result) -> str:
+    """Say whether every owner was invoked in every minute."""
+    minutes = len(result.tidegate.minutes)
+    missed = {owner: minutes - result.stack.invocations[owner] for owner in OWNERS.values()}
+    late = ", ".join(f"{owner} {count}" for owner, count in missed.items() if count > 0)
+    return f"Minutes without a tick: {late}." if late else f"No tick of {minutes} minutes was skipped."
 
 
 def _report(runs: list[TargetRun], lines: list[str], plan: Plan, policy: Path) -> FleetRun:
