@@ -165,7 +165,7 @@ def _direct_scale_in(ctx: Context, envelope: Envelope) -> int | None:
     """Return the count above which nothing was needed for a whole stabilization window, if that is certain.
 
     Refused while a change is in flight, a native scale-out alarm is in ALARM (or that is not known), metrics are
-    missing, or the state is fresh (architecture 5). It stays inside the bounds and leaves nothing in force.
+    missing, or the state is fresh (ADR 0001). It stays inside the bounds and leaves nothing in force.
     """
     certain = not ctx.unknown and not ctx.state_lost and ctx.scaling_out is False
     if ctx.profile.settling_target is None or not certain or ctx.profile.kind is Kind.BATCH:

@@ -16,7 +16,7 @@ from core.native import native_policies, owned_prefix
 from core.ports import NativePolicy, Original, ScheduledAction
 
 OWN_WRITE_LAG = timedelta(minutes=2)
-"""A read that disagrees with our own write within this time is lag, not drift (architecture 3)."""
+"""A read that disagrees with our own write within this time is lag, not drift (ADR 0001)."""
 
 RENEW_BEFORE = timedelta(minutes=30)
 EXPIRY_REPEATS = "rate(15 minutes)"

@@ -1,8 +1,8 @@
 """The deployed stack without AWS: the real handlers, in-process, fed with events in AWS's format.
 
 Only transport is replaced: clients answer from a `SimulatedAccount`, the table is in memory and the policy document
-is given, unless the caller brings others. Rules and schedules route as `template.yaml` says (D2 asks the deployed
-ones).
+is given, unless the caller brings others. Rules and schedules route as `template.yaml` says
+(the embedded account asks the deployed ones).
 """
 
 from collections import Counter
