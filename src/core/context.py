@@ -31,6 +31,7 @@ class Enrolment:
     profile: Profile
     fleet_max: int = 100
     vcpus: int | None = None
+    gpus: int | None = None
     adopt: bool = False
     by_tag: bool = False
 

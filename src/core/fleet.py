@@ -89,6 +89,7 @@ class FleetSync:
                 profile=profile,
                 fleet_max=fleet.max_capacity,
                 vcpus=(entry.vcpus if entry else None) or vcpus_of(seen.instance_type or ""),
+                gpus=entry.gpus if entry else None,
                 adopt=entry.adopt if entry else False,
                 by_tag=entry is None,
             )

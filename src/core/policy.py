@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from core.errors import ConfigError, Problem
+from core.metrics import METRICS, MetricName
 from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Signal
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -88,9 +89,9 @@ class TargetTracking(_Strict):
     """Native target tracking: AAS keeps the metric near `target`."""
 
     type: Literal["target_tracking"]
-    metric: Literal["requests_per_instance", "cpu", "memory", "backlog_per_instance"]
+    metric: MetricName
     target: float = Field(gt=0, allow_inf_nan=False)
-    """Requests a minute and instance; percent per core (`cpu`); percent (`memory`); items per instance."""
+    """In the metric's unit: requests, items, percent; `cpu` per core, `gpu` and `gpu_memory` per GPU."""
 
     scale_out_cooldown: Duration = Field(default=timedelta(seconds=60))
     scale_in_cooldown: Duration = Field(default=timedelta(seconds=300))
@@ -98,9 +99,10 @@ class TargetTracking(_Strict):
 
     @field_validator("target")
     @classmethod
-    def _percentages_end_at_100(cls, target: float, info: ValidationInfo) -> float:
-        if info.data.get("metric") in {"cpu", "memory"} and target > 100:  # noqa: PLR2004 - percent
-            raise ValueError("must be above 0 and at most 100 (percent; cpu counts per core)")
+    def _within_the_metrics_range(cls, target: float, info: ValidationInfo) -> float:
+        metric = METRICS.get(info.data.get("metric", ""))
+        if metric and metric.highest and target > metric.highest:
+            raise ValueError(f"must be above 0 and at most {metric.highest:g} ({metric.unit})")
         return target
 
 
@@ -116,11 +118,18 @@ class StepScaling(_Strict):
     """Native step scaling on a metric, written as ranges of the metric itself."""
 
     type: Literal["step"]
-    metric: Literal["cpu", "memory"]
-    """Percent per core (`cpu`) or percent (`memory`)."""
+    metric: MetricName
+    """What the steps speak of, in the unit that a target on it has."""
 
     steps: tuple[StepRange, ...] = Field(min_length=1, max_length=20)
     cooldown: Duration = Field(default=timedelta(seconds=300))
+
+    @field_validator("metric")
+    @classmethod
+    def _an_alarm_can_follow(cls, metric: MetricName) -> MetricName:
+        if not METRICS[metric].steps:
+            raise ValueError("only target tracking follows this metric: it has no average a step could act on")
+        return metric
 
     @field_validator("steps")
     @classmethod
@@ -264,11 +273,11 @@ class Profile(_Strict):
     ) -> tuple[DeclaredPolicy, ...] | None:
         """Refuse metrics the endpoint never publishes (facts 3.4) and two policies of a type on one metric (2.4)."""
         queued = info.data.get("kind") is Kind.ASYNC or info.data.get("serving") == "async"
-        foreign = "requests_per_instance" if queued else "backlog_per_instance"
         for index, policy in enumerate(value or ()):
-            if policy.metric == foreign:
+            if not METRICS[policy.metric].published_by(queued=queued):
                 raise ValueError(
-                    f"policy {index}: this kind of endpoint never publishes {foreign}; the policy would block scale-in"
+                    f"policy {index}: this kind of endpoint never publishes {policy.metric}; "
+                    "the policy would block scale-in"
                 )
         keys = [(policy.type, policy.metric) for policy in value or ()]
         if len(set(keys)) < len(keys):
@@ -366,6 +375,9 @@ class Endpoint(_Strict):
     variant: Name = "AllTraffic"
     vcpus: int | None = Field(default=None, ge=1, le=1024)
     """Only where the instance type is one the catalogue does not know."""
+
+    gpus: int | None = Field(default=None, ge=1, le=64)
+    """Likewise."""
 
     adopt: bool = False
     """Replace scaling policies and scheduled actions that others made (they are saved first)."""

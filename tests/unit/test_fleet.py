@@ -200,7 +200,7 @@ def test_cpu_per_core_needs_a_known_vcpu_count() -> None:
     world = World()
     world.document["profiles"]["p"]["policies"] = [{"type": "target_tracking", "metric": "cpu", "target": 70}]
     target = world.serving.add("odd", instance_type="ml.t2.medium", profile="p")
-    assert "the instance type's name does not tell its vCPUs" in str(world.sync()["odd"].error)
+    assert "no count is known of the instance type: state it" in str(world.sync()["odd"].error)
     assert target not in world.autoscaling.native
     world.document["endpoints"].append({"name": "odd", "profile": "p", "vcpus": 2})
     world.sync()

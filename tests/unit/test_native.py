@@ -55,7 +55,7 @@ def cpu_per_core(period: int | None) -> list[dict[str, Any]]:
         {
             "Id": "e1",
             "Expression": "m1/8",
-            "Label": "CPU percent per core",
+            "Label": "CPUUtilization, percent per core",
             "ReturnData": True,
         },  # ml.c5.2xlarge: 8 vCPU
     ]
@@ -186,8 +186,18 @@ def test_every_shape_is_valid_to_botocore(document: dict[str, Any]) -> None:
 
 def test_cpu_without_a_known_vcpu_count_is_a_clear_error() -> None:
     unknown = replace(enrolment(TUTORIAL), vcpus=None)
-    with pytest.raises(ConfigError, match=r"endpoints\.orders\.vcpus = None: CPU is counted per core"):
+    with pytest.raises(
+        ConfigError, match=r"endpoints\.orders\.vcpus = None: CPUUtilization is counted in percent per core"
+    ):
         native_policies(unknown, "prod")
+
+
+def test_gpus_without_a_known_count_are_a_clear_error() -> None:
+    gpu = {**TUTORIAL, "policies": [{"type": "target_tracking", "metric": "gpu", "target": 60}]}
+    with pytest.raises(
+        ConfigError, match=r"endpoints\.orders\.gpus = 0: GPUUtilization .* percent per GPU, .* state it"
+    ):
+        native_policies(replace(enrolment(gpu), gpus=0), "prod")
 
 
 @pytest.mark.parametrize(

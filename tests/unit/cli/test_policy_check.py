@@ -71,7 +71,7 @@ def test_every_problem_has_its_line(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert result.stdout.splitlines() == [
         f"{file}:6  profiles.chat.max_capacity = 2: must be at least min_capacity (4)",
-        f"{file}:8  profiles.chat.policies[0].target = 170: must be above 0 and at most 100 (percent; cpu counts per core)",
+        f"{file}:8  profiles.chat.policies[0].target = 170: must be above 0 and at most 100 (percent per core)",
         f"{file}:9  profiles.night.max_capacity: is required",
         f'{file}:13  profiles.night.windows[0].start = 640: {NUMBER} (YAML reads 10:40 as a number: write "10:40")',
         f"{file}:14  profiles.night.stabilisation = '5m': no such field; is it misspelt?",
