@@ -1,7 +1,10 @@
 """Enrolment: find the fleet's targets, put in order what stands on them, give back those that left."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from core.context import Context, Enrolment
 from core.decide import decide
@@ -25,6 +28,10 @@ from core.reconcile import Outcome, Pass, Reconciler, Status
 
 TAG_GRACE = timedelta(minutes=30)
 """A tag that vanished must be gone in two looks this far apart: an incomplete answer releases nobody."""
+
+
+ALARM_SUFFIX = re.compile(r"saturation|wake|idle|[a-z_]+-(out|in)")
+"""What follows the prefix in the names of our alarms (`core.native`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +146,18 @@ class FleetSync:
             registered=ctx.registered,
             policies=aas.policies(enrolment.target) if registered else (),
             scheduled_actions=aas.scheduled_actions(enrolment.target) if registered else (),
-            alarms=self._ports.metrics.alarms(alarm_prefix(enrolment.target, enrolment.profile.kind, self._stage)),
+            alarms=self._own_alarms(enrolment.target, enrolment.profile.kind),
         )
+
+    def _own_alarms(self, target: ScalableTarget, *kinds: Kind) -> dict[str, Mapping[str, Any]]:
+        """Return our alarms on this target alone: the prefix of variant `a` is also one of variant `a-b`."""
+        prefixes = [alarm_prefix(target, kind, self._stage) for kind in kinds]
+        return {
+            name: alarm
+            for prefix in prefixes
+            for name, alarm in self._ports.metrics.alarms(prefix).items()
+            if ALARM_SUFFIX.fullmatch(name.removeprefix(prefix))
+        }
 
     def _note_enrolment(self, target: ScalableTarget, policies: tuple[NativePolicy, ...], when: Pass) -> None:
         """Let the owners write from now on, and note which alarms forbid them a direct scale-in while in ALARM."""
@@ -193,14 +210,12 @@ class FleetSync:
     def _plan_release(self, target: ScalableTarget) -> tuple[Action, ...]:
         registered = self._ports.autoscaling.registered([target]).get(target)
         gone = isinstance(self._ports.serving.capacity(target), Missing)
-        prefixes = [alarm_prefix(target, kind, self._stage) for kind in Kind]
-        alarms = {name: alarm for each in prefixes for name, alarm in self._ports.metrics.alarms(each).items()}
         aas = self._ports.autoscaling
         inventory = Inventory(
             registered=registered,
             policies=aas.policies(target) if registered else (),
             scheduled_actions=aas.scheduled_actions(target) if registered else (),
-            alarms=alarms,
+            alarms=self._own_alarms(target, *Kind),
         )
         return plan_release(self._stage, inventory, self._ports.store.original(target), gone=gone)
 

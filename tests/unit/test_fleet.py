@@ -4,9 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 from core.errors import ThrottledError
-from core.model import Capacity, Envelope, Mode, ScalableTarget
+from core.fleet import ALARM_SUFFIX
+from core.model import Capacity, Envelope, Kind, Mode, ScalableTarget
+from core.native import alarm_prefix, native_policies
 from core.ports import NativePolicy, ScheduledAction
 from core.reconcile import Status
+from tests.builders import ASYNC, BATCH, REALTIME, TARGET, enrolment
 from tests.world import World
 
 BY_HAND = NativePolicy("by-hand", "TargetTrackingScaling", {"TargetValue": 70.0})
@@ -217,6 +220,32 @@ def test_a_deleted_endpoint_that_left_the_file_leaves_nothing_behind() -> None:
     without_orders(world)
     assert world.sync()["orders"].status is Status.RELEASED
     assert (world.metrics.alarm_shapes, world.autoscaling.bounds) == ({}, {})
+
+
+def test_variants_whose_names_begin_alike_keep_their_own_alarms() -> None:
+    world = World()
+    twin = world.serving.add("orders", variant="AllTraffic-b")
+    world.document["endpoints"].append({"name": "orders", "variant": "AllTraffic-b", "profile": "p"})
+    world.sync()
+    both = sorted(world.metrics.alarm_shapes)
+    assert len(both) == 2
+    _ = world.writes
+    world.sync()
+    assert (world.writes, sorted(world.metrics.alarm_shapes)) == ([], both)
+    del world.document["endpoints"][0]  # the first leaves, the second stays
+    world.sync()
+    assert list(world.metrics.alarm_shapes) == ["tidegate-target-prod-realtime-orders-AllTraffic-b-saturation"]
+    assert twin in world.autoscaling.bounds
+
+
+def test_every_alarm_we_make_is_known_again_as_ours() -> None:
+    steps = [{"upper": 30, "change": -1}, {"lower": 30, "upper": 70, "change": 0}, {"lower": 70, "change": 1}]
+    policies = [{"type": "step", "metric": metric, "steps": steps} for metric in ("cpu", "memory")]
+    for document in ({**REALTIME, "policies": policies}, ASYNC, BATCH):
+        for policy in native_policies(enrolment(document), "prod"):
+            if policy.alarm is not None:
+                prefix = alarm_prefix(TARGET, Kind(document["kind"]), "prod")
+                assert ALARM_SUFFIX.fullmatch(policy.alarm["AlarmName"].removeprefix(prefix))
 
 
 def test_shadow_enrols_nobody_and_releases_nobody() -> None:
