@@ -5,6 +5,7 @@ To learn why a target has its capacity, read the steps of its decision beside `R
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 
 from core.context import EXPIRY, Context, Decision
 from core.model import Capacity, Envelope, Kind, OverrideAction, Reason, Recommendation, Step
@@ -13,6 +14,9 @@ from core.signals.window import openings
 
 HOLD_UNKNOWN = timedelta(minutes=60)
 """How long the last known demand floor is held when metrics are missing."""
+
+LONGEST_GAP = timedelta(minutes=3)
+"""Between two measured minutes, for a direct scale-in to be certain of those between them (algorithms 8)."""
 
 Rule = Callable[[Context, Envelope], Step | None]
 
@@ -173,8 +177,9 @@ def _direct_scale_in(ctx: Context, envelope: Envelope) -> int | None:
     if not isinstance(ctx.capacity, Capacity) or not ctx.capacity.settled:
         return None
     since = ctx.now - ctx.profile.stabilization
-    needed = [r.settled for r in recommendations(ctx) if r.at >= since]
-    if not needed or min(r.at for r in recommendations(ctx)) > since:
-        return None  # the window is not covered
-    count = min(max(*needed, envelope.floor), envelope.ceiling)
+    measured = recommendations(ctx)
+    gaps = [right.at - left.at for left, right in pairwise(measured) if right.at >= since]
+    if measured[0].at > since or max(gaps, default=timedelta.max) > LONGEST_GAP:
+        return None  # nobody knows what was needed in the minutes that are missing
+    count = min(max([envelope.floor, *(r.settled for r in measured if r.at >= since)]), envelope.ceiling)
     return count if count < ctx.capacity.desired else None

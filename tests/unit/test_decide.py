@@ -8,7 +8,7 @@ import pytest
 
 from core.context import CONTEXTS, Context
 from core.decide import RULES, decide
-from core.model import Envelope, Memory, Missing, Reason
+from core.model import Envelope, Memory, Missing, Observation, Reason
 from tests.builders import ASYNC, BATCH, NOW, REALTIME, context, minutes, override, running, steady
 
 
@@ -225,6 +225,11 @@ class ScaleIn:
     seen: dict[str, Any] = field(default_factory=dict)
 
 
+def without(seen: Observation, *positions: int) -> Observation:
+    """Some minutes were never published."""
+    return Observation(tuple(point for i, point in enumerate(seen.points) if i not in positions))
+
+
 SCALE_INS = [
     ScaleIn("10 run, 2500 need 5", 5),  # 2500 / 500
     ScaleIn("never below the floor", 6, {"overrides": [override("floor", 6)]}),
@@ -233,6 +238,9 @@ SCALE_INS = [
         "a higher load within the window counts", 7, {"load": minutes([2500] * 6 + [3500] + [2500] * 8)}
     ),  # 8 min ago
     ScaleIn("the window must be covered", None, {"load": minutes([2500] * 8)}),
+    ScaleIn("two missing minutes are bridged", 5, {"load": without(steady(2500), 5, 6)}),
+    ScaleIn("three are not: who knows what came then", None, {"load": without(steady(2500), 5, 6, 7)}),
+    ScaleIn("one old minute says nothing", None, {"load": minutes([2500], newest=NOW - timedelta(minutes=11))}),
     ScaleIn("not while a change is in flight", None, {"capacity": running(10, desired=9)}),
     ScaleIn("not while the endpoint updates", None, {"capacity": running(10, status="Updating")}),
     ScaleIn("not while AAS wants to scale out", None, {"scaling_out": True}),
