@@ -74,7 +74,7 @@ class Metric:
         }
 
 
-METRICS: Mapping[MetricName, Metric] = {
+METRICS: Mapping[str, Metric] = {
     "requests_per_instance": Metric(
         namespace=INVOCATIONS,
         name="InvocationsPerInstance",
@@ -118,3 +118,38 @@ BACKLOG = Metric(
     realtime=False,
 )
 """These two are followed by the policies of zero (facts 5.1) and are no metrics to choose."""
+
+_LATENCY = "a latency does not fall in proportion to capacity: track what causes it, requests or utilization"
+_FAILURES = "failures are no measure of load: alarm on them, track requests or utilization"
+_TOTAL = "a total does not fall when capacity is added: divide it by the instances in an expression, or use {instead}"
+_UNFIT: Mapping[str, tuple[str, ...]] = {
+    _LATENCY: (
+        *("ModelLatency", "OverheadLatency", "ModelSetupTime", "TimeInBacklog", "TotalProcessingTime"),
+        *("FirstChunkLatency", "FirstChunkModelLatency", "FirstChunkOverheadLatency", "ApproximateAgeOfOldestRequest"),
+        *("RequestDownloadLatency", "ResponseUploadLatency", "ModelLoadingWaitTime", "ModelUnloadingTime"),
+        *("ModelDownloadingTime", "ModelLoadingTime"),
+    ),
+    _FAILURES: (
+        *("Invocation4XXErrors", "Invocation5XXErrors", "InvocationModelErrors", "InvocationFailures"),
+        *("MidStreamErrors", "ExpiredRequests", "RequestDownloadFailures", "ResponseUploadFailures"),
+        *("NotificationFailures", "NoCapacityInvocationFailures"),
+    ),
+    _TOTAL.format(instead="requests_per_instance"): ("Invocations",),
+    _TOTAL.format(instead="backlog_per_instance"): (
+        *("ApproximateBacklogSize", "InvocationsProcessed", "HasBacklogWithoutCapacity"),
+    ),
+}
+
+
+def unfit(namespace: str, name: str, *, divided: bool = False) -> str | None:
+    """Say why SageMaker's metric of this name cannot be a target (facts 1.5), or None.
+
+    Args:
+        namespace: of CloudWatch; of metrics that are not SageMaker's we know nothing.
+        name: the metric.
+        divided: whether an expression divides it, which makes a total a share.
+    """
+    if namespace.lower() != INVOCATIONS.lower():
+        return None
+    found = next((why for why, names in _UNFIT.items() if name in names), None)
+    return None if found and divided and found not in {_LATENCY, _FAILURES} else found

@@ -10,7 +10,7 @@ from core.context import Enrolment
 from core.errors import ConfigError, Problem
 from core.metrics import BACKLOG, HAS_BACKLOG_WITHOUT_CAPACITY, METRICS, Metric, MetricName
 from core.model import Kind, ScalableTarget
-from core.policy import StepScaling, TargetTracking
+from core.policy import CloudWatchMetric, MetricMath, StepScaling, TargetTracking
 from core.ports import NativePolicy
 
 SATURATED_MINUTES = 5
@@ -70,12 +70,12 @@ class _Shapes:
         """Return a target-tracking policy."""
         configuration = {
             "TargetValue": float(policy.target),
-            **self._tracked_metric(METRICS[policy.metric]),
+            **(self._tracked_metric(METRICS[policy.metric]) if policy.custom is None else self._custom(policy.custom)),
             "ScaleOutCooldown": int(policy.scale_out_cooldown.total_seconds()),
             "ScaleInCooldown": int(policy.scale_in_cooldown.total_seconds()),
             "DisableScaleIn": policy.disable_scale_in,
         }
-        name = f"{self._policy_prefix}track-{policy.metric}"
+        name = f"{self._policy_prefix}track-{policy.followed}"
         return NativePolicy(name, "TargetTrackingScaling", configuration)
 
     def stepping(self, policy: StepScaling) -> tuple[NativePolicy, ...]:
@@ -122,6 +122,27 @@ class _Shapes:
         if metric.predefined:
             return {"PredefinedMetricSpecification": {"PredefinedMetricType": metric.predefined}}
         return {"CustomizedMetricSpecification": self._measured(metric, period=None)}
+
+    def _custom(self, custom: CloudWatchMetric | MetricMath) -> dict[str, Any]:
+        if isinstance(custom, CloudWatchMetric):
+            return {"CustomizedMetricSpecification": {**self._query(custom), "Statistic": custom.statistic}}
+        metrics: list[dict[str, Any]] = [
+            {"Id": each.id, "MetricStat": {"Metric": self._query(each), "Stat": each.statistic}, "ReturnData": False}
+            for each in custom.metrics
+        ]
+        # An id of the file has no capitals, so this one is free.
+        metrics.append({"Id": "trackedValue", "Expression": custom.expression, "ReturnData": True})
+        return {"CustomizedMetricSpecification": {"Metrics": metrics}}
+
+    def _query(self, metric: CloudWatchMetric) -> dict[str, Any]:
+        names = {"{endpoint}": self._enrolment.target.endpoint_name, "{variant}": self._enrolment.target.variant_name}
+        dimensions = []
+        for name, written in metric.dimensions.items():
+            value = written
+            for placeholder, meant in names.items():
+                value = value.replace(placeholder, meant)
+            dimensions.append({"Name": name, "Value": value})
+        return {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions}
 
     def _alarm(self, metric: Metric, what: str, comparison: str, threshold: float, minutes: int) -> dict[str, Any]:
         return {

@@ -15,9 +15,11 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
     StringConstraints,
+    Tag,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
@@ -25,7 +27,7 @@ from pydantic import (
 )
 
 from core.errors import ConfigError, Problem
-from core.metrics import METRICS, MetricName
+from core.metrics import METRICS, MetricName, unfit
 from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Signal
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -85,17 +87,93 @@ class Objectives(_Strict):
         return max((self.items_per_minute or 0) * self.drain_within.total_seconds() / 60, 1)
 
 
+MetricText = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
+class CloudWatchMetric(_Strict):
+    """A metric of your own; AAS looks at it each minute, and takes neither a period nor percentiles (facts 1.5)."""
+
+    namespace: MetricText
+    name: MetricText
+    dimensions: dict[MetricText, MetricText] = Field(default_factory=dict, max_length=30)
+    """The exact set under which it is published; `{endpoint}` and `{variant}` stand for the target's names."""
+
+    statistic: Literal["Average", "Sum", "Maximum", "Minimum", "SampleCount"] = "Average"
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_a_target(cls, name: str, info: ValidationInfo) -> str:
+        if why := unfit(info.data.get("namespace", ""), name, divided=cls is not CloudWatchMetric):
+            raise ValueError(why)
+        return name
+
+
+class MathMetric(CloudWatchMetric):
+    """A metric that an expression calls by `id`."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+
+
+class MetricMath(_Strict):
+    """Metric math over up to ten metrics: the expression is what is tracked, and all that AAS gets back."""
+
+    metrics: tuple[MathMetric, ...] = Field(min_length=1, max_length=10)
+    expression: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+
+    @field_validator("expression")
+    @classmethod
+    def _uses_each_metric(cls, expression: str, info: ValidationInfo) -> str:
+        metrics: tuple[MathMetric, ...] = info.data.get("metrics", ())
+        ids = [metric.id for metric in metrics]
+        used = set(re.findall(r"\b[a-z][a-z0-9_]*\b", expression))  # functions are written in capitals
+        if metrics and (used != set(ids) or len(set(ids)) < len(ids)):
+            raise ValueError(f"must use each metric by its id, and ids must differ (seen {', '.join(ids)})")
+        for metric in metrics:
+            if "/" not in expression and (why := unfit(metric.namespace, metric.name)):
+                raise ValueError(why)
+        return expression
+
+
+def _form(custom: object) -> str:
+    """Tell the two forms of a custom metric apart, written or parsed."""
+    return "math" if isinstance(custom, MetricMath) or (isinstance(custom, Mapping) and "metrics" in custom) else "one"
+
+
+CustomMetric = Annotated[
+    Annotated[CloudWatchMetric, Tag("one")] | Annotated[MetricMath, Tag("math")], Discriminator(_form)
+]
+
+
 class TargetTracking(_Strict):
     """Native target tracking: AAS keeps the metric near `target`."""
 
     type: Literal["target_tracking"]
-    metric: MetricName
+    metric: Literal[MetricName, "custom"]
+    custom: CustomMetric | None = None
+    """Only with metric `custom`: the metric, or `metrics` and an `expression`."""
+
     target: float = Field(gt=0, allow_inf_nan=False)
     """In the metric's unit: requests, items, percent; `cpu` per core, `gpu` and `gpu_memory` per GPU."""
 
     scale_out_cooldown: Duration = Field(default=timedelta(seconds=60))
     scale_in_cooldown: Duration = Field(default=timedelta(seconds=300))
     disable_scale_in: bool = False
+
+    @field_validator("custom")
+    @classmethod
+    def _custom_describes_custom(cls, custom: CustomMetric | None, info: ValidationInfo) -> CustomMetric | None:
+        metric = info.data.get("metric", "custom" if custom else None)
+        if (metric == "custom") != (custom is not None):
+            raise ValueError("is required with metric custom, and allowed with no other")
+        return custom
+
+    @property
+    def followed(self) -> str:
+        """The metric's name; two policies that follow one are refused, by us as by AAS (facts 2.4)."""
+        if self.custom is None:
+            return self.metric
+        metrics = [self.custom] if isinstance(self.custom, CloudWatchMetric) else self.custom.metrics
+        return "-".join(["custom", *(re.sub(r"[^A-Za-z0-9]+", "_", each.name) for each in metrics)])[:100]
 
     @field_validator("target")
     @classmethod
@@ -150,6 +228,11 @@ class StepScaling(_Strict):
         if steps[0].change < 0 and steps[0].lower is not None:
             raise ValueError("the first scaling-in step must have no lower bound")
         return steps
+
+    @property
+    def followed(self) -> str:
+        """The metric's name."""
+        return self.metric
 
     @property
     def scale_out_at(self) -> float | None:
@@ -274,12 +357,12 @@ class Profile(_Strict):
         """Refuse metrics the endpoint never publishes (facts 3.4) and two policies of a type on one metric (2.4)."""
         queued = info.data.get("kind") is Kind.ASYNC or info.data.get("serving") == "async"
         for index, policy in enumerate(value or ()):
-            if not METRICS[policy.metric].published_by(queued=queued):
+            if policy.metric != "custom" and not METRICS[policy.metric].published_by(queued=queued):
                 raise ValueError(
                     f"policy {index}: this kind of endpoint never publishes {policy.metric}; "
                     "the policy would block scale-in"
                 )
-        keys = [(policy.type, policy.metric) for policy in value or ()]
+        keys = [(policy.type, policy.followed) for policy in value or ()]
         if len(set(keys)) < len(keys):
             raise ValueError("at most one policy of a type may use a metric")
         return value

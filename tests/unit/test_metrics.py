@@ -34,9 +34,9 @@ ROWS: list[tuple[MetricName, str, str, str, list[dict[str, str]], int | None, st
 ]  # fmt: skip
 
 
-def natives(metric: MetricName, policy: dict[str, Any]) -> dict[str, NativePolicy]:
+def natives(metric: str, policy: dict[str, Any]) -> dict[str, NativePolicy]:
     """Return what one policy becomes on an endpoint that publishes its metric, each valid to botocore."""
-    document = REALTIME if METRICS[metric].realtime else ASYNC
+    document = REALTIME if metric == "custom" or METRICS[metric].realtime else ASYNC
     enrolled = replace(enrolment(document, policies=[{"metric": metric, **policy}]), gpus=4)
     made = native_policies(enrolled, "prod")
     for native in made:
@@ -101,6 +101,38 @@ def test_steps_with_an_alarm_on_the_same_data(row: tuple[Any, ...]) -> None:
             assert alarm["Metrics"][1]["Expression"] == f"m1/{divisor}"
 
 
+def test_a_metric_of_ones_own_knows_the_target_s_names() -> None:
+    dimensions = {"Endpoint": "{endpoint}", "Variant": "v-{variant}", "Shop": "a"}
+    custom = {"namespace": "Shop/Queue", "name": "Jobs waiting", "dimensions": dimensions, "statistic": "Maximum"}
+    made = natives("custom", {"type": "target_tracking", "target": 20, "custom": custom})
+    assert made["track-custom-Jobs_waiting"].configuration["CustomizedMetricSpecification"] == {
+        "Namespace": "Shop/Queue",
+        "MetricName": "Jobs waiting",
+        "Dimensions": [
+            {"Name": "Endpoint", "Value": "orders"},
+            {"Name": "Variant", "Value": "v-AllTraffic"},
+            {"Name": "Shop", "Value": "a"},
+        ],
+        "Statistic": "Maximum",
+    }
+
+
+def test_metric_math_of_ones_own_returns_the_expression_alone() -> None:
+    metrics = [
+        {"id": "jobs", "namespace": "Shop/Queue", "name": "Jobs", "statistic": "Sum"},
+        {"id": "workers", "namespace": "Shop/Queue", "name": "Workers"},
+    ]
+    custom = {"metrics": metrics, "expression": "FILL(jobs, 0) / workers"}
+    made = natives("custom", {"type": "target_tracking", "target": 20, "custom": custom})
+    sent = made["track-custom-Jobs-Workers"].configuration["CustomizedMetricSpecification"]["Metrics"]
+    assert [item["Id"] for item in sent if item["ReturnData"]] == ["trackedValue"]
+    assert sent[0]["MetricStat"] == {
+        "Metric": {"Namespace": "Shop/Queue", "MetricName": "Jobs", "Dimensions": []},
+        "Stat": "Sum",
+    }
+    assert sent[2]["Expression"] == "FILL(jobs, 0) / workers"
+
+
 def test_predefined_types_are_aas_s_own() -> None:
     model = botocore.session.Session().get_service_model("application-autoscaling")
     known = set(model.shape_for("MetricType").enum)  # type: ignore[attr-defined]  # only string shapes have it
@@ -108,7 +140,7 @@ def test_predefined_types_are_aas_s_own() -> None:
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_who_publishes_it_may_use_it(name: MetricName) -> None:
+def test_who_publishes_it_may_use_it(name: str) -> None:
     policies = [{"type": "target_tracking", "metric": name, "target": 50}]
     for document, queued in ((REALTIME, False), (ASYNC, True)):
         if METRICS[name].published_by(queued=queued):

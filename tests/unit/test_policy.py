@@ -22,6 +22,20 @@ WINDOW: dict[str, Any] = {"name": "night", "start": "01:30", "duration": "4h", "
 BATCH: dict[str, Any] = {"kind": "batch", "min_capacity": 1, "max_capacity": 8, "windows": [WINDOW]}
 CPU: dict[str, Any] = {"type": "target_tracking", "metric": "cpu", "target": 70}
 
+OWN: dict[str, Any] = {"namespace": "Shop/Queue", "name": "Waiting", "dimensions": {"Endpoint": "{endpoint}"}}
+WORKERS: dict[str, Any] = {"id": "workers", "namespace": "Shop/Queue", "name": "Workers"}
+
+
+def custom(description: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a profile that tracks a metric of its own."""
+    policy: dict[str, Any] = {"type": "target_tracking", "metric": "custom", "target": 20}
+    return REALTIME | {"policies": [policy if description is None else policy | {"custom": description}]}
+
+
+def per_worker(metric: dict[str, Any], expression: str = "jobs / workers") -> dict[str, Any]:
+    """Return metric math that divides a metric by the workers."""
+    return {"metrics": [{"id": "jobs", **metric}, WORKERS], "expression": expression}
+
 
 def steps(*ranges: tuple[float | None, float | None, int]) -> dict[str, Any]:
     """Return a CPU step policy; a bound of None is left out."""
@@ -60,6 +74,10 @@ VALID = [
     ("no native policy at all", fleet_of(REALTIME | {"policies": []})),
     ("steps on the queue", fleet_of(ASYNC | {"policies": [steps((80, None, 1)) | {"metric": "backlog_per_instance"}]})),
     ("GPUs of a queue", fleet_of(ASYNC | {"policies": [CPU | {"metric": "gpu"}]})),
+    ("a metric of one's own", fleet_of(custom(OWN))),
+    ("metric math", fleet_of(custom(per_worker(OWN)))),
+    ("a total that is divided", fleet_of(custom(per_worker({"namespace": "AWS/SageMaker", "name": "Invocations"})))),
+    ("another's metric of a refused name", fleet_of(custom({"namespace": "Shop", "name": "ModelLatency"}))),
     ("one metric under two types of policy", fleet_of(REALTIME | {"policies": [CPU, steps((80, None, 1))]})),
     ("two variants of one endpoint", {
         **fleet_of(REALTIME),
@@ -89,6 +107,12 @@ def test_defaults_of_a_profile() -> None:
 def test_a_fleet_survives_being_written_down() -> None:
     fleet = parse_fleet(fleet_of(BATCH | {"policies": [CPU, steps((None, 30, -1), (30, 70, 0), (70, None, 2))]}))
     assert parse_fleet(fleet.model_dump(mode="json")) == fleet
+
+
+def test_custom_metrics_survive_being_written_down() -> None:
+    for description in (OWN, per_worker(OWN)):
+        fleet = parse_fleet(fleet_of(custom(description)))
+        assert parse_fleet(fleet.model_dump(mode="json")) == fleet
 
 
 DURATIONS = [("90s", 90), ("15m", 900), ("1h30m", 5400), ("1h", 3600), ("60s", 60)]
@@ -216,6 +240,39 @@ REFUSED = [
 ]  # fmt: skip
 
 
+TRACKED = "policies.0.target_tracking"
+ID = "must use each metric by its id, and ids must differ (seen {})"
+LATENCY = "a latency does not fall in proportion to capacity: track what causes it, requests or utilization"
+TOTAL = "a total does not fall when capacity is added: divide it by the instances in an expression, or use {}"
+UNDESCRIBED = "is required with metric custom, and allowed with no other"
+REFUSED += [
+    ("custom without a description", custom(None), f"{TRACKED}.custom", UNDESCRIBED),
+    ("a description of another metric", REALTIME | {"policies": [CPU | {"custom": OWN}]}, f"{TRACKED}.custom", UNDESCRIBED),
+    ("latency", custom({"namespace": "AWS/SageMaker", "name": "ModelLatency"}), f"{TRACKED}.custom.one.name", LATENCY),
+    ("SageMaker's part of it", custom({"namespace": "AWS/SageMaker", "name": "OverheadLatency"}),
+     f"{TRACKED}.custom.one.name", LATENCY),
+    ("divided latency is latency", custom(per_worker({"namespace": "AWS/SageMaker", "name": "ModelLatency"})),
+     f"{TRACKED}.custom.math.metrics.0.name", LATENCY),
+    ("failures", custom({"namespace": "AWS/SageMaker", "name": "Invocation5XXErrors"}), f"{TRACKED}.custom.one.name",
+     "failures are no measure of load: alarm on them, track requests or utilization"),
+    ("all requests", custom({"namespace": "AWS/SageMaker", "name": "Invocations"}), f"{TRACKED}.custom.one.name",
+     TOTAL.format("requests_per_instance")),
+    ("the whole backlog", custom({"namespace": "AWS/SageMaker", "name": "ApproximateBacklogSize"}),
+     f"{TRACKED}.custom.one.name", TOTAL.format("backlog_per_instance")),
+    ("a total beside another", custom(per_worker({"namespace": "AWS/SageMaker", "name": "Invocations"}, "jobs + workers")),
+     f"{TRACKED}.custom.math.expression", TOTAL.format("requests_per_instance")),
+    ("a metric that is not used", custom(per_worker(OWN, "jobs / 2")), f"{TRACKED}.custom.math.expression",
+     ID.format("jobs, workers")),
+    ("a metric that is not there", custom(per_worker(OWN, "jobs / workers / m3")), f"{TRACKED}.custom.math.expression",
+     ID.format("jobs, workers")),
+    ("one id twice", custom(per_worker({**OWN, "id": "workers"}, "workers")), f"{TRACKED}.custom.math.expression",
+     ID.format("workers, workers")),
+    ("a period", custom({**OWN, "period": 60}), f"{TRACKED}.custom.one.period", "no such field; is it misspelt?"),
+    ("one metric of one's own twice", REALTIME | {"policies": custom(OWN)["policies"] * 2}, "policies",
+     "at most one policy of a type may use a metric"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(("profile", "path", "allowed"), [c[1:] for c in REFUSED], ids=[c[0] for c in REFUSED])
 def test_refused(profile: dict[str, Any], path: str, allowed: str) -> None:
     assert problems(fleet_of(profile)) == {f"profiles.p.{path}": allowed}
@@ -234,6 +291,9 @@ PATTERNS = [
     ("an unknown kind", REALTIME | {"kind": "serverless"}, "kind"),
     ("an unknown policy type", REALTIME | {"policies": [{"type": "predictive"}]}, "policies.0"),
     ("more than AAS takes", REALTIME | {"max_capacity": 10_001}, "max_capacity"),
+    ("a percentile", custom(OWN | {"statistic": "p95"}), f"{TRACKED}.custom.one.statistic"),
+    ("an eleventh metric", custom({"metrics": [WORKERS | {"id": f"m{i}"} for i in range(11)], "expression": "m1"}),
+     f"{TRACKED}.custom.math.metrics"),
     ("a half instance", REALTIME | {"min_capacity": 1.5}, "min_capacity"),
 ]  # fmt: skip
 

@@ -210,7 +210,7 @@ def _policies(profile: Profile) -> str:
 
 def _policy(policy: TargetTracking | StepScaling) -> str:
     if isinstance(policy, TargetTracking):
-        return f"{policy.metric} at {policy.target:g}"
+        return f"{policy.followed} at {policy.target:g}"
     return f"{policy.metric} steps {', '.join(f'{step.change:+d}' for step in policy.steps)}"
 
 

@@ -12,7 +12,19 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from cli.policy_file import fleet_schema
 from core import policy
-from core.policy import Endpoint, Fleet, Objectives, OverrideRequest, Profile, StepRange, StepScaling, TargetTracking
+from core.policy import (
+    CloudWatchMetric,
+    Endpoint,
+    Fleet,
+    MathMetric,
+    MetricMath,
+    Objectives,
+    OverrideRequest,
+    Profile,
+    StepRange,
+    StepScaling,
+    TargetTracking,
+)
 from core.policy import Window as BatchWindow
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -197,7 +209,7 @@ def test_the_example_validates_in_editors_too() -> None:
 
 
 MODELS: list[type[BaseModel]] = [
-    Fleet, Profile, Objectives, TargetTracking, StepScaling, StepRange, BatchWindow, Endpoint, OverrideRequest,
+    Fleet, Profile, Objectives, TargetTracking, CloudWatchMetric, MetricMath, MathMetric, StepScaling, StepRange, BatchWindow, Endpoint, OverrideRequest,
 ]  # fmt: skip
 
 
