@@ -6,7 +6,7 @@ A dry run shows exactly these actions; applying them is `core.reconcile`'s busin
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -22,123 +22,103 @@ RENEW_BEFORE = timedelta(minutes=30)
 EXPIRY_REPEATS = "rate(15 minutes)"
 
 
+class _Said:
+    """An action says itself in one line a person can check before it is done."""
+
+    __slots__ = ()
+    said: ClassVar[str]
+
+    @override
+    def __str__(self) -> str:
+        return self.said.format(self)
+
+
 @dataclass(frozen=True, slots=True)
-class SetBounds:
+class SetBounds(_Said):
     """RegisterScalableTarget with both bounds."""
 
     envelope: Envelope
     because: str
-
-    @override
-    def __str__(self) -> str:
-        return f"set bounds to {self.envelope} ({self.because})"
+    said: ClassVar[str] = "set bounds to {0.envelope} ({0.because})"
 
 
 @dataclass(frozen=True, slots=True)
-class PutExpiry:
+class PutExpiry(_Said):
     """The scheduled action that brings the policy's own bounds back if nobody renews it."""
 
     at: datetime
     envelope: Envelope
-
-    @override
-    def __str__(self) -> str:
-        return f"let bounds fall back to {self.envelope} at {self.at:%Y-%m-%dT%H:%MZ}"
+    said: ClassVar[str] = "let bounds fall back to {0.envelope} at {0.at:%Y-%m-%dT%H:%MZ}"
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteExpiry:
+class DeleteExpiry(_Said):
     """Remove that scheduled action: nothing is left to expire."""
 
-    @override
-    def __str__(self) -> str:
-        return "remove the expiry"
+    said: ClassVar[str] = "remove the expiry"
 
 
 @dataclass(frozen=True, slots=True)
-class SetCount:
+class SetCount(_Said):
     """The direct scale-in: one change inside the bounds that leaves nothing in force."""
 
     count: int
-
-    @override
-    def __str__(self) -> str:
-        return f"scale in directly to {self.count}"
+    said: ClassVar[str] = "scale in directly to {0.count}"
 
 
 @dataclass(frozen=True, slots=True)
-class SaveOriginal:
+class SaveOriginal(_Said):
     """Remember what stood before adoption, before anything of it is replaced."""
 
     original: Original
-
-    @override
-    def __str__(self) -> str:
-        return "save what stands now, for release"
+    said: ClassVar[str] = "save what stands now, for release"
 
 
 @dataclass(frozen=True, slots=True)
-class PutPolicy:
+class PutPolicy(_Said):
     """PutScalingPolicy and, for a step policy of ours, its alarm."""
 
     policy: NativePolicy
-
-    @override
-    def __str__(self) -> str:
-        return f"put policy {self.policy.name}"
+    said: ClassVar[str] = "put policy {0.policy.name}"
 
 
 @dataclass(frozen=True, slots=True)
-class DeletePolicy:
+class DeletePolicy(_Said):
     """DeleteScalingPolicy."""
 
     name: str
-
-    @override
-    def __str__(self) -> str:
-        return f"delete policy {self.name}"
+    said: ClassVar[str] = "delete policy {0.name}"
 
 
 @dataclass(frozen=True, slots=True)
-class PutScheduledAction:
+class PutScheduledAction(_Said):
     """PutScheduledAction as it stood before adoption."""
 
     action: ScheduledAction
-
-    @override
-    def __str__(self) -> str:
-        return f"put scheduled action {self.action.name}"
+    said: ClassVar[str] = "put scheduled action {0.action.name}"
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteScheduledAction:
+class DeleteScheduledAction(_Said):
     """DeleteScheduledAction."""
 
     name: str
-
-    @override
-    def __str__(self) -> str:
-        return f"delete scheduled action {self.name}"
+    said: ClassVar[str] = "delete scheduled action {0.name}"
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteAlarms:
+class DeleteAlarms(_Said):
     """DeleteAlarms of our own alarms."""
 
     names: tuple[str, ...]
-
-    @override
-    def __str__(self) -> str:
-        return f"delete alarms {', '.join(self.names)}"
+    said: ClassVar[str] = "delete alarms {0.names}"
 
 
 @dataclass(frozen=True, slots=True)
-class Deregister:
+class Deregister(_Said):
     """DeregisterScalableTarget: the target was not registered before Tidegate came."""
 
-    @override
-    def __str__(self) -> str:
-        return "deregister"
+    said: ClassVar[str] = "deregister"
 
 
 Action = (

@@ -68,7 +68,6 @@ class PolicySource(Protocol):
 
     def fleet(self) -> Fleet:
         """Return the document in force. Raises ConfigError or ObservationError."""
-        ...
 
 
 class StateStore(Protocol):
@@ -76,49 +75,38 @@ class StateStore(Protocol):
 
     def memories(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Memory]:
         """Return what is remembered; an unknown target gets an empty `Memory()`."""
-        ...
 
     def overrides(
         self, memories: Mapping[ScalableTarget, Memory], now: datetime
     ) -> Mapping[ScalableTarget, tuple[Override, ...]]:
         """Return the overrides named in the memories that have not expired at `now`, newest first."""
-        ...
 
     def put_override(self, override: Override) -> bool:
         """Store an override and note it on its target, both or neither. False if its ID was there already."""
-        ...
 
     def claim(self, target: ScalableTarget, version: int, holder: str, now: datetime, until: datetime) -> bool:
         """Take the target's lease until `until`. False if somebody holds it or wrote since `version` was read."""
-        ...
 
     def record(self, target: ScalableTarget, memory: Memory, holder: str, now: datetime) -> bool:
         """Write the memory (its version + 1) and give up the lease. False if somebody else holds it or wrote."""
-        ...
 
     def forget(self, target: ScalableTarget) -> None:
         """Remove the target's memory, original and place in the roster."""
-        ...
 
     def put_decision(self, decision: Decision, outcome: str) -> None:
         """Keep a decision with its whole context for 90 days."""
-        ...
 
     def roster(self) -> Mapping[ScalableTarget, tuple[str, bool]] | None:
         """Return profile name and whether by tag of each enrolled target, or None if nothing was ever written."""
-        ...
 
     def put_roster(self, roster: Mapping[ScalableTarget, tuple[str, bool]]) -> None:
         """Replace the roster: profile name and whether by tag of each target."""
-        ...
 
     def original(self, target: ScalableTarget) -> Original | None:
         """Return what was saved before adoption."""
-        ...
 
     def put_original(self, target: ScalableTarget, original: Original) -> bool:
         """Save what stood before, once: False if something is saved already."""
-        ...
 
 
 class Metrics(Protocol):
@@ -128,23 +116,18 @@ class Metrics(Protocol):
         self, queries: Sequence[MetricQuery], now: datetime, span: timedelta
     ) -> Mapping[MetricQuery, Observation | Missing]:
         """Return the last `span` of complete minutes of each metric, or why it is missing or stale."""
-        ...
 
     def alarm_states(self, names: Sequence[str]) -> Mapping[str, str]:
         """Return the state of those alarms that exist."""
-        ...
 
     def alarms(self, prefix: str) -> Mapping[str, Mapping[str, Any]]:
         """Return the metric alarms whose names begin with `prefix`, as DescribeAlarms shows them."""
-        ...
 
     def put_alarm(self, alarm: Mapping[str, Any]) -> None:
         """Create or replace an alarm (PutMetricAlarm's own shape)."""
-        ...
 
     def delete_alarms(self, names: Sequence[str]) -> None:
         """Delete alarms; absent ones are fine."""
-        ...
 
 
 class Autoscaling(Protocol):
@@ -152,39 +135,30 @@ class Autoscaling(Protocol):
 
     def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
         """Return the registered bounds of those targets that are registered."""
-        ...
 
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:
         """Set both bounds; AAS moves the capacity inside them at once."""
-        ...
 
     def deregister(self, target: ScalableTarget) -> None:
         """Remove the registration with all that hangs on it; absent is fine."""
-        ...
 
     def policies(self, target: ScalableTarget) -> tuple[NativePolicy, ...]:
         """Return every scaling policy of the target."""
-        ...
 
     def put_policy(self, target: ScalableTarget, policy: NativePolicy) -> str:
         """Create or replace a policy (not its alarm) and return its ARN."""
-        ...
 
     def delete_policy(self, target: ScalableTarget, name: str) -> None:
         """Delete a policy; absent is fine."""
-        ...
 
     def scheduled_actions(self, target: ScalableTarget) -> tuple[ScheduledAction, ...]:
         """Return every scheduled action of the target."""
-        ...
 
     def put_scheduled_action(self, target: ScalableTarget, action: ScheduledAction) -> None:
         """Create or replace a scheduled action."""
-        ...
 
     def delete_scheduled_action(self, target: ScalableTarget, name: str) -> None:
         """Delete a scheduled action; absent is fine."""
-        ...
 
 
 class Serving(Protocol):
@@ -192,16 +166,12 @@ class Serving(Protocol):
 
     def capacity(self, target: ScalableTarget) -> Capacity | Missing:
         """Return the counts and status of the variant, Missing if endpoint or variant is gone."""
-        ...
 
     def variants(self, endpoint: str) -> tuple[Variant, ...]:
         """Return the endpoint's variants, none if it does not exist."""
-        ...
 
     def tagged(self) -> Mapping[str, str]:
         """Return profile name by endpoint name for endpoints tagged `tidegate:profile`."""
-        ...
 
     def set_count(self, target: ScalableTarget, count: int) -> None:
         """Ask for exactly `count` instances once. Raises TargetBusyError while the endpoint changes."""
-        ...

@@ -28,16 +28,13 @@ class LambdaContext(Protocol):
     @property
     def function_name(self) -> str:
         """The deployed function's name."""
-        ...
 
     @property
     def aws_request_id(self) -> str:
         """The invocation's ID."""
-        ...
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the milliseconds until Lambda ends the invocation."""
-        ...
 
 
 LambdaHandler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
@@ -52,7 +49,6 @@ class Telemetry(Protocol):
 
     def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:
         """Log and count the outcomes of one pass."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
