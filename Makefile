@@ -51,7 +51,7 @@ template: $(VENV)/.done $(SAM) $(CHECKOV)  ## Lint template.yaml as written and 
 
 build: .aws-sam/build/.done  ## Build the Lambda artefact
 
-.aws-sam/build/.done: $(SAM) template.yaml samconfig.toml $(shell find src -name '*.py' -o -name requirements.txt)
+.aws-sam/build/.done: $(SAM) template.yaml samconfig.toml $(shell find src -name '*.py' -o -name '*.json' -o -name requirements.txt)
 	$(SAM) build
 	@touch $@
 

@@ -9,7 +9,7 @@ from typing import Any
 from core.context import Context, Enrolment
 from core.decide import decide
 from core.errors import ConfigError, Problem, TidegateError
-from core.instances import vcpus_of
+from core.instances import gpus_of, vcpus_of
 from core.model import Capacity, Kind, Missing, Mode, ScalableTarget
 from core.native import alarm_prefix, scale_out_alarms
 from core.plan import (
@@ -96,7 +96,7 @@ class FleetSync:
                 profile=profile,
                 fleet_max=fleet.max_capacity,
                 vcpus=(entry.vcpus if entry else None) or vcpus_of(seen.instance_type or ""),
-                gpus=entry.gpus if entry else None,
+                gpus=(entry.gpus if entry else None) or gpus_of(seen.instance_type or ""),
                 adopt=entry.adopt if entry else False,
                 by_tag=entry is None,
             )

@@ -1,19 +1,31 @@
-"""How many vCPUs an instance type has: SageMaker's CPUUtilization runs to 100 x vCPU (facts 3.1)."""
+"""What an instance type has: SageMaker's CPU and GPU percentages run to 100 times the count (facts 3.1).
 
-import re
+The data is a file, written by `tidegate catalogue refresh` from sources that others maintain.
+"""
 
-_BY_SIZE = re.compile(r"^ml\.[a-z0-9-]+\.(?:(?P<times>\d+)xlarge|(?P<one>xlarge)|(?P<half>large))$")
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+
+@cache
+def _types() -> Mapping[str, Mapping[str, float]]:
+    """Return the catalogue by instance type; read once, by the only function that enrols."""
+    found: dict[str, dict[str, float]] = json.loads(files("core").joinpath("instance_types.json").read_bytes())["types"]
+    return found
 
 
 def vcpus_of(instance_type: str) -> int | None:
-    """Return the vCPUs of an instance type, or None where its name does not tell.
+    """Return the vCPUs of an instance type, or None where the catalogue does not know it."""
+    return _count(instance_type, "vcpus")
 
-    In every EC2 family a `large` has 2, an `xlarge` 4 and an `N xlarge` 4 N vCPUs (all 30 types of facts 3.1 agree);
-    `medium` and `metal` sizes follow no rule, so the policy must state their `vcpus`.
-    """
-    match = _BY_SIZE.match(instance_type)
-    if match is None:
-        return None
-    if match["times"]:
-        return 4 * int(match["times"])
-    return 4 if match["one"] else 2
+
+def gpus_of(instance_type: str) -> int | None:
+    """Return the GPUs of an instance type, or None where the catalogue does not know it."""
+    return _count(instance_type, "gpus")
+
+
+def _count(instance_type: str, what: str) -> int | None:
+    known = _types().get(instance_type)
+    return None if known is None else int(known[what])

@@ -179,7 +179,10 @@ class _Shapes:
         count = self._enrolment.gpus if metric.per == "gpus" else self._enrolment.vcpus
         if not count:
             where = ("endpoints", self._enrolment.target.endpoint_name, str(metric.per))
-            allowed = f"{metric.name} is counted in {metric.unit}, and no count is known of the instance type: state it"
+            known = (
+                "no count is known of the instance type: state it" if count is None else "the instance type has none"
+            )
+            allowed = f"{metric.name} is counted in {metric.unit}, and {known}"
             raise ConfigError([Problem(where, count, allowed)])
         return count
 

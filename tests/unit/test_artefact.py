@@ -52,7 +52,15 @@ def test_every_file_is_ours_or_a_pinned_package_s(artefact: Path) -> None:
 
 def test_of_ours_only_source_is_shipped(artefact: Path) -> None:
     kinds = {path.suffix for name in OURS for path in (artefact / name).rglob("*") if path.is_file()}
-    assert kinds == {".py", ".typed"}
+    assert kinds == {".py", ".typed", ".json"}
+
+
+def test_the_catalogue_of_instance_types_is_shipped(artefact: Path) -> None:
+    source = ROOT / "src/core/instance_types.json"
+    assert [path.relative_to(artefact) for name in OURS for path in (artefact / name).rglob("*.json")] == [
+        source.relative_to(ROOT / "src")
+    ]
+    assert (artefact / "core/instance_types.json").read_bytes() == source.read_bytes()
 
 
 @pytest.mark.parametrize("stray", ["tests", "tools", "simulator", "cli", "moto", "numpy", "rich", "typer", "pytest"])

@@ -202,7 +202,7 @@ def test_what_cannot_be_enrolled_is_named_and_the_rest_goes_on() -> None:
 def test_cpu_per_core_needs_a_known_vcpu_count() -> None:
     world = World()
     world.document["profiles"]["p"]["policies"] = [{"type": "target_tracking", "metric": "cpu", "target": 70}]
-    target = world.serving.add("odd", instance_type="ml.t2.medium", profile="p")
+    target = world.serving.add("odd", instance_type="ml.p3.2xlarge", profile="p")
     assert "no count is known of the instance type: state it" in str(world.sync()["odd"].error)
     assert target not in world.autoscaling.native
     world.document["endpoints"].append({"name": "odd", "profile": "p", "vcpus": 2})

@@ -8,7 +8,6 @@ import pytest
 from botocore.validate import ParamValidator
 
 from core.errors import ConfigError
-from core.instances import vcpus_of
 from core.native import native_policies, scale_out_alarms
 from core.ports import NativePolicy
 from tests.builders import ASYNC, BATCH, REALTIME, TARGET, enrolment
@@ -194,30 +193,10 @@ def test_cpu_without_a_known_vcpu_count_is_a_clear_error() -> None:
 
 def test_gpus_without_a_known_count_are_a_clear_error() -> None:
     gpu = {**TUTORIAL, "policies": [{"type": "target_tracking", "metric": "gpu", "target": 60}]}
-    with pytest.raises(
-        ConfigError, match=r"endpoints\.orders\.gpus = 0: GPUUtilization .* percent per GPU, .* state it"
-    ):
+    with pytest.raises(ConfigError, match=r"endpoints\.orders\.gpus = None: GPUUtilization .* per GPU, .* state it"):
+        native_policies(enrolment(gpu), "prod")
+    with pytest.raises(ConfigError, match=r"endpoints\.orders\.gpus = 0: .* the instance type has none"):
         native_policies(replace(enrolment(gpu), gpus=0), "prod")
-
-
-@pytest.mark.parametrize(
-    ("instance_type", "vcpus"),
-    [
-        ("ml.m5.large", 2),
-        ("ml.m5.xlarge", 4),
-        ("ml.m5.2xlarge", 8),
-        ("ml.c5.9xlarge", 36),
-        ("ml.g4dn.12xlarge", 48),
-        ("ml.g5.48xlarge", 192),
-        ("ml.p4d.24xlarge", 96),
-        ("ml.inf2.xlarge", 4),
-        ("ml.t2.medium", None),
-        ("ml.p6-b200.48xlarge", 192),
-        ("", None),
-    ],
-)
-def test_vcpus_follow_from_the_size(instance_type: str, vcpus: int | None) -> None:
-    assert vcpus_of(instance_type) == vcpus
 
 
 def test_alarms_that_ask_for_more_capacity() -> None:

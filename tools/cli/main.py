@@ -1,4 +1,4 @@
-"""`tidegate`: check and deliver the policy file.
+"""`tidegate`: check and deliver the policy file, refresh the catalogue of instance types.
 
 Results go to stdout, everything else to stderr. Exit status: 0 fine, 1 failed, 2 misused or refused.
 """
@@ -16,6 +16,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
+import core
+from cli.catalogue import derived, written
 from cli.delivery import LIVE, Delivery, DeliveryError, find_stack
 from cli.policy_file import Finding, PolicyFile, PolicyFileError, fleet_schema, read_policy_file
 from core.policy import DAYS, Profile, StepScaling, TargetTracking, Window
@@ -33,6 +35,14 @@ app = typer.Typer(
 )
 policy_app = typer.Typer(help="Check and deliver the policy file.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(policy_app, name="policy")
+catalogue_app = typer.Typer(help="The catalogue of instance types.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(catalogue_app, name="catalogue")
+CATALOGUE = Path(core.__file__).with_name("instance_types.json")
+
+
+@catalogue_app.callback()
+def _catalogue() -> None:
+    """The catalogue of instance types."""
 
 
 @app.callback()
@@ -124,6 +134,29 @@ def schema() -> None:
       tidegate policy schema > docs/fleet.schema.json
     """
     _print_json(fleet_schema())
+
+
+@catalogue_app.command()
+def refresh(
+    *, file: Annotated[Path, typer.Option(help="Where it goes; default the one that is deployed.")] = CATALOGUE
+) -> None:
+    r"""Write the catalogue of instance types anew, from the installed botocore and moto.
+
+    Types of which the source says nothing are listed; endpoints on them state `vcpus` and `gpus` in the policy file.
+
+    \b
+    Example:
+      tidegate catalogue refresh
+    """
+    try:
+        catalogue, unknown = derived(time.strftime("%Y-%m-%d", time.gmtime()))
+    except ModuleNotFoundError as error:
+        _log("error: moto, the source of the figures, is not installed: run `make check` once, which installs it.")
+        raise typer.Exit(FAILED) from error
+    file.write_text(written(catalogue), encoding="utf-8")
+    typer.echo(f"{_count(len(catalogue['types']), 'instance type')} in {file}.")
+    for name in unknown:
+        typer.echo(f"unknown: {name}")
 
 
 def deliver(delivery: Delivery, read: PolicyFile, *, wait: bool) -> None:
