@@ -84,13 +84,13 @@ class _Shapes:
         Bounds are relative to the alarm's threshold: metric minus threshold (facts 1.5).
         """
         found, metric = [], METRICS[policy.metric]
-        out = [step for step in policy.steps if step.change > 0]
+        out = [step for step in policy.ranges if step.change > 0]
         if out:
             at = out[0].lower or 0.0
             steps = [_adjustment(_minus(s.lower, at), _minus(s.upper, at), s.change) for s in out]
             alarm = self._alarm(metric, f"{policy.metric}-out", "GreaterThanOrEqualToThreshold", at, 3)
             found.append(self._step(f"step-{policy.metric}-out", "ChangeInCapacity", steps, alarm, policy))
-        into = [step for step in policy.steps if step.change < 0]
+        into = [step for step in policy.ranges if step.change < 0]
         if into and into[-1].upper is not None:
             at = into[-1].upper
             steps = [_adjustment(_minus(s.lower, at), _minus(s.upper, at), s.change) for s in into]

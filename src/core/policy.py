@@ -3,8 +3,9 @@
 Defaults stand here and nowhere else. `parse_fleet` reports every problem of a document at once.
 """
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar
@@ -185,19 +186,76 @@ class TargetTracking(_Strict):
 
 
 class StepRange(_Strict):
-    """One step in absolute terms: while `lower` <= metric < `upper`, change capacity by `change` instances."""
+    """One step: while `lower` <= metric < `upper`, change capacity by `change` instances."""
 
-    lower: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    upper: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    lower: float | None = Field(default=None, allow_inf_nan=False)
+    upper: float | None = Field(default=None, allow_inf_nan=False)
     change: int = Field(ge=-100, le=100)
+
+    def moved(self, by: float) -> "StepRange":
+        """Return the step with both bounds moved."""
+        bounds = {"lower": self.lower, "upper": self.upper}
+        return self.model_copy(update={k: None if v is None else round(v + by, 9) for k, v in bounds.items()})
+
+    def text(self) -> str:
+        """Return the step as the policy file writes it."""
+        bounds = {"lower": self.lower, "upper": self.upper}
+        written = [f"{name}: {bound:g}" for name, bound in bounds.items() if bound is not None]
+        return f"{{{', '.join([*written, f'change: {self.change}'])}}}"
+
+
+def _fault(steps: Sequence[StepRange]) -> str | None:
+    """Say why AAS or sense would refuse the steps: gaps, overlaps, a direction that turns round (facts 1.5)."""
+    for index, (left, right) in enumerate(pairwise(steps)):
+        if left.upper is None or right.lower is None or left.upper != right.lower:
+            return (
+                f"steps {index} and {index + 1} must meet: upper of one is lower of the next "
+                f"(seen upper {left.upper}, lower {right.lower})"
+            )
+    if any(step.lower is not None and step.upper is not None and step.lower >= step.upper for step in steps):
+        return "each step needs lower < upper"
+    if [step.change for step in steps] != sorted(step.change for step in steps):
+        return "changes must rise with the metric: more load never means less capacity"
+    if steps[-1].change > 0 and steps[-1].upper is not None:
+        return "the last scaling-out step must have no upper bound, or the highest load is ignored"
+    if steps[0].change < 0 and steps[0].lower is not None:
+        return "the first scaling-in step must have no lower bound"
+    return None
+
+
+def _corrected(steps: Sequence[StepRange]) -> list[StepRange]:
+    """Return steps that meet, as near to these as can be.
+
+    Where two claim a load, the larger change has it, as with AAS (facts 2.4); where none does, the smaller one, and
+    between scaling in and out nothing is changed.
+    """
+    first, *others = sorted(steps, key=lambda step: -math.inf if step.lower is None else step.lower)
+    met = [first]
+    for right in others:
+        left, low = met[-1], right.lower
+        if left.upper is not None and low is not None and left.upper < low and left.change < 0 < right.change:
+            met += [StepRange(lower=left.upper, upper=low, change=0), right]
+            continue
+        keeps = left.upper is not None and (low is None or (left.upper < low and abs(left.change) > abs(right.change)))
+        at = left.upper if keeps else low
+        met[-1] = left.model_copy(update={"upper": at})
+        met.append(right.model_copy(update={"lower": at}))
+    if met[0].change < 0:
+        met[0] = met[0].model_copy(update={"lower": None})
+    if met[-1].change > 0:
+        met[-1] = met[-1].model_copy(update={"upper": None})
+    return met
 
 
 class StepScaling(_Strict):
-    """Native step scaling on a metric, written as ranges of the metric itself."""
+    """Native step scaling on a metric, written as ranges of the metric itself or, as AAS has it, of a threshold."""
 
     type: Literal["step"]
     metric: MetricName
     """What the steps speak of, in the unit that a target on it has."""
+
+    threshold: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """If given, the bounds of the steps count from here, as in PutScalingPolicy."""
 
     steps: tuple[StepRange, ...] = Field(min_length=1, max_length=20)
     cooldown: Duration = Field(default=timedelta(seconds=300))
@@ -211,23 +269,22 @@ class StepScaling(_Strict):
 
     @field_validator("steps")
     @classmethod
-    def _ranges_meet(cls, steps: tuple[StepRange, ...]) -> tuple[StepRange, ...]:
-        """Refuse gaps, overlaps and a direction that turns round: AAS would (facts 1.5)."""
-        for index, (left, right) in enumerate(pairwise(steps)):
-            if left.upper is None or right.lower is None or left.upper != right.lower:
-                raise ValueError(
-                    f"steps {index} and {index + 1} must meet: upper of one is lower of the next "
-                    f"(seen upper {left.upper}, lower {right.lower})"
-                )
-        if any(step.lower is not None and step.upper is not None and step.lower >= step.upper for step in steps):
-            raise ValueError("each step needs lower < upper")
-        if [step.change for step in steps] != sorted(step.change for step in steps):
-            raise ValueError("changes must rise with the metric: more load never means less capacity")
-        if steps[-1].change > 0 and steps[-1].upper is not None:
-            raise ValueError("the last scaling-out step must have no upper bound, or the highest load is ignored")
-        if steps[0].change < 0 and steps[0].lower is not None:
-            raise ValueError("the first scaling-in step must have no lower bound")
+    def _ranges_meet(cls, steps: tuple[StepRange, ...], info: ValidationInfo) -> tuple[StepRange, ...]:
+        if why := _fault(steps):
+            better = _corrected(steps)
+            fix = "" if _fault(better) else f"; these do: [{', '.join(step.text() for step in better)}]"
+            raise ValueError(why + fix)
+        start = info.data.get("threshold") or 0.0
+        if any(
+            (step.lower or 0.0) + start < 0 or (step.upper is not None and step.upper + start <= 0) for step in steps
+        ):
+            raise ValueError("no metric is below 0, so no step begins below it or ends at it")
         return steps
+
+    @property
+    def ranges(self) -> tuple[StepRange, ...]:
+        """The steps in the metric's own terms."""
+        return self.steps if self.threshold is None else tuple(step.moved(self.threshold) for step in self.steps)
 
     @property
     def followed(self) -> str:
@@ -237,7 +294,7 @@ class StepScaling(_Strict):
     @property
     def scale_out_at(self) -> float | None:
         """The metric value from which capacity is added, or None if it never is."""
-        return next((step.lower or 0.0 for step in self.steps if step.change > 0), None)
+        return next((step.lower or 0.0 for step in self.ranges if step.change > 0), None)
 
 
 DeclaredPolicy = Annotated[TargetTracking | StepScaling, Field(discriminator="type")]

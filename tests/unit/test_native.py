@@ -103,6 +103,14 @@ def test_the_tutorials_four_policies_become_these() -> None:
     ]
 
 
+def test_steps_in_aws_s_form_are_the_same_steps() -> None:
+    """Two policies there, one threshold each; here the thresholds are where scaling out begins and scaling in ends."""
+    absolute = TUTORIAL["policies"][3]
+    steps = [{k: v if k == "change" else v - 70 for k, v in step.items()} for step in absolute["steps"]]
+    relative = {**TUTORIAL, "policies": [{**absolute, "threshold": 70, "steps": steps}]}
+    assert natives(relative) == natives({**TUTORIAL, "policies": [absolute]})
+
+
 def test_the_alarms_of_the_step_policies_are_made() -> None:
     found = natives(TUTORIAL)
     out, into = found["step-cpu-out"].alarm, found["step-cpu-in"].alarm

@@ -353,21 +353,37 @@ def test_a_problem_says_where_what_was_seen_and_what_is_allowed() -> None:
 
 # --- steps -----------------------------------------------------------------------------------------------------------
 
+MEET = "steps {} and {} must meet: upper of one is lower of the next (seen upper {}, lower {})"
 STEPS = [
     ("the four of the tutorial", [(None, 30, -1), (30, 70, 0), (70, 90, 1), (90, None, 2)], None),
     ("one", [(80, None, 1)], None),
-    ("a gap", [(None, 30, -1), (40, None, 1)],
-     "steps 0 and 1 must meet: upper of one is lower of the next (seen upper 30.0, lower 40.0)"),
-    ("an overlap", [(None, 30, -1), (20, None, 1)],
-     "steps 0 and 1 must meet: upper of one is lower of the next (seen upper 30.0, lower 20.0)"),
-    ("open in the middle", [(None, 30, -1), (30, None, 0), (70, None, 1)],
-     "steps 1 and 2 must meet: upper of one is lower of the next (seen upper None, lower 70.0)"),
+    ("the tutorial's, with a gap and a bound too much", [(None, 30, -1), (60, None, 0), (70, 100, 1), (100, None, 2)],
+     MEET.format(0, 1, 30.0, 60.0) + "; these do: [{upper: 30, change: -1}, {lower: 30, upper: 70, change: 0}, "
+     "{lower: 70, upper: 100, change: 1}, {lower: 100, change: 2}]"),
+    ("a gap between in and out", [(None, 30, -1), (40, None, 1)], MEET.format(0, 1, 30.0, 40.0)
+     + "; these do: [{upper: 30, change: -1}, {lower: 30, upper: 40, change: 0}, {lower: 40, change: 1}]"),
+    ("a gap while scaling out", [(70, 80, 1), (90, None, 2)], MEET.format(0, 1, 80.0, 90.0)
+     + "; these do: [{lower: 70, upper: 90, change: 1}, {lower: 90, change: 2}]"),
+    ("a gap while scaling in", [(None, 10, -2), (20, 30, -1)], MEET.format(0, 1, 10.0, 20.0)
+     + "; these do: [{upper: 10, change: -2}, {lower: 10, upper: 30, change: -1}]"),
+    ("an overlap", [(None, 30, -1), (20, None, 1)], MEET.format(0, 1, 30.0, 20.0)
+     + "; these do: [{upper: 20, change: -1}, {lower: 20, change: 1}]"),
+    ("open in the middle", [(None, 30, -1), (30, None, 0), (70, None, 1)], MEET.format(1, 2, None, 70.0)
+     + "; these do: [{upper: 30, change: -1}, {lower: 30, upper: 70, change: 0}, {lower: 70, change: 1}]"),
+    ("open below in the middle", [(None, 30, -1), (None, None, 1)], MEET.format(0, 1, 30.0, None)
+     + "; these do: [{upper: 30, change: -1}, {lower: 30, change: 1}]"),
+    ("falling order", [(70, None, 1), (None, 30, -1)], MEET.format(0, 1, None, None)
+     + "; these do: [{upper: 30, change: -1}, {lower: 30, upper: 70, change: 0}, {lower: 70, change: 1}]"),
+    ("no bounds at all", [(None, None, 0), (None, None, 1)], MEET.format(0, 1, None, None)),
     ("turned round", [(None, 70, 1), (70, None, -1)],
      "changes must rise with the metric: more load never means less capacity"),
-    ("empty range", [(50, 50, 1)], "each step needs lower < upper"),
+    ("empty range", [(50, 50, 1)], "each step needs lower < upper; these do: [{lower: 50, change: 1}]"),
     ("the highest load ignored", [(70, 90, 1)],
-     "the last scaling-out step must have no upper bound, or the highest load is ignored"),
-    ("the lowest load ignored", [(10, 30, -1)], "the first scaling-in step must have no lower bound"),
+     "the last scaling-out step must have no upper bound, or the highest load is ignored; these do: [{lower: 70, change: 1}]"),
+    ("the lowest load ignored", [(10, 30, -1)],
+     "the first scaling-in step must have no lower bound; these do: [{upper: 30, change: -1}]"),
+    ("below nothing", [(-5, None, 1)], "no metric is below 0, so no step begins below it or ends at it"),
+    ("up to nothing", [(None, 0, -1)], "no metric is below 0, so no step begins below it or ends at it"),
 ]  # fmt: skip
 
 
@@ -385,6 +401,16 @@ SCALE_OUT_AT = [
     ([(None, None, 1)], 0.0),
     ([(None, 30, -1)], None),
 ]
+
+
+def test_aws_s_form_counts_from_a_threshold() -> None:
+    relative = steps((-40, 0, 0), (0, 20, 1), (20, None, 2)) | {"threshold": 70}
+    (policy,) = profile_of(REALTIME | {"policies": [relative]}).native_policies
+    assert isinstance(policy, StepScaling)
+    assert [step.text() for step in policy.ranges] == [
+        "{lower: 30, upper: 70, change: 0}", "{lower: 70, upper: 90, change: 1}", "{lower: 90, change: 2}",
+    ]  # fmt: skip
+    assert policy.scale_out_at == 70
 
 
 @pytest.mark.parametrize(("ranges", "at"), SCALE_OUT_AT)
