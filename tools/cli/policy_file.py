@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter
 
+from cli.advice import advice
 from core import policy
 from core.errors import ConfigError
 from core.policy import Fleet, parse_fleet
@@ -161,7 +162,7 @@ def _short(seen: object, width: int = 60) -> str:
 
 
 def _warnings(root: yaml.Node | None, fleet: Fleet) -> Iterator[Finding]:
-    """Point at what is allowed and has no effect."""
+    """Point at what is allowed and has no effect, or not the one that was meant."""
     for name, profile in fleet.profiles.items():
         if profile.max_capacity > fleet.max_capacity:
             text = f" = {profile.max_capacity}: the fleet's max_capacity ({fleet.max_capacity}) wins"
@@ -169,6 +170,8 @@ def _warnings(root: yaml.Node | None, fleet: Fleet) -> Iterator[Finding]:
         if "idle_after" in profile.model_fields_set and profile.min_capacity > 0:
             text = f": no effect, for min_capacity is {profile.min_capacity} and not 0"
             yield _warning(root, ("profiles", name, "idle_after"), text)
+        for where, text in advice(profile):
+            yield _warning(root, ("profiles", name, *where), text)
 
 
 def _warning(root: yaml.Node | None, path: tuple[str | int, ...], text: str) -> Finding:

@@ -1,0 +1,102 @@
+"""What a policy file may say and still should not: each remark names the consequence and the fix."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+from core.metrics import METRICS
+from core.policy import CloudWatchMetric, Profile, StepScaling, TargetTracking
+
+Remark = tuple[tuple[str | int, ...], str]
+"""Where inside the profile, and what to say."""
+
+LONGEST_COOLDOWN = timedelta(minutes=10)
+"""An instance serves 3 to 10 minutes after the order (facts 7), and AAS counts ordered capacity meanwhile."""
+
+EVALUATED_EACH = timedelta(minutes=1)
+
+
+def advice(profile: Profile) -> Iterator[Remark]:
+    """Yield every remark on a profile's declared policies."""
+    if profile.policies:
+        for rule in RULES:
+            yield from rule(profile)
+
+
+def _tracking(profile: Profile) -> Iterator[tuple[int, TargetTracking]]:
+    for index, policy in enumerate(profile.policies or ()):
+        if isinstance(policy, TargetTracking):
+            yield index, policy
+
+
+def _same_thing_twice(profile: Profile) -> Iterator[Remark]:
+    ours = {(metric.namespace, metric.name): name for name, metric in METRICS.items()}
+    followed = {policy.metric for _, policy in _tracking(profile)}
+    for index, policy in _tracking(profile):
+        known = None
+        if isinstance(policy.custom, CloudWatchMetric):
+            known = ours.get((policy.custom.namespace, policy.custom.name))
+        if known:
+            again = ", which another policy follows already: remove one" if known in followed else ""
+            unit = METRICS[known].unit
+            yield ("policies", index, "custom"), f": this is the metric {known} ({unit}){again or ': write that'}"
+        if policy.metric == "concurrent_requests" and "requests_per_instance" in followed:
+            text = (
+                ": requests_per_instance follows the same requests; the larger capacity always wins and scale-in waits "
+                "for both. Keep concurrent_requests where requests differ in length, the other where they do not"
+            )
+            yield ("policies", index, "metric"), text
+
+
+def _never_in(profile: Profile) -> Iterator[Remark]:
+    tracking = list(_tracking(profile))
+    steps_in = any(
+        step.change < 0 for policy in profile.policies or () if isinstance(policy, StepScaling) for step in policy.steps
+    )
+    if tracking and not steps_in and all(policy.disable_scale_in for _, policy in tracking):
+        alone = "only Tidegate scales in, and not while it is away"
+        who = alone if profile.settling_target is not None else "nothing ever scales in and the highest load is paid on"
+        text = f" = True: on every tracking policy, so {who}. Set it to false on one of them"
+        yield ("policies", tracking[0][0], "disable_scale_in"), text
+
+
+def _cooldowns(profile: Profile) -> Iterator[Remark]:
+    for index, policy in _tracking(profile):
+        where = ("policies", index, "scale_out_cooldown")
+        if policy.scale_out_cooldown > LONGEST_COOLDOWN:
+            text = (
+                ": begins once new instances serve, and holds the next scale-out of the same size back; capacity on "
+                "order counts anyway. More than 10m only adds overload: use 1m to 5m"
+            )
+            yield where, text
+        elif policy.scale_out_cooldown < EVALUATED_EACH and policy.metric != "concurrent_requests":
+            text = ": has no effect below 1m, for AAS looks at this metric once a minute. Use 1m, or leave it out"
+            yield where, text
+
+
+def _memory_that_stays(profile: Profile) -> Iterator[Remark]:
+    for index, policy in _tracking(profile):
+        if policy.metric in {"memory", "gpu_memory"} and not policy.disable_scale_in:
+            text = (
+                f" = {policy.metric}: many model servers never give memory back, and scale-in waits for every policy. "
+                "If yours is one, set disable_scale_in: true here"
+            )
+            yield ("policies", index, "metric"), text
+
+
+def _zero_without_queue(profile: Profile) -> Iterator[Remark]:
+    followed = {policy.metric for policy in profile.policies or ()}
+    if profile.queued and profile.min_capacity == 0 and "backlog_per_instance" not in followed:
+        text = (
+            f": without an instance there is no {' and no '.join(sorted(followed))} to act on, so AAS by itself leaves "
+            "zero with one instance and waits for that. Add target tracking on backlog_per_instance, or min_capacity: 1"
+        )
+        yield ("policies",), text
+
+
+RULES: tuple[Callable[[Profile], Iterator[Remark]], ...] = (
+    _same_thing_twice,
+    _never_in,
+    _cooldowns,
+    _memory_that_stays,
+    _zero_without_queue,
+)
