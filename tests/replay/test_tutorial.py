@@ -91,3 +91,48 @@ def test_the_step_policy_takes_away_one_instance_below_30_percent() -> None:
     assert made.account.now > START + timedelta(minutes=15)
     assert any("tidegate-local-step-cpu-in" in cause or "track" in cause for cause in causes)
     assert made.account.endpoint("orders").desired_count < 4
+
+
+# --- the other metrics of the catalogue, as AAS acts on them with Tidegate away ---------------------------------------
+
+
+def of_variant(name: str, namespace: str, statistic: str, **fields: Any) -> dict[str, Any]:
+    dimensions = {"EndpointName": "{endpoint}", "VariantName": "{variant}"}
+    return {"name": name, "namespace": namespace, "statistic": statistic, "dimensions": dimensions, **fields}
+
+
+EACH = {  # a total, divided by the instances: each sends one sample of its CPU a minute
+    "metrics": [
+        of_variant("Invocations", "AWS/SageMaker", "Sum", id="all"),
+        of_variant("CPUUtilization", "/aws/sagemaker/Endpoints", "SampleCount", id="instances"),
+    ],
+    "expression": "all / instances",
+}
+
+
+@pytest.mark.parametrize(
+    ("policy", "per_instance", "wanted"),
+    [
+        # two ml.g5.12xlarge of 4 GPUs; percent per GPU = requests per instance / 1250
+        ({"metric": "gpu", "target": 60}, 700, 2),  # 56 %
+        ({"metric": "gpu", "target": 60}, 850, 3),  # 68 %: 2 * 68 / 60 = 2.3
+        ({"metric": "custom", "target": 900, "custom": EACH}, 880, 2),
+        ({"metric": "custom", "target": 900, "custom": EACH}, 1000, 3),  # 2 * 1000 / 900 = 2.2
+        ({"metric": "concurrent_requests", "target": 1000}, 1000, 2),
+        ({"metric": "concurrent_requests", "target": 1}, 1000, 8),  # far above: as far as the maximum allows
+    ],
+)
+def test_other_metrics_scale_out_too(policy: dict[str, Any], per_instance: int, wanted: int) -> None:
+    account = SimulatedAccount(START)
+    workload = RealtimeWorkload(
+        per_minute_requests=[2 * per_instance] * 20, capacity_per_instance=1250, vcpus=48, gpus=4, cpu_at_capacity=1.0
+    )
+    account.add_endpoint(name="orders", instance_type="ml.g5.12xlarge", instance_count=2, workload=workload)
+    profile = {**TUTORIAL, "policies": [{"type": "target_tracking", **policy}]}
+    endpoints = [{"name": "orders", "profile": "p"}]
+    made = SimulatedStack(account, {"version": 1, "profiles": {"p": profile}, "endpoints": endpoints})
+    assert [outcome["status"] for outcome in made.invoke("FleetSync", {"trigger": "policy"})["targets"]] == ["changed"]
+    made.stop()
+    for _ in range(8):
+        account.advance()
+    assert account.endpoint("orders").desired_count == wanted
