@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
@@ -30,6 +30,9 @@ from pydantic import (
 from core.errors import ConfigError, Problem
 from core.metrics import METRICS, MetricName, unfit
 from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Signal
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"^(?:\d+[smhd])+$")
@@ -612,16 +615,20 @@ def _parse(model: type[_Model], document: object, context: Mapping[str, Any]) ->
     try:
         return model.model_validate(document, context=dict(context))
     except ValidationError as err:
+        # A sequence whose items all failed is empty to pydantic: that is no problem of its own.
+        seen = [e for e in err.errors() if e["type"] != "too_short" or e["input"] in ([], ())]
         raise ConfigError(
             [  # what pydantic saw of a missing field is everything around it
-                Problem(
-                    e["loc"],
-                    None if e["type"] == "missing" else e["input"],
-                    _WORDS.get(e["type"], e["msg"].removeprefix("Value error, ")),
-                )
-                for e in err.errors()
+                Problem(e["loc"], None if e["type"] == "missing" else e["input"], _said(e)) for e in seen
             ]
         ) from err
+
+
+def _said(error: "ErrorDetails") -> str:
+    """Return what is allowed, in our words where pydantic speaks of its own matters."""
+    if error["type"] == "extra_forbidden" and error["loc"][-1] == "period":
+        return "no such field: AAS takes no period and looks at custom metrics once a minute; remove it"
+    return _WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
 
 
 def parse_fleet(document: object) -> Fleet:

@@ -267,7 +267,11 @@ REFUSED += [
      ID.format("jobs, workers")),
     ("one id twice", custom(per_worker({**OWN, "id": "workers"}, "workers")), f"{TRACKED}.custom.math.expression",
      ID.format("workers, workers")),
-    ("a period", custom({**OWN, "period": 60}), f"{TRACKED}.custom.one.period", "no such field; is it misspelt?"),
+    ("a period", custom({**OWN, "period": 60}), f"{TRACKED}.custom.one.period",
+     "no such field: AAS takes no period and looks at custom metrics once a minute; remove it"),
+    ("a period of the only metric", custom({"metrics": [WORKERS | {"period": 60}], "expression": "workers"}),
+     f"{TRACKED}.custom.math.metrics.0.period",
+     "no such field: AAS takes no period and looks at custom metrics once a minute; remove it"),
     ("one metric of one's own twice", REALTIME | {"policies": custom(OWN)["policies"] * 2}, "policies",
      "at most one policy of a type may use a metric"),
 ]  # fmt: skip
