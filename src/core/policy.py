@@ -203,11 +203,11 @@ class StepRange(_Strict):
     def text(self) -> str:
         """Return the step as the policy file writes it."""
         bounds = {"lower": self.lower, "upper": self.upper}
-        written = [f"{name}: {bound:g}" for name, bound in bounds.items() if bound is not None]
+        written = [f"{name}: {bound:.10g}" for name, bound in bounds.items() if bound is not None]
         return f"{{{', '.join([*written, f'change: {self.change}'])}}}"
 
 
-def _fault(steps: Sequence[StepRange]) -> str | None:
+def _fault(steps: Sequence[StepRange], start: float) -> str | None:
     """Say why AAS or sense would refuse the steps: gaps, overlaps, a direction that turns round (facts 1.5)."""
     for index, (left, right) in enumerate(pairwise(steps)):
         if left.upper is None or right.lower is None or left.upper != right.lower:
@@ -215,15 +215,22 @@ def _fault(steps: Sequence[StepRange]) -> str | None:
                 f"steps {index} and {index + 1} must meet: upper of one is lower of the next "
                 f"(seen upper {left.upper}, lower {right.lower})"
             )
-    if any(step.lower is not None and step.upper is not None and step.lower >= step.upper for step in steps):
-        return "each step needs lower < upper"
-    if [step.change for step in steps] != sorted(step.change for step in steps):
-        return "changes must rise with the metric: more load never means less capacity"
-    if steps[-1].change > 0 and steps[-1].upper is not None:
-        return "the last scaling-out step must have no upper bound, or the highest load is ignored"
-    if steps[0].change < 0 and steps[0].lower is not None:
-        return "the first scaling-in step must have no lower bound"
-    return None
+    changes = [step.change for step in steps]
+    bounds = [bound + start for step in steps for bound in (step.lower, step.upper) if bound is not None]
+    faults = {
+        "each step needs lower < upper": any(
+            step.lower is not None and step.upper is not None and step.lower >= step.upper for step in steps
+        ),
+        "changes must rise with the metric: more load never means less capacity": changes != sorted(changes),
+        "the last scaling-out step must have no upper bound, or the highest load is ignored": (
+            changes[-1] > 0 and steps[-1].upper is not None
+        ),
+        "the first scaling-in step must have no lower bound": changes[0] < 0 and steps[0].lower is not None,
+        "no metric is below 0, so no step begins below it or ends at it": (
+            min(bounds, default=0) < 0 or steps[0].upper == -start
+        ),
+    }
+    return next((why for why, found in faults.items() if found), None)
 
 
 def _corrected(steps: Sequence[StepRange]) -> list[StepRange]:
@@ -273,15 +280,11 @@ class StepScaling(_Strict):
     @field_validator("steps")
     @classmethod
     def _ranges_meet(cls, steps: tuple[StepRange, ...], info: ValidationInfo) -> tuple[StepRange, ...]:
-        if why := _fault(steps):
-            better = _corrected(steps)
-            fix = "" if _fault(better) else f"; these do: [{', '.join(step.text() for step in better)}]"
-            raise ValueError(why + fix)
         start = info.data.get("threshold") or 0.0
-        if any(
-            (step.lower or 0.0) + start < 0 or (step.upper is not None and step.upper + start <= 0) for step in steps
-        ):
-            raise ValueError("no metric is below 0, so no step begins below it or ends at it")
+        if why := _fault(steps, start):
+            better = _corrected(steps)
+            fix = "" if _fault(better, start) else f"; these do: [{', '.join(step.text() for step in better)}]"
+            raise ValueError(why + fix)
         return steps
 
     @property

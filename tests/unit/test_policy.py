@@ -4,6 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.errors import ConfigError
 from core.model import Kind, Mode, OverrideAction, ScalableTarget, Signal
@@ -398,6 +401,21 @@ def test_step_ranges(ranges: list[tuple[float | None, float | None, int]], why: 
         parse_fleet(document)
     else:
         assert problems(document) == {"profiles.p.policies.0.step.steps": why}
+
+
+BOUND = st.none() | st.sampled_from([0, 10, 20, 30.5, 50])
+
+
+@given(st.lists(st.tuples(BOUND, BOUND, st.integers(-2, 2)), min_size=1, max_size=5))
+def test_what_a_refusal_shows_can_be_pasted(ranges: list[tuple[float | None, float | None, int]]) -> None:
+    document = fleet_of(REALTIME | {"policies": [steps(*ranges)]})
+    try:
+        parse_fleet(document)
+    except ConfigError as refusal:
+        _, _, shown = str(refusal).partition("these do: ")
+        if shown:
+            document["profiles"]["p"]["policies"][0]["steps"] = yaml.safe_load(shown)
+            parse_fleet(document)
 
 
 SCALE_OUT_AT = [
