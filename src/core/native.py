@@ -1,6 +1,6 @@
 """The native policies every target carries, in the shapes of PutScalingPolicy and PutMetricAlarm.
 
-They keep an endpoint scaling while Tidegate is away (architecture 5). All names begin with what Tidegate owns.
+They keep an endpoint scaling while Tidegate is away (ADR 0001). All names begin with what Tidegate owns.
 """
 
 from collections.abc import Mapping
