@@ -1,6 +1,5 @@
 """Enrolment: find the fleet's targets, put in order what stands on them, give back those that left."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -10,8 +9,8 @@ from core.context import Context, Enrolment
 from core.decide import decide
 from core.errors import ConfigError, Problem, TidegateError
 from core.instances import gpus_of, vcpus_of
-from core.model import Capacity, Kind, Missing, Mode, ScalableTarget
-from core.native import alarm_prefix, scale_out_alarms
+from core.model import Capacity, Envelope, Kind, Missing, Mode, ScalableTarget
+from core.native import ALARM_SUFFIX, alarm_prefix, scale_out_alarms
 from core.plan import (
     Action,
     Inventory,
@@ -28,10 +27,6 @@ from core.reconcile import Outcome, Pass, Reconciler, Status
 
 TAG_GRACE = timedelta(minutes=30)
 """A tag that vanished must be gone in two looks this far apart: an incomplete answer releases nobody."""
-
-
-ALARM_SUFFIX = re.compile(r"saturation|wake|idle|[a-z_]+-(out|in)")
-"""What follows the prefix in the names of our alarms (`core.native`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +113,7 @@ class FleetSync:
     def _settle(self, ctx: Context, when: Pass) -> Outcome:
         """Decide as any owner does, and put native policies, alarms and expiry in order beside it."""
         target, store = ctx.target, self._ports.store
-        inventory = self._inventory(ctx.enrolment, ctx)
+        inventory = self._inventory(target, ctx.registered, ctx.profile.kind)
         foreign = [p.name for p in foreign_policies(inventory, self._stage)]
         foreign += [a.name for a in foreign_actions(inventory, self._stage)]
         if foreign and not ctx.enrolment.adopt:
@@ -139,14 +134,14 @@ class FleetSync:
             self._note_enrolment(target, self._ports.autoscaling.policies(target) if puts else inventory.policies, when)
         return outcome
 
-    def _inventory(self, enrolment: Enrolment, ctx: Context) -> Inventory:
+    def _inventory(self, target: ScalableTarget, registered: Envelope | None, *kinds: Kind) -> Inventory:
+        """Read what stands on a target, with our alarms made for these kinds."""
         aas = self._ports.autoscaling
-        registered = ctx.registered is not None
         return Inventory(
-            registered=ctx.registered,
-            policies=aas.policies(enrolment.target) if registered else (),
-            scheduled_actions=aas.scheduled_actions(enrolment.target) if registered else (),
-            alarms=self._own_alarms(enrolment.target, enrolment.profile.kind),
+            registered=registered,
+            policies=aas.policies(target) if registered else (),
+            scheduled_actions=aas.scheduled_actions(target) if registered else (),
+            alarms=self._own_alarms(target, *kinds),
         )
 
     def _own_alarms(self, target: ScalableTarget, *kinds: Kind) -> dict[str, Mapping[str, Any]]:
@@ -210,13 +205,7 @@ class FleetSync:
     def _plan_release(self, target: ScalableTarget) -> tuple[Action, ...]:
         registered = self._ports.autoscaling.registered([target]).get(target)
         gone = isinstance(self._ports.serving.capacity(target), Missing)
-        aas = self._ports.autoscaling
-        inventory = Inventory(
-            registered=registered,
-            policies=aas.policies(target) if registered else (),
-            scheduled_actions=aas.scheduled_actions(target) if registered else (),
-            alarms=self._own_alarms(target, *Kind),
-        )
+        inventory = self._inventory(target, registered, *Kind)
         return plan_release(self._stage, inventory, self._ports.store.original(target), gone=gone)
 
 

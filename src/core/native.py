@@ -3,6 +3,7 @@
 They keep an endpoint scaling while Tidegate is away (ADR 0001). All names begin with what Tidegate owns.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,10 @@ from core.ports import NativePolicy
 
 SATURATED_MINUTES = 5
 """Minutes at the ceiling before capacity doubles: longer than tracking's 3, so that it acts only when that fails."""
+
+
+ALARM_SUFFIX = re.compile(r"saturation|wake|idle|[a-z_]+-(out|in)")
+"""What follows `alarm_prefix` in the names of our alarms."""
 
 
 def owned_prefix(stage: str) -> str:

@@ -4,9 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 from core.errors import ThrottledError
-from core.fleet import ALARM_SUFFIX
 from core.model import Capacity, Envelope, Kind, Mode, ScalableTarget
-from core.native import alarm_prefix, native_policies
+from core.native import ALARM_SUFFIX, alarm_prefix, native_policies
 from core.ports import NativePolicy, ScheduledAction
 from core.reconcile import Status
 from tests.builders import ASYNC, BATCH, REALTIME, TARGET, enrolment
