@@ -5,18 +5,26 @@ from __future__ import annotations
 import csv
 import gzip
 import itertools
+import math
+import zlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 MINUTE = timedelta(minutes=1)
+SHOWN_FAULTS = 5
+
+
+class TraceError(ValueError):
+    """A file that is no trace; the message names file, row, field and value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +45,120 @@ class MinuteTrace:
         return MinuteTrace(start, self.requests[part], self.work_seconds[part])
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    number: int
+    """Line in the file as an editor counts it."""
+
+    time: datetime
+    requests: float
+    work_seconds: float
+
+
 def read_trace(path: Path, *, seed: int = 0, scale: float = 1.0) -> MinuteTrace:
     """Read a trace (also .gz) by the minute; `scale` multiplies its rates.
 
     Coarse traces are refined in one way: the rate is interpolated linearly between interval centres, and each
     interval's count is thrown onto its minutes with those weights (multinomial). That is Poisson noise given the sum,
     so every measured count is kept exactly. Equal seeds give equal minutes, whatever is sliced from them later. Work is
-    spread like the requests that carry it. Files with one row a request are binned by the minute.
+    spread like the requests that carry it. Files with one row a request, and intervals below a minute, are binned by
+    the minute. A time without an offset is UTC.
+
+    Raises:
+        TraceError: the file cannot be read, has no rows, a field is missing or out of range, or an interval is missing:
+            what was not measured is not taken as zero.
     """
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", newline="") as file:
-        rows = list(csv.DictReader(file))
-    times = [datetime.fromisoformat(row["timestamp"]) for row in rows]
-    requests = np.array([float(row["requests"]) for row in rows])
-    work = np.array([float(row.get("work_seconds") or 0.0) for row in rows])
+    rows = _rows(path)
+    times = [row.time for row in rows]
+    requests = np.array([row.requests for row in rows])
+    work = np.array([row.work_seconds for row in rows])
     step = times[1] - times[0]
-    if step < MINUTE or any(after - before != step for before, after in itertools.pairwise(times)):
+    uneven = next((at for at, (a, b) in enumerate(itertools.pairwise(times), 1) if b - a != step), None)
+    if uneven is not None and (requests != 1).any():  # one row a request may come at any time
+        gap, row = times[uneven] - times[uneven - 1], rows[uneven]
+        raise TraceError(
+            f"{path.name}, row {row.number}: timestamp {row.time.isoformat()} comes {gap} after the row before; "
+            f"expected {step} as in the first rows (rows of one request each may come at any time)"
+        )
+    if step < MINUTE or uneven is not None:
         times, requests, work = _binned(times, requests, work)
         step = MINUTE
     if step % MINUTE:
-        raise ValueError(f"{path.name}: an interval of {step} is not a whole number of minutes")
+        raise TraceError(f"{path.name}: an interval of {step} is not a whole number of minutes")
     length = step // MINUTE
     counts = np.rint(requests * scale).astype(np.int64)
     minutes = _refined(counts, length, np.random.default_rng(seed))
     mean_work = np.divide(work, requests, out=np.zeros_like(work), where=requests > 0)
     return MinuteTrace(times[0], minutes, minutes * np.repeat(mean_work, length))
+
+
+def has_work(path: Path) -> bool:
+    """Whether the file says how much work its requests are."""
+    with _opened(path) as file:
+        return "work_seconds" in file.readline().strip().split(",")
+
+
+def _opened(path: Path) -> IO[str]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    return cast("IO[str]", opener(path, "rt", newline="", encoding="utf-8-sig"))
+
+
+def _rows(path: Path) -> list[_Row]:
+    """The rows of the file in order of time, at least two, each field in range."""
+    rows, faults = list[_Row](), list[str]()
+    try:
+        with _opened(path) as file:
+            reader = csv.DictReader(file)
+            missing = {"timestamp", "requests"} - set(reader.fieldnames or ())
+            if missing:
+                found = ",".join(reader.fieldnames or ()) or "nothing"
+                wanted = "timestamp,requests or timestamp,requests,work_seconds"
+                raise TraceError(
+                    f"{path.name}, row 1: no field {' and '.join(sorted(missing))} in {found!r}; expected {wanted}"
+                )
+            for fields in reader:
+                number = reader.line_num
+                try:
+                    rows.append(_row(number, fields))
+                except ValueError as error:
+                    faults.append(f"{path.name}, row {number}: {error}")
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
+        raise TraceError(f"{path.name}: cannot be read as CSV{' (gzip)' * (path.suffix == '.gz')}: {error}") from None
+    faults += [
+        f"{path.name}, row {after.number}: timestamp {after.time.isoformat()} lies before the row above it"
+        for before, after in itertools.pairwise(rows)
+        if after.time < before.time
+    ]
+    if faults:
+        more = [f"and {len(faults) - SHOWN_FAULTS} more"] if len(faults) > SHOWN_FAULTS else []
+        raise TraceError("\n".join(faults[:SHOWN_FAULTS] + more))
+    if len(rows) < 2 or rows[0].time == rows[-1].time:  # noqa: PLR2004  an interval needs two ends
+        raise TraceError(f"{path.name}: {len(rows)} row(s) at one time; a trace needs at least two times")
+    return rows
+
+
+def _row(number: int, fields: Mapping[str, str | None]) -> _Row:
+    stamp = fields["timestamp"] or ""
+    try:
+        time = datetime.fromisoformat(stamp)
+    except ValueError:
+        raise ValueError(f"timestamp {stamp!r} is no ISO 8601 time such as 2025-04-01T00:00:00Z") from None
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return _Row(number, time, _amount(fields, "requests"), _amount(fields, "work_seconds"))
+
+
+def _amount(fields: Mapping[str, str | None], name: str) -> float:
+    """A number from 0 on; only work may be left out."""
+    text = fields.get(name)
+    if not text and name == "work_seconds":
+        return 0.0
+    try:
+        amount = float(text or "")
+    except ValueError:
+        amount = math.nan
+    if not 0 <= amount < math.inf:
+        raise ValueError(f"{name} {text or ''!r} is no number from 0 on")
+    return amount
 
 
 def _refined(counts: NDArray[np.int64], length: int, rng: np.random.Generator) -> NDArray[np.int64]:
