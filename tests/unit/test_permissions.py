@@ -261,7 +261,7 @@ class Night:
 
     @property
     def outcomes(self) -> list[Outcome]:
-        return [outcome for _, outcome in self.stack.recorder.outcomes]
+        return [outcome for _, outcome in self.stack.outcomes]
 
 
 def played(night: Night) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from botocore import xform_name
+
 from simulator.aas import ApplicationAutoScaling
 from simulator.cloudwatch import CloudWatch
 from simulator.events import Event, World
@@ -100,10 +102,24 @@ class SimulatedAccount:
         """Answer one API call, whatever transport it came by. Raises ServiceError."""
         if self._record_calls:
             self.calls.append(Call(service, operation, deepcopy(dict(params)), self.now, self.caller))
+        self._strike(service, operation)
+        return deepcopy(self._services[service].call(operation, params))
+
+    def read(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a call as `call` does, but unvalidated, unrecorded and uncopied. Raises ServiceError."""
+        self._strike(service, operation)
+        answer: dict[str, Any] = getattr(self._services[service], xform_name(operation))(params)
+        return answer
+
+    def _strike(self, service: str, operation: str) -> None:
         scripted = self._failures.get((service, operation))
         if scripted:
             raise scripted.popleft()
-        return deepcopy(self._services[service].call(operation, params))
+
+    @property
+    def scripted(self) -> bool:
+        """Whether any call is scripted to fail."""
+        return any(self._failures.values())
 
     def fail_next(self, service: str, operation: str, code: str, message: str) -> None:
         """Let the next call of `operation` (as in "RegisterScalableTarget") fail; repeat to script several."""
@@ -120,6 +136,7 @@ class SimulatedAccount:
         asynchronous: bool = False,
         tags: Mapping[str, str] | None = None,
         provisioning_delay: timedelta = timedelta(minutes=6),
+        provisioning_from_zero: timedelta | None = None,
         removal_delay: timedelta = timedelta(minutes=1),
         instance_quota: int | None = None,
     ) -> Endpoint:
@@ -134,6 +151,7 @@ class SimulatedAccount:
             asynchronous: whether it has an AsyncInferenceConfig, and may have zero instances.
             tags: of the endpoint.
             provisioning_delay: from an order until the instances serve.
+            provisioning_from_zero: the same where no instance runs, if it differs.
             removal_delay: from an order until the instances are gone.
             instance_quota: most instances the account may have of this type; None for no limit.
         """
@@ -148,6 +166,7 @@ class SimulatedAccount:
             asynchronous=asynchronous,
             tags=dict(tags or {}),
             provisioning_delay=provisioning_delay,
+            provisioning_from_zero=provisioning_delay if provisioning_from_zero is None else provisioning_from_zero,
             removal_delay=removal_delay,
             instance_quota=instance_quota,
             created=self.now,

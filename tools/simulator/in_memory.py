@@ -20,10 +20,15 @@ class _State:
 
 
 class InMemoryStore:
-    """The port `StateStore` in dictionaries. `decisions` lists what was kept, oldest first."""
+    """The port `StateStore` in dictionaries. `decisions` lists what was kept, oldest first.
 
-    def __init__(self) -> None:
+    Args:
+        keep_decisions: whether they are kept; each holds all that was seen, so weeks of them fill the memory.
+    """
+
+    def __init__(self, *, keep_decisions: bool = True) -> None:
         self.decisions: list[tuple[Decision, str]] = []
+        self._keep_decisions = keep_decisions
         self._states: dict[ScalableTarget, _State] = {}
         self._overrides: dict[tuple[ScalableTarget, str], Override] = {}
         self._originals: dict[ScalableTarget, Original] = {}
@@ -88,8 +93,9 @@ class InMemoryStore:
         (self._roster or {}).pop(target, None)
 
     def put_decision(self, decision: Decision, outcome: str) -> None:
-        """Keep a decision."""
-        self.decisions.append((decision, outcome))
+        """Keep a decision, if they are kept."""
+        if self._keep_decisions:
+            self.decisions.append((decision, outcome))
 
     def roster(self) -> Mapping[ScalableTarget, tuple[str, bool]] | None:
         """Return profile name and whether by tag of each enrolled target, or None if nothing was ever written."""

@@ -37,6 +37,7 @@ class Endpoint:
     asynchronous: bool
     tags: dict[str, str]
     provisioning_delay: timedelta
+    provisioning_from_zero: timedelta
     removal_delay: timedelta
     instance_quota: int | None
     created: datetime
@@ -91,8 +92,8 @@ class SageMaker(Service):
                 f"and a request delta of {count - endpoint.current_count} Instances.",
             )
         if count != endpoint.desired_count:
-            delay = endpoint.provisioning_delay if count > endpoint.current_count else endpoint.removal_delay
-            self._begin(endpoint, count, delay)
+            start = endpoint.provisioning_delay if endpoint.current_count else endpoint.provisioning_from_zero
+            self._begin(endpoint, count, start if count > endpoint.current_count else endpoint.removal_delay)
 
     def deploy(self, endpoint: Endpoint, count: int) -> None:
         """UpdateEndpoint without RetainAllVariantProperties: the new config's count replaces the scaled one."""

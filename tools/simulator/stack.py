@@ -7,18 +7,22 @@ is given, unless the caller brings others. Rules and schedules route as `templat
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
 
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.cloudwatch import CloudWatch
 from core.aws.sagemaker import SageMaker
 from core.model import Kind, Mode
-from core.ports import PolicySource, StateStore
+from core.ports import Autoscaling, Metrics, PolicySource, Serving, StateStore
 from core.reconcile import Outcome, Ports, Reconciler
-from handlers import async_queue, batch_window, fleet_sync, override, realtime_target
+from handlers import async_queue, batch_window, fleet_sync, realtime_target
+from handlers import override as override_handler
 from handlers.wiring import LambdaHandler, Runtime
 from simulator.account import SimulatedAccount
+from simulator.direct import DirectAutoscaling, DirectMetrics, DirectServing
 from simulator.in_memory import InMemoryStore, StaticPolicies
 
 if TYPE_CHECKING:
@@ -29,7 +33,7 @@ MAKERS: Mapping[str, Callable[[Callable[[], Runtime]], LambdaHandler]] = {
     "AsyncQueue": async_queue.make_handler,
     "BatchWindow": batch_window.make_handler,
     "FleetSync": fleet_sync.make_handler,
-    "Override": override.make_handler,
+    "Override": override_handler.make_handler,
 }
 OWNERS = {Kind.REALTIME: "RealtimeTarget", Kind.ASYNC: "AsyncQueue", Kind.BATCH: "BatchWindow"}
 
@@ -44,17 +48,6 @@ class Invocation:
     def get_remaining_time_in_millis(self) -> int:
         """Return the time-out of an owner function, in milliseconds."""
         return 50_000
-
-
-@dataclass(slots=True)
-class Recorder:
-    """Keeps every outcome, failed passes' too."""
-
-    outcomes: list[tuple[str, Outcome]] = field(default_factory=list)
-
-    def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:
-        """Remember what a pass did."""
-        self.outcomes += [(function, outcome) for outcome in outcomes]
 
 
 class SimulatedStack:
@@ -81,27 +74,37 @@ class SimulatedStack:
         self.stage = stage
         self.store: StateStore = store or InMemoryStore()
         self.policies: PolicySource = StaticPolicies(fleet) if isinstance(fleet, Mapping) else fleet
-        self.recorder = Recorder()
+        self.outcomes: list[tuple[str, Outcome]] = []
         self.invocations: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
         self.listener: Callable[[datetime, str, dict[str, Any]], None] = lambda _at, _function, _reply: None
         self.alive = True
+        metrics, autoscaling, serving = self._adapters()
         ports = Ports(
             policies=self.policies,
             store=self.store,
-            metrics=CloudWatch(account.client("cloudwatch")),
-            autoscaling=ApplicationAutoScaling(account.client("application-autoscaling")),
-            serving=SageMaker(lambda: account.client("sagemaker"), lambda: account.client("resourcegroupstaggingapi")),
+            metrics=metrics,
+            autoscaling=autoscaling,
+            serving=serving,
             clock=lambda: account.now,
         )
         self.reconciler = Reconciler(ports, stage=stage, mode=mode)
         runtime = Runtime(
             reconciler=self.reconciler,
             clock=lambda: account.now,
-            telemetry=self.recorder,
+            telemetry=self,
             sleep=lambda _: None,
         )
         self._handlers = {name: make(lambda: runtime) for name, make in MAKERS.items()}
+
+    def _adapters(self) -> tuple[Metrics, Autoscaling, Serving]:
+        client = self.account.client
+        sagemaker = SageMaker(lambda: client("sagemaker"), lambda: client("resourcegroupstaggingapi"))
+        return CloudWatch(client("cloudwatch")), ApplicationAutoScaling(client("application-autoscaling")), sagemaker
+
+    def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:
+        """Keep every outcome, failed passes' too."""
+        self.outcomes += [(function, outcome) for outcome in outcomes]
 
     def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
         """Invoke one function as Lambda would; an exception is a failed invocation."""
@@ -153,3 +156,15 @@ class SimulatedStack:
             self.invoke(function, event)
         except Exception as err:  # noqa: BLE001 - a failed invocation ends here, as it does in Lambda
             self.failures.append((function, str(err)))
+
+
+class DirectStack(SimulatedStack):
+    """The same for replays of weeks: no botocore between adapters and account, and no record of outcomes."""
+
+    @override
+    def _adapters(self) -> tuple[Metrics, Autoscaling, Serving]:
+        return DirectMetrics(self.account), DirectAutoscaling(self.account), DirectServing(self.account)
+
+    @override
+    def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:
+        """Forget them."""

@@ -41,7 +41,7 @@ class CloudWatch:
         self, queries: Sequence[MetricQuery], now: datetime, span: timedelta
     ) -> Mapping[MetricQuery, Observation | Missing]:
         """Return the last `span` of complete minutes of each metric, or why it is missing or stale."""
-        end = _newest_complete_minute(now) + MINUTE
+        end = newest_complete_minute(now) + MINUTE
         seen: dict[MetricQuery, Observation | Missing] = {}
         for batch in batches(queries, QUERIES_A_CALL):
             results = self._results([_request(i, query) for i, query in enumerate(batch)], end - span, end)
@@ -117,7 +117,7 @@ class _Result:
         self.messages: list[str] = []
 
 
-def _newest_complete_minute(now: datetime) -> datetime:
+def newest_complete_minute(now: datetime) -> datetime:
     """Return the start of the newest minute whose values have all arrived."""
     return (now - SETTLED_AFTER).astimezone(UTC).replace(second=0, microsecond=0)
 
@@ -144,7 +144,12 @@ def _observed(result: _Result | None, start: datetime, end: datetime) -> Observa
     if result.status != "Complete":
         return Missing(": ".join([result.status, *result.messages]))
     inside = sorted((at.astimezone(UTC), value) for at, value in result.points if start <= at < end)
-    points = tuple(Point(at, value) for at, value in inside if isfinite(value) and value >= 0)
+    return observed([Point(at, value) for at, value in inside], end)
+
+
+def observed(inside: Sequence[Point], end: datetime) -> Observation | Missing:
+    """Return the usable ones among the points until `end`, oldest first, or why there are none."""
+    points = tuple(point for point in inside if isfinite(point.value) and point.value >= 0)
     if not points:
         return Missing("no finite value of 0 or more" if inside else "no data points")
     if end - (points[-1].at + MINUTE) > STALE_AFTER:

@@ -1,4 +1,4 @@
-"""Accounts that answer as AWS does: moto's, and the project's own simulator, stricter, in-process and over HTTP."""
+"""Accounts that answer as AWS does: moto's, and the project's own simulator, stricter: in-process, over HTTP, direct."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,8 +9,12 @@ import boto3
 import pytest
 from typing_extensions import override
 
+from core.aws.application_autoscaling import ApplicationAutoScaling
+from core.aws.cloudwatch import CloudWatch
+from core.aws.sagemaker import SageMaker
 from local_account.plant.server import Plant
 from simulator.account import SimulatedAccount
+from simulator.direct import DirectAutoscaling, DirectMetrics, DirectServing
 from simulator.metrics import Datum
 from simulator.workload import History
 from tests.contract.aws.stubs import Client
@@ -100,6 +104,30 @@ class Served(Simulated):
         return self.plant.client(service)
 
 
+@dataclass
+class Direct(Simulated):
+    """The same account where adapters ask without botocore; what a test does to it goes through boto3 as ever."""
+
+
+def metrics_of(account: Account) -> CloudWatch:
+    """Return the adapter of CloudWatch over an account."""
+    return DirectMetrics(account.account) if isinstance(account, Direct) else CloudWatch(account.client("cloudwatch"))
+
+
+def autoscaling_of(account: Account) -> ApplicationAutoScaling:
+    """Return the adapter of AAS over an account."""
+    if isinstance(account, Direct):
+        return DirectAutoscaling(account.account)
+    return ApplicationAutoScaling(account.client("application-autoscaling"))
+
+
+def serving_of(account: Account) -> SageMaker:
+    """Return the adapter of SageMaker and of discovery by tag over an account."""
+    if isinstance(account, Direct):
+        return DirectServing(account.account)
+    return SageMaker(lambda: account.client("sagemaker"), lambda: account.client("resourcegroupstaggingapi"))
+
+
 def chosen(request: pytest.FixtureRequest) -> Account:
     """Return the account that a fixture's parameter names."""
     match request.param:
@@ -107,6 +135,8 @@ def chosen(request: pytest.FixtureRequest) -> Account:
             return MotoAccount(request.getfixturevalue("moto"))
         case "simulator":
             return Simulated()
+        case "direct":
+            return Direct()
         case "http":
             served: Served = request.getfixturevalue("served")
             return served

@@ -54,12 +54,12 @@ def served() -> Iterator[Served]:
         yield Served(simulated.account, plant=plant)
 
 
-@pytest.fixture(params=["moto", "simulator", "http"])
+@pytest.fixture(params=["moto", "simulator", "http", "direct"])
 def account(request: pytest.FixtureRequest) -> Account:
     return chosen(request)
 
 
-@pytest.fixture(params=["simulator", "http"])
+@pytest.fixture(params=["simulator", "http", "direct"])
 def strict_account(request: pytest.FixtureRequest) -> Account:
     """For what moto lets pass or answers in its own way."""
     return chosen(request)

@@ -9,7 +9,7 @@ from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.errors import ActuationError, TargetNotFoundError
 from core.model import Envelope, ScalableTarget
 from core.ports import Autoscaling, NativePolicy, ScheduledAction
-from tests.contract.aws.accounts import Account, Simulated, chosen
+from tests.contract.aws.accounts import Account, Simulated, autoscaling_of, chosen
 from tests.contract.aws.stubs import scripted
 from tests.fakes.aws import FakeAutoscaling
 
@@ -50,16 +50,16 @@ def over(account: Account) -> ApplicationAutoScaling:
     """Return the adapter over an account with both endpoints."""
     account.add_endpoint("orders", 1)
     account.add_endpoint("doc-ocr", 1, queued=True)
-    return ApplicationAutoScaling(account.client("application-autoscaling"))
+    return autoscaling_of(account)
 
 
-@pytest.fixture(params=["moto", "simulator", "http", "fake"])
+@pytest.fixture(params=["moto", "simulator", "http", "direct", "fake"])
 def aas(request: pytest.FixtureRequest) -> Autoscaling:
     """The unit tests' fake keeps the same contract, or they would prove nothing."""
     return FakeAutoscaling() if request.param == "fake" else over(chosen(request))
 
 
-@pytest.fixture(params=["simulator", "http", "fake"])
+@pytest.fixture(params=["simulator", "http", "direct", "fake"])
 def strict(request: pytest.FixtureRequest) -> Autoscaling:
     return FakeAutoscaling() if request.param == "fake" else over(chosen(request))
 

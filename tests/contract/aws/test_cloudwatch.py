@@ -10,7 +10,7 @@ import pytest
 from core.aws.cloudwatch import CloudWatch
 from core.model import Missing, Observation, Point
 from core.ports import MetricQuery
-from tests.contract.aws.accounts import Account
+from tests.contract.aws.accounts import Account, metrics_of
 from tests.contract.aws.stubs import scripted
 
 NOW = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
@@ -168,7 +168,7 @@ ALARM: dict[str, Any] = {
 
 @pytest.fixture
 def cloudwatch(account: Account) -> CloudWatch:
-    return CloudWatch(account.client("cloudwatch"))
+    return metrics_of(account)
 
 
 def test_what_was_published_is_observed(cloudwatch: CloudWatch, account: Account) -> None:

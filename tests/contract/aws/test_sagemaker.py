@@ -8,7 +8,7 @@ from core.aws.sagemaker import SageMaker
 from core.errors import TargetBusyError, TargetNotFoundError
 from core.model import Capacity, Missing, ScalableTarget
 from core.ports import Variant
-from tests.contract.aws.accounts import Account
+from tests.contract.aws.accounts import Account, serving_of
 from tests.contract.aws.stubs import Client, client, scripted
 
 TAGGING = "resourcegroupstaggingapi"
@@ -31,7 +31,7 @@ CONFIG: dict[str, Any] = {
 
 @pytest.fixture
 def sagemaker(account: Account) -> SageMaker:
-    return SageMaker(lambda: account.client("sagemaker"), lambda: account.client("resourcegroupstaggingapi"))
+    return serving_of(account)
 
 
 def describing(endpoint: dict[str, Any], config: dict[str, Any] | None = None) -> tuple[Variant, ...]:
@@ -151,14 +151,14 @@ class TestSetCount:
 
     def test_one_change_at_a_time(self, strict_account: Account) -> None:
         strict_account.add_endpoint("orders", 3)
-        sagemaker = SageMaker(lambda: strict_account.client("sagemaker"), lambda: strict_account.client(TAGGING))
+        sagemaker = serving_of(strict_account)
         sagemaker.set_count(ORDERS, 2)
         assert sagemaker.capacity(ORDERS) == Capacity(3, 2, "Updating")
         with pytest.raises(TargetBusyError):
             sagemaker.set_count(ORDERS, 1)
 
     def test_an_endpoint_that_is_gone(self, strict_account: Account) -> None:
-        sagemaker = SageMaker(lambda: strict_account.client("sagemaker"), lambda: strict_account.client(TAGGING))
+        sagemaker = serving_of(strict_account)
         with pytest.raises(TargetNotFoundError):
             sagemaker.set_count(ORDERS, 2)
         assert isinstance(sagemaker.capacity(ORDERS), Missing)
