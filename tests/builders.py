@@ -14,6 +14,7 @@ from core.model import (
     Override,
     OverrideAction,
     Point,
+    Refusal,
     ScalableTarget,
     Signal,
 )
@@ -77,6 +78,7 @@ def context(  # noqa: PLR0913 - a context has this many sides, and each test nam
     scaling_out: bool | None = False,
     now: datetime = NOW,
     fleet_max: int = 100,
+    refusal: Refusal | None = None,
     **changes: Any,
 ) -> Context:
     """Return what a pass sees of `orders`; the load is requests or backlog, whichever the kind measures."""
@@ -95,12 +97,23 @@ def context(  # noqa: PLR0913 - a context has this many sides, and each test nam
         scaling_out=scaling_out,
         memory=memory,
         overrides=tuple(overrides),
+        refusal=refusal,
     )
 
 
 def running(count: int, *, desired: int | None = None, status: str = "InService") -> Capacity:
     """Return a capacity; without `desired` no change is in flight."""
     return Capacity(count, count if desired is None else desired, status)
+
+
+def refusal(*, minutes_ago: int = 1) -> Refusal:
+    """Return what AAS says of an account that may have no more of these instances."""
+    text = (
+        "Failed to set desired instance count to 4. Reason: The account-level service limit 'ml.g5.xlarge for endpoint "
+        "usage' is 4 Instances, with current utilization of 3 Instances and a request delta of 3 Instances. Please use "
+        "AWS Service Quotas to request an increase for this quota."
+    )
+    return Refusal(NOW - timedelta(minutes=minutes_ago), "ResourceLimitExceeded", text)
 
 
 def override(action: str, capacity: int | None = None, *, minutes_left: float = 60, age: float = 1) -> Override:

@@ -15,6 +15,7 @@ from core.model import (
     Observation,
     Override,
     Reason,
+    Refusal,
     ScalableTarget,
     Signal,
     Step,
@@ -52,6 +53,8 @@ class Context:
 
     memory: Memory
     overrides: tuple[Override, ...] = ()
+    refusal: Refusal | None = None
+    """Why AAS did not bring the count up to the floor that stands; only looked up where it is missing."""
 
     @property
     def profile(self) -> Profile:
@@ -79,6 +82,18 @@ class Context:
         """Whether this target was first seen (or its state was lost) within one stabilization window."""
         first = self.memory.first_seen_at
         return first is None or self.now - first < self.profile.stabilization
+
+    @property
+    def next_try(self) -> datetime:
+        """When standing bounds that the count does not follow are registered again, after 2, 4, 8, 16, 30 minutes.
+
+        Counted from our last write or AAS's last failure, whichever is later; from the start once the count has moved.
+        """
+        memory, capacity = self.memory, self.capacity
+        moved = isinstance(capacity, Capacity) and capacity.desired != memory.count
+        wait = min(FIRST_RETRY * 2 ** (0 if moved else min(memory.tries, 4)), LONGEST_RETRY)
+        since = [memory.written_at, self.refusal.at if self.refusal else None]
+        return max((at + wait for at in since if at), default=self.now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +134,8 @@ class Decision:
         """The more cautious of the stack's and the profile's mode."""
         return Mode.SHADOW if Mode.SHADOW in {stack, self.context.profile.mode} else Mode.ACTIVE
 
+
+FIRST_RETRY, LONGEST_RETRY = timedelta(minutes=2), timedelta(minutes=30)
 
 EXPIRY = timedelta(minutes=60)
 """How long after the last renewal a dead controller's bounds fall back to the policy's own."""

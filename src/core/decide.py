@@ -143,13 +143,26 @@ def bounds(ctx: Context, wanted: Envelope) -> Step | None:
     return Step(rule="bounds", reason=reason, before=wanted, after=after, seen=seen)
 
 
+def refused(ctx: Context, wanted: Envelope) -> Step | None:
+    """Name why AAS could not reach the floor that stands, and when it is asked again; nothing is lowered for it."""
+    if ctx.refusal is None:
+        return None
+    seen: dict[str, float | str] = {
+        "code": ctx.refusal.code,
+        "text": ctx.refusal.text,
+        "next_try": f"{max(ctx.now, ctx.next_try):%Y-%m-%dT%H:%MZ}",
+    }
+    return Step(rule="refused", reason=Reason.CAPACITY_REFUSED, before=wanted, after=wanted, seen=seen)
+
+
 RULES: tuple[Rule, ...] = (
     demand,
     stabilize,
     hold_unknown,
     windows,
     override,
-    bounds,  # last: nothing escapes
+    bounds,  # the last that moves anything: nothing escapes
+    refused,
 )
 
 

@@ -99,10 +99,13 @@ class FleetSync:
         ]
 
     def _variants(self, endpoint: str, variant: str | None, profile: Profile) -> tuple[Variant, ...]:
-        found = [v for v in self._ports.serving.variants(endpoint) if variant in {None, v.target.variant_name}]
+        there = self._ports.serving.variants(endpoint)
+        found = [v for v in there if variant in {None, v.target.variant_name}]
         if not found:
+            names = ", ".join(sorted(v.target.variant_name for v in there))
+            allowed = f"the endpoint's variants are {names}" if there else "no such endpoint in SageMaker"
             seen = f"{endpoint}/{variant or '*'}"
-            raise ConfigError([Problem(("endpoints", endpoint), seen, "no such endpoint and variant in SageMaker")])
+            raise ConfigError([Problem(("endpoints", endpoint, "variant"), seen, allowed)])
         for each in found:
             if each.queued != profile.queued:
                 seen = "asynchronous" if each.queued else "real-time"

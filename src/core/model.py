@@ -4,7 +4,7 @@ Everything here is a frozen value. Capacity is counted in instances, times are a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -65,6 +65,7 @@ class Reason(StrEnum):
     OVERRIDE_PAUSE = "OverridePause"
     LIMITED_BY_MAX_CAPACITY = "LimitedByMaxCapacity"
     LIMITED_BY_MIN_CAPACITY = "LimitedByMinCapacity"
+    CAPACITY_REFUSED = "CapacityRefused"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -139,11 +140,16 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What SageMaker says of a variant: instances in service, instances asked for, and the endpoint's status."""
+    """What SageMaker says of a variant: instances in service, instances asked for, and the endpoint's status.
+
+    `created_at` and `config` tell this endpoint from one of the same name before, and this deployment from the last.
+    """
 
     current: int
     desired: int
     status: str
+    created_at: datetime | None = None
+    config: str | None = None
 
     @property
     def in_service(self) -> bool:
@@ -154,6 +160,15 @@ class Capacity:
     def settled(self) -> bool:
         """Whether no change is in flight."""
         return self.in_service and self.current == self.desired
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A scaling activity that failed: when, the error code in its text (`Failed` if there is none), and the text."""
+
+    at: datetime
+    code: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +205,8 @@ class Memory:
     """What is remembered of a target between passes (the table's STATE item). Everything may be lost.
 
     `version` counts writes and makes two passes that saw the same state exclude each other. `enrolled` says that
-    FleetSync put the target in order; until then nobody else writes.
+    FleetSync put the target in order; until then nobody else writes. `tries` counts how often standing bounds were
+    registered again since `count`, the desired count when no change was in flight, last moved.
     """
 
     version: int = 0
@@ -200,12 +216,25 @@ class Memory:
     demand_at: datetime | None = None
     written: Envelope | None = None
     written_at: datetime | None = None
+    count: int | None = None
+    tries: int = 0
     expires_at: datetime | None = None
     scale_out_alarms: tuple[str, ...] = ()
     missing_since: datetime | None = None
     decided: Envelope | None = None
     reason: Reason | None = None
     override_ids: tuple[str, ...] = ()
+    created_at: datetime | None = None
+    config: str | None = None
+
+    def of(self, capacity: Capacity | Missing) -> "Memory":
+        """Return what still holds of the endpoint seen: of one that was recreated under its name, only overrides."""
+        if isinstance(capacity, Missing):
+            return self
+        if self.created_at not in {None, capacity.created_at}:
+            return Memory(version=self.version, override_ids=self.override_ids).of(capacity)
+        # A new endpoint configuration (another model, another instance type) ends what was learned under the old one.
+        return replace(self, created_at=capacity.created_at, config=capacity.config)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,8 +161,9 @@ def plan_bounds(decision: Decision) -> tuple[Action, ...]:
     bounds: tuple[Action, ...] = ()
     if standing != want:
         bounds = (SetBounds(want, "differs"),)
-    elif not want.holds(ctx.capacity.desired) and not _just_written(ctx):
-        # A deployment reset the count; registering the same bounds again makes AAS move it (facts, section 0).
+    elif not want.holds(ctx.capacity.desired) and ctx.now >= ctx.next_try:
+        # A deployment reset the count, or AAS was refused; registering the same bounds again makes AAS move it
+        # (facts, section 0).
         bounds = (SetBounds(want, "repair"),)
     expiry = _expiry(decision)
     lowers = standing is not None and (want.floor < standing.floor or want.ceiling < standing.ceiling)

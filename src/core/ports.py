@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from core.context import Decision
-from core.model import Capacity, Envelope, Memory, Missing, Observation, Override, ScalableTarget
+from core.model import Capacity, Envelope, Memory, Missing, Observation, Override, Refusal, ScalableTarget
 from core.policy import Fleet
 
 
@@ -135,6 +135,9 @@ class Autoscaling(Protocol):
 
     def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
         """Return the registered bounds of those targets that are registered."""
+
+    def refusal(self, target: ScalableTarget) -> Refusal | None:
+        """Return why the newest finished scaling activity of the target failed, None if it did not."""
 
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:
         """Set both bounds; AAS moves the capacity inside them at once."""

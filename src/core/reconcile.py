@@ -10,7 +10,18 @@ from typing import assert_never
 from core.context import Context, Decision, Enrolment
 from core.decide import decide
 from core.errors import LeaseLostError, ObservationError, TidegateError
-from core.model import Capacity, Memory, Missing, Mode, Observation, Override, ScalableTarget, Signal
+from core.model import (
+    Capacity,
+    Envelope,
+    Memory,
+    Missing,
+    Mode,
+    Observation,
+    Override,
+    Refusal,
+    ScalableTarget,
+    Signal,
+)
 from core.native import owned_prefix
 from core.plan import (
     EXPIRY_REPEATS,
@@ -35,6 +46,12 @@ from core.signals import LOOKBACK, queries
 
 SPARE = timedelta(seconds=2)
 """Kept of an invocation's time: no write starts in it, so that what was started ends before the lease does."""
+
+SLOW_CHANGE = timedelta(minutes=10)
+"""A change that takes longer than instances take to start may be the repetition of one that failed."""
+
+CLOCKS_APART = timedelta(minutes=1)
+"""How far AAS's clock may be behind ours when a failure is matched with the write that caused it."""
 
 REMEMBER_EVERY = timedelta(minutes=5)
 """An unchanged demand floor is written down this often: the table is billed by the write."""
@@ -179,6 +196,8 @@ class Reconciler:
             target = enrolment.target
             try:
                 capacity = self.ports.serving.capacity(target)
+                memory = memories[target].of(capacity)
+                refusal = self._refusal(target, capacity, registered.get(target), memory, now)
             except ObservationError as err:
                 found.append(Outcome(target=target, status=Status.FAILED, error=str(err)))
                 continue
@@ -189,12 +208,33 @@ class Reconciler:
                     capacity=capacity,
                     registered=registered.get(target),
                     signals=signals[target],
-                    scaling_out=_any_in_alarm(memories[target].scale_out_alarms, alarms),
-                    memory=memories[target],
+                    scaling_out=_any_in_alarm(memory.scale_out_alarms, alarms),
+                    memory=memory,
+                    refusal=refusal,
                     overrides=(*overrides.get(target, ()), *(o for o in extra if o.target == target)),
                 )
             )
         return found
+
+    def _refusal(
+        self,
+        target: ScalableTarget,
+        capacity: Capacity | Missing,
+        registered: Envelope | None,
+        memory: Memory,
+        now: datetime,
+    ) -> Refusal | None:
+        """Ask AAS why the floor that stands is not reached, where nothing is under way or it takes too long."""
+        if isinstance(capacity, Missing) or registered is None or capacity.current >= registered.floor:
+            return None
+        since = memory.written_at
+        if not capacity.settled and (since is None or now - since < SLOW_CHANGE):
+            return None
+        with suppress(ObservationError):  # then it is only not named
+            found = self.ports.autoscaling.refusal(target)
+            if found and (since is None or found.at >= since - CLOCKS_APART):
+                return found
+        return None
 
     def _signals(
         self, enrolments: Sequence[Enrolment], now: datetime
@@ -235,7 +275,8 @@ class Reconciler:
         """Apply the plan under the target's lease, or say what would be done; remember and record the decision."""
         ctx = decision.context
         status = self._status(decision, actions, when)
-        outcome = Outcome(target=ctx.target, status=status, decision=decision, actions=tuple(map(str, actions)))
+        said = tuple(map(str, actions))
+        outcome = Outcome(target=ctx.target, status=status, decision=decision, actions=said, error=_broken(ctx))
         if status is Status.DRY_RUN:
             return outcome
         memory = _remembered(decision)
@@ -287,9 +328,10 @@ class Reconciler:
             )
         aas = self.ports.autoscaling
         match action:
-            case SetBounds(envelope):
+            case SetBounds(envelope, because):
                 aas.register(target, envelope)
-                return replace(memory, written=envelope, written_at=when.now)
+                tries = memory.tries + 1 if because == "repair" else 0
+                return replace(memory, written=envelope, written_at=when.now, tries=tries)
             case PutExpiry(at, envelope):
                 settings = {
                     "Schedule": EXPIRY_REPEATS,
@@ -333,10 +375,20 @@ def _remembered(decision: Decision) -> Memory:
         decided=decision.envelope,
         reason=decision.reason,
     )
+    if isinstance(ctx.capacity, Capacity) and ctx.capacity.settled and ctx.capacity.desired != memory.count:
+        memory = replace(memory, count=ctx.capacity.desired, tries=0)
     fresh = memory.demand_at is not None and ctx.now - memory.demand_at < REMEMBER_EVERY
     if ctx.unknown or (fresh and memory.demand_floor == decision.demand_floor):
         return memory
     return replace(memory, demand_floor=decision.demand_floor, demand_at=ctx.now)
+
+
+def _broken(ctx: Context) -> str | None:
+    """Say of an endpoint that is in trouble that nothing is written to it; other changes just take their time."""
+    status = ctx.capacity.status if isinstance(ctx.capacity, Capacity) else ""
+    if not status.endswith(("Failed", "OutOfService")):
+        return None
+    return f"endpoint {ctx.target.endpoint_name} is {status}: nothing is written until a deployment brings it InService"
 
 
 def _any_in_alarm(names: Sequence[str], states: Mapping[str, str]) -> bool | None:

@@ -116,7 +116,7 @@ class PowertoolsTelemetry:
         """Log and count the outcomes of one pass."""
         quiet = {Status.UNCHANGED, Status.WAITING, Status.PAUSED, Status.BUSY, Status.NOT_ENROLLED}
         for outcome in outcomes:
-            level = self._logger.debug if outcome.status in quiet else self._logger.info
+            level = self._logger.debug if outcome.status in quiet and not outcome.error else self._logger.info
             if outcome.status is Status.FAILED:
                 level = self._logger.error
             level("target looked at", extra=summary(outcome))
@@ -132,6 +132,7 @@ def _counts(outcomes: tuple[Outcome, ...]) -> Iterator[tuple[str, int]]:
     yield "TargetsChanged", sum(o.status in {Status.CHANGED, Status.RELEASED} for o in outcomes)
     yield "TargetsFailed", sum(o.status is Status.FAILED for o in outcomes)
     yield "MetricsMissing", sum(bool(o.decision and o.decision.context.unknown) for o in outcomes)
+    yield "CapacityRefused", sum(bool(o.decision and o.decision.context.refusal) for o in outcomes)
 
 
 def endpoint_named_by(event: Mapping[str, Any]) -> str | None:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.errors import TargetBusyError, TargetNotFoundError, TidegateError
-from core.model import Capacity, Envelope, Missing, Observation, Point, ScalableTarget
+from core.model import Capacity, Envelope, Missing, Observation, Point, Refusal, ScalableTarget
 from core.ports import MetricQuery, NativePolicy, ScheduledAction, Variant
 
 Write = tuple[Any, ...]
@@ -91,10 +91,15 @@ class FakeAutoscaling(_Fake):
     bounds: dict[ScalableTarget, Envelope] = field(default_factory=dict)
     native: dict[ScalableTarget, dict[str, NativePolicy]] = field(default_factory=dict)
     actions: dict[ScalableTarget, dict[str, ScheduledAction]] = field(default_factory=dict)
+    refusals: dict[ScalableTarget, Refusal] = field(default_factory=dict)
 
     def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
         self._read("registered")
         return {target: self.bounds[target] for target in targets if target in self.bounds}
+
+    def refusal(self, target: ScalableTarget) -> Refusal | None:
+        self._read("refusal")
+        return self.refusals.get(target)
 
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:
         self._write("register", target, envelope)
@@ -165,10 +170,11 @@ class FakeServing(_Fake):
         instance_type: str | None = "ml.m5.xlarge",
         queued: bool = False,
         profile: str | None = None,
+        created_at: datetime | None = None,
     ) -> ScalableTarget:
         """Add an endpoint with one variant, tagged if `profile` is given, and return the variant's target."""
         target = ScalableTarget.variant(endpoint, variant)
-        self.capacities[target] = Capacity(count, count, status)
+        self.capacities[target] = Capacity(count, count, status, created_at, f"{endpoint}-config-1")
         self.endpoints[endpoint] = (
             *self.endpoints.get(endpoint, ()),
             Variant(target=target, instance_type=instance_type, queued=queued),

@@ -1,6 +1,6 @@
 """The fold: numbers in, an envelope and a reason out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +9,19 @@ import pytest
 from core.context import CONTEXTS, Context
 from core.decide import RULES, decide
 from core.model import Envelope, Memory, Missing, Observation, Reason
-from tests.builders import ASYNC, BATCH, NOW, REALTIME, context, minutes, override, running, steady
+from tests.builders import (
+    ASYNC,
+    BATCH,
+    NOW,
+    REALTIME,
+    SETTLED_MEMORY,
+    context,
+    minutes,
+    override,
+    refusal,
+    running,
+    steady,
+)
 
 
 @dataclass(frozen=True)
@@ -214,7 +226,22 @@ def test_a_decision_survives_being_written_down(case: Case) -> None:
 
 def test_the_order_of_the_rules_is_the_documented_precedence() -> None:
     names = [rule.__name__ for rule in RULES]
-    assert names == ["demand", "stabilize", "hold_unknown", "windows", "override", "bounds"]
+    assert names == ["demand", "stabilize", "hold_unknown", "windows", "override", "bounds", "refused"]
+
+
+@pytest.mark.parametrize(
+    ("tries", "next_try"),
+    [(0, "2026-11-18T09:01Z"), (1, "2026-11-18T09:03Z"), (2, "2026-11-18T09:07Z"), (9, "2026-11-18T09:29Z")],
+)
+def test_a_refusal_is_named_with_the_next_try_and_lowers_nothing(tries: int, next_try: str) -> None:
+    memory = replace(SETTLED_MEMORY, tries=tries, count=2)
+    heard = refusal(minutes_ago=1)  # 08:59, so 2, 4, 8 and 30 minutes later
+    seen = context(load=steady(6000), capacity=running(2), registered=Envelope(6, 12), memory=memory, refusal=heard)
+    decision = decide(seen)
+    assert (decision.envelope, decision.reason) == (Envelope(6, 12), Reason.LOAD)
+    last = decision.steps[-1]
+    assert (last.reason, last.moved) == (Reason.CAPACITY_REFUSED, False)
+    assert last.seen == {"code": "ResourceLimitExceeded", "text": heard.text, "next_try": next_try}
 
 
 # Direct scale-in: tracking rests at 0.5 of 1000 = 500 requests an instance.

@@ -195,7 +195,7 @@ def test_what_cannot_be_enrolled_is_named_and_the_rest_goes_on() -> None:
     errors = {name: str(o.error) for name, o in outcomes.items() if o.status is Status.FAILED}
     assert "the tag tidegate:profile must name a profile (p)" in errors["chat"]
     assert "'asynchronous': its profile is for real-time endpoints" in errors["queue"]
-    assert "no such endpoint and variant in SageMaker" in errors["ghost"]
+    assert "no such endpoint in SageMaker" in errors["ghost"]
 
 
 def test_cpu_per_core_needs_a_known_vcpu_count() -> None:

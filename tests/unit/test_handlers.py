@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.errors import ActuationError, ConfigError, ObservationError
-from core.model import Envelope
+from core.model import Capacity, Envelope, Refusal
 from core.reconcile import Outcome
 from handlers import async_queue, batch_window, fleet_sync, override, realtime_target, wiring
 from handlers.wiring import LambdaHandler, PassFailedError, PowertoolsTelemetry, Runtime, endpoint_named_by
@@ -249,6 +249,7 @@ def test_telemetry_counts_a_pass_and_logs_what_changed(
         "TargetsChanged": [1.0],
         "TargetsFailed": [0.0],
     }
+    assert (emf["MetricsMissing"], emf["CapacityRefused"]) == ([0.0], [0.0])
     changed = next(line for line in lines if line.get("status") == "changed")
     assert (changed["target"], changed["reason"], changed["min_capacity"]) == (
         "endpoint/orders/variant/AllTraffic",
@@ -256,6 +257,27 @@ def test_telemetry_counts_a_pass_and_logs_what_changed(
         7,
     )
     assert changed["steps"][0] == "demand Load 2..12 -> 7..12"
+
+
+def test_telemetry_counts_what_was_refused_and_says_what_is_broken_aloud(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Tidegate")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "another")  # Powertools keeps a logger a name
+    world = World().enrolled()
+    world.metrics.series["Invocations"] = observed(world.now, *[7000] * 15)
+    world.tick()
+    world.autoscaling.refusals[world.orders] = Refusal(world.now, "ResourceLimitExceeded", "no more of these")
+    refused = tuple(world.tick().values())
+    world.serving.capacities[world.orders] = Capacity(4, 4, "UpdateRollbackFailed")
+    broken = tuple(world.tick().values())
+    PowertoolsTelemetry().tell("tidegate-prod-realtime-target", (*refused, *broken))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert next(line for line in lines if "_aws" in line)["CapacityRefused"] == [1.0]
+    said = [line["error"] for line in lines if "error" in line]
+    assert said == [
+        "endpoint orders is UpdateRollbackFailed: nothing is written until a deployment brings it InService"
+    ]
 
 
 def test_the_runtime_is_made_from_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:

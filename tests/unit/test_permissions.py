@@ -276,6 +276,12 @@ def played(night: Night) -> None:
     night.account.endpoint("tagged").tags.clear()
     night.stack.invoke("FleetSync", {"trigger": "schedule"})  # releases by name; a tag may be a lapse
     night.until("04:05")  # it was none: the sync at 04:00 came after the grace
+    for endpoint in ("Orders", "documents", "scoring"):
+        night.account.endpoint(endpoint).instance_quota = 1
+        night.override(endpoint, "floor", 8)  # AAS takes the bounds, SageMaker refuses the instances
+    night.stack.tick()
+    night.override("scoring", "floor", 9)
+    night.stack.invoke("FleetSync", {"trigger": "schedule"})
     night.lose_the_table()
     night.override("scoring", "ceiling", 9)  # moves no instance, so no event brings FleetSync before the owner
     night.lose_the_table()  # with the override in it

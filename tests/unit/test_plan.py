@@ -28,7 +28,7 @@ from core.plan import (
     plan_release,
 )
 from core.ports import NativePolicy, Original, ScheduledAction
-from tests.builders import ASYNC, NOW, REALTIME, SETTLED_MEMORY, context, enrolment, override, running, steady
+from tests.builders import ASYNC, NOW, REALTIME, SETTLED_MEMORY, context, enrolment, override, refusal, running, steady
 
 POLICY = Envelope(2, 12)
 IN_AN_HOUR = NOW + timedelta(minutes=60)
@@ -36,6 +36,16 @@ IN_AN_HOUR = NOW + timedelta(minutes=60)
 
 def remembered(**changes: Any) -> Any:
     return replace(SETTLED_MEMORY, **changes)
+
+
+RETRIES = [(0, 2), (1, 4), (2, 8), (3, 16), (4, 30), (5, 30), (400, 30)]
+
+
+def tried(tries: int, *, ago: int, floor: int = 2) -> Any:
+    """Bounds were last written so many minutes ago, one instance ran then, and an expiry stands."""
+    written_at = NOW - timedelta(minutes=ago)
+    expires = IN_AN_HOUR if floor > 2 else None
+    return remembered(written=Envelope(floor, 12), written_at=written_at, count=1, tries=tries, expires_at=expires)
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,40 @@ CASES = [
     Case(
         "two minutes after our own write a count outside is only late",
         context(capacity=running(1), memory=remembered(written=POLICY, written_at=NOW - timedelta(seconds=119))),
+    ),
+    *(
+        Case(
+            f"after {tries} tries in vain the next one comes {wait} minutes after the last",
+            context(capacity=running(1), memory=tried(tries, ago=wait)),
+            [SetBounds(POLICY, "repair")],
+        )
+        for tries, wait in RETRIES
+    ),
+    *(
+        Case(
+            f"after {tries} tries in vain nothing is tried before {wait} minutes are over",
+            context(capacity=running(1), memory=tried(tries, ago=wait - 1)),
+        )
+        for tries, wait in RETRIES
+    ),
+    Case(
+        "a change that was accepted and failed minutes later counts from its failure",
+        context(capacity=running(1), memory=tried(1, ago=60), refusal=refusal(minutes_ago=3)),
+    ),
+    Case(
+        "four minutes after the failure it is tried again",
+        context(capacity=running(1), memory=tried(1, ago=60), refusal=refusal(minutes_ago=4)),
+        [SetBounds(POLICY, "repair")],
+    ),
+    Case(
+        "once the count has moved it counts from the start",
+        context(load=steady(5000), capacity=running(3), registered=Envelope(5, 12), memory=tried(4, ago=2, floor=5)),
+        [SetBounds(Envelope(5, 12), "repair")],
+    ),
+    Case(
+        "another wish is written at once",
+        context(load=steady(6000), capacity=running(1), registered=Envelope(5, 12), memory=tried(4, ago=3, floor=5)),
+        [SetBounds(Envelope(6, 12), "differs")],
     ),
     Case(
         "a read that lags behind our own write is not drift",

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from core.errors import ObservationError, TargetBusyError, ThrottledError
-from core.model import Capacity, Envelope, Memory, Missing, Mode
+from core.model import Capacity, Envelope, Memory, Missing, Mode, Reason, Refusal
 from core.reconcile import Status
-from tests.builders import override
+from tests.builders import NOW, override, refusal
 from tests.fakes.aws import observed
 from tests.world import World
 
@@ -242,3 +242,199 @@ def test_a_target_whose_profile_is_gone_is_not_guessed_at() -> None:
 
 def test_memory_of_a_target_nobody_knows_is_empty() -> None:
     assert World().memory() == Memory()
+
+
+# --- what AAS is refused ----------------------------------------------------------------------------------------------
+
+QUOTA = refusal().text
+
+
+def refused_at_once(world: World) -> None:
+    """AAS takes the floor, SageMaker refuses the instances: the count stays."""
+    world.autoscaling.refusals[world.orders] = Refusal(world.now, "ResourceLimitExceeded", QUOTA)
+
+
+def test_a_floor_beyond_the_quota_is_tried_again_ever_more_rarely_and_never_lowered() -> None:
+    world = loaded(World().enrolled(), 7000)
+    start, tried = world.now, []
+    for minute in range(100):
+        world.now = start + timedelta(minutes=minute)
+        outcome = loaded(world, 7000).tick()["orders"]
+        if "register" in world.writes:
+            tried.append(minute)
+            refused_at_once(world)
+        elif minute:
+            assert outcome.decision is not None
+            assert outcome.decision.steps[-1].reason is Reason.CAPACITY_REFUSED
+        assert world.autoscaling.bounds[world.orders] == Envelope(7, 12)
+    assert tried == [0, 2, 6, 14, 30, 60, 90]  # 2, 4, 8, 16, 30, 30 minutes apart
+
+
+@pytest.mark.parametrize(
+    ("what", "count", "requests", "writes"),
+    [
+        ("the same wish waits", 4, 7000, False),
+        ("a count that moved starts again with two minutes", 5, 7000, True),
+        ("another wish is written at once", 4, 8000, True),
+    ],
+)
+def test_the_patience_ends_with_its_cause(what: str, count: int, requests: float, *, writes: bool) -> None:
+    world = loaded(World().enrolled(), 7000)
+    for minute in (0, 2, 4, 2):  # written, and tried again after 2 and 6 minutes; 8 more would be the next
+        world.later(minutes=minute)
+        loaded(world, 7000).tick()
+        refused_at_once(world)
+    _ = world.writes
+    world.later(minutes=2)
+    world.serving.capacities[world.orders] = replace(
+        world.serving.capacities[world.orders], current=count, desired=count
+    )
+    loaded(world, requests).tick()
+    assert ("register" in world.writes) == writes, what
+
+
+def test_once_the_floor_is_reached_a_deployment_that_resets_the_count_is_repaired_at_once() -> None:
+    world = loaded(World().enrolled(), 7000)
+    for minute in (0, 2, 4):
+        world.later(minutes=minute)
+        loaded(world, 7000).tick()
+        refused_at_once(world)
+    for count in (7, 4):  # the quota was raised; then somebody deploys a configuration with four
+        world.later(minutes=2)
+        world.serving.capacities[world.orders] = replace(
+            world.serving.capacities[world.orders], current=count, desired=count
+        )
+        _ = world.writes
+        loaded(world, 7000).tick()
+    assert world.writes == ["register"]
+
+
+@pytest.mark.parametrize(
+    ("what", "capacity", "written_ago", "failed_ago", "asked", "named"),
+    [
+        ("the floor is reached", Capacity(7, 7, "InService"), 5, 4, False, False),
+        ("nothing is under way", Capacity(4, 4, "InService"), 5, 4, True, True),
+        ("instances may still be starting", Capacity(4, 7, "Updating"), 9, 4, False, False),
+        ("that takes too long: it is a repetition", Capacity(4, 7, "Updating"), 10, 4, True, True),
+        ("a failure before our write is another story", Capacity(4, 4, "InService"), 5, 7, True, False),
+        ("clocks may be a minute apart", Capacity(4, 4, "InService"), 5, 6, True, True),
+    ],
+)
+def test_activities_are_read_only_where_the_floor_is_not_reached(  # noqa: PLR0913 - the columns of the table
+    what: str, capacity: Capacity, written_ago: int, failed_ago: int, *, asked: bool, named: bool
+) -> None:
+    world = loaded(World().enrolled(), 7000)
+    world.tick()
+    failed_at = world.now + timedelta(minutes=written_ago - failed_ago)
+    world.autoscaling.refusals[world.orders] = Refusal(failed_at, "ResourceLimitExceeded", QUOTA)
+    world.serving.capacities[world.orders] = capacity
+    world.later(minutes=written_ago)
+    world.autoscaling.reads.clear()
+    decision = loaded(world, 7000).tick()["orders"].decision
+    assert decision is not None
+    assert ("refusal" in world.autoscaling.reads) == asked, what
+    assert (decision.steps[-1].reason is Reason.CAPACITY_REFUSED) == named, what
+
+
+def test_activities_that_cannot_be_read_stop_nothing() -> None:
+    world = loaded(World().enrolled(), 7000)
+    world.tick()
+    world.autoscaling.fail_on["refusal"] = ObservationError("DescribeScalingActivities: Rate exceeded")
+    world.later(minutes=2)
+    assert loaded(world, 7000).tick()["orders"].status is Status.CHANGED
+
+
+# --- deployments ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        "Creating",
+        "Updating",
+        "SystemUpdating",
+        "RollingBack",
+        "Deleting",
+        "OutOfService",
+        "Failed",
+        "UpdateRollbackFailed",
+    ],
+)
+def test_nothing_is_written_while_the_endpoint_is_not_in_service(status: str) -> None:
+    world = loaded(World().enrolled(), 7000)
+    world.serving.capacities[world.orders] = Capacity(4, 4, status)
+    outcomes = [world.tick()["orders"], world.sync()["orders"]]
+    assert [outcome.status for outcome in outcomes] == [Status.WAITING] * 2
+    assert world.writes == []
+    said = f"endpoint orders is {status}: nothing is written until a deployment brings it InService"
+    broken = status in {"OutOfService", "Failed", "UpdateRollbackFailed"}
+    assert [outcome.error for outcome in outcomes] == [said if broken else None] * 2
+
+
+def old_endpoint() -> World:
+    """`orders` as it was made a month ago."""
+    world = World()
+    made = world.now - timedelta(days=30)
+    world.serving.capacities[world.orders] = replace(world.serving.capacities[world.orders], created_at=made)
+    return world.enrolled()
+
+
+def recreated(world: World) -> None:
+    """Deleted, which deregisters it, and made again with two instances under the same name."""
+    for held in (world.autoscaling.bounds, world.autoscaling.native, world.autoscaling.actions):
+        held.pop(world.orders, None)
+    world.serving.capacities[world.orders] = Capacity(2, 2, "InService", world.now, "orders-config-1")
+
+
+def test_an_endpoint_that_was_recreated_under_its_name_is_enrolled_anew_and_lowers_nothing_for_a_while() -> None:
+    world = loaded(old_endpoint(), 7000)
+    world.tick()
+    before = world.memory()
+    world.later(minutes=20)
+    recreated(world)
+    world.serving.capacities[world.orders] = replace(world.serving.capacities[world.orders], current=9, desired=9)
+    assert world.tick()["orders"].status is Status.NOT_ENROLLED
+    assert loaded(world, 100).sync("orders")["orders"].status is Status.CHANGED
+    assert sorted(world.autoscaling.native[world.orders]) == [
+        "tidegate-prod-saturation",
+        "tidegate-prod-track-requests_per_instance",
+    ]
+    after = world.memory()
+    assert (before.created_at, after.created_at) == (NOW - timedelta(days=30), world.now)
+    assert (after.first_seen_at, after.enrolled) == (world.now, True)
+    world.metrics.states = dict.fromkeys(after.scale_out_alarms, "OK")
+    _ = world.writes
+    for _ in range(9):  # nothing of the nine instances is given back before ten minutes were seen
+        world.later(minutes=1)
+        loaded(world, 100).tick()
+    assert world.writes == []
+    world.later(minutes=2)
+    loaded(world, 100).tick()
+    assert world.writes == ["set_count"]
+
+
+def test_an_override_outlives_the_endpoint_it_was_made_for() -> None:
+    world = loaded(old_endpoint(), 100)
+    pin = replace(
+        override("pin", 6), target=world.orders, created_at=world.now, expires_at=world.now + timedelta(hours=2)
+    )
+    world.store.put_override(pin)
+    recreated(world)
+    world.sync("orders")
+    assert world.autoscaling.bounds[world.orders] == Envelope(6, 6)
+
+
+def test_memory_of_an_endpoint() -> None:
+    made = World().now
+    old = Memory(
+        version=3, first_seen_at=made, enrolled=True, tries=2, created_at=made, config="a", override_ids=("o",)
+    )
+    same = Capacity(2, 2, "InService", made, "a")
+    assert old.of(same) == old
+    assert old.of(Missing("gone")) == old  # perhaps it comes back
+    assert old.of(replace(same, config="b")) == replace(old, config="b")
+    later = made + timedelta(hours=1)
+    anew = Memory(version=3, override_ids=("o",), created_at=later, config="a")
+    assert old.of(replace(same, created_at=later)) == anew
+    before_this_release = replace(old, created_at=None, config=None)
+    assert before_this_release.of(same) == old

@@ -44,6 +44,7 @@ UNNARROWABLE = {
     "cloudwatch:DescribeAlarms": "is checked against all alarms of the account",
     "application-autoscaling:DescribeScalableTargets": "knows no resources; the condition keys are for writes",
     "application-autoscaling:DescribeScalingPolicies": "knows no resources; the condition keys are for writes",
+    "application-autoscaling:DescribeScalingActivities": "knows no resources; the condition keys are for writes",
     "application-autoscaling:DescribeScheduledActions": "knows no resources; the condition keys are for writes",
     "tag:GetResources": "knows no resources and no condition keys",
 }
@@ -455,6 +456,15 @@ def test_errors_and_throttles_ring_for_each_function(
     assert alarm["TreatMissingData"] == "notBreaching"
 
 
+@pytest.mark.parametrize("function", OWNERS)
+def test_refused_capacity_rings_for_each_owner(resources: dict[str, Resource], function: str) -> None:
+    alarm = resources[f"{function}CapacityRefusedAlarm"]["Properties"]
+    name = in_stage(resources[f"{function}Function"]["Properties"]["FunctionName"])
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"]) == ("Tidegate", "CapacityRefused", 1)
+    dimensions = {one["Name"]: in_stage(one["Value"]) for one in alarm["Dimensions"]}
+    assert dimensions == {"service": "tidegate", "function": name}
+
+
 def test_dead_letters_ring(resources: dict[str, Resource]) -> None:
     alarm = resources["DeadLettersAlarm"]["Properties"]
     assert alarm["Threshold"] == 1
@@ -466,7 +476,7 @@ def test_the_dashboard_shows_every_alarm_and_every_measure_of_a_pass(resources: 
     body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     widgets = json.loads(body)["widgets"]
     shown = {m[1] for widget in widgets for m in widget["properties"].get("metrics", ())}
-    assert {"Heartbeat", "TargetsSeen", "TargetsChanged", "TargetsFailed", "MetricsMissing"} <= shown
+    assert {"Heartbeat", "TargetsSeen", "TargetsChanged", "TargetsFailed", "MetricsMissing", "CapacityRefused"} <= shown
     assert {"Duration", "Errors", "ApproximateNumberOfMessagesVisible"} <= shown
     listed = {arn for widget in widgets for arn in widget["properties"].get("alarms", ())}
     assert listed == {f"${{{name}.Arn}}" for name in of_type(resources, "AWS::CloudWatch::Alarm")}

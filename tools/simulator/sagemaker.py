@@ -89,7 +89,9 @@ class SageMaker(Service):
                 "ResourceLimitExceeded",
                 f"The account-level service limit '{endpoint.instance_type} for endpoint usage' is "
                 f"{endpoint.instance_quota} Instances, with current utilization of {endpoint.current_count} Instances "
-                f"and a request delta of {count - endpoint.current_count} Instances.",
+                f"and a request delta of {count - endpoint.current_count} Instances. Please use AWS Service Quotas to "
+                "request an increase for this quota. If AWS Service Quotas is not available, contact AWS support to "
+                "request an increase for this quota.",
             )
         if count != endpoint.desired_count:
             start = endpoint.provisioning_delay if endpoint.current_count else endpoint.provisioning_from_zero

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from core.aws.batches import batches
 from core.aws.errors import absent_is_fine, reading, writing
-from core.model import Envelope, ScalableTarget
+from core.model import Envelope, Refusal, ScalableTarget
 from core.ports import NativePolicy, ScheduledAction
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
 
 TARGETS_A_CALL = 50
+ACTIVITIES_LOOKED_AT = 10
+_REFUSALS = {"account-level service limit": "ResourceLimitExceeded", "InsufficientInstanceCapacity": ""}
+"""A part of what an activity says to the error code it stands for; "" if it is the code itself."""
+
 _SETTINGS = ("Schedule", "Timezone", "StartTime", "EndTime", "ScalableTargetAction")
 
 
@@ -45,6 +49,18 @@ class ApplicationAutoScaling:
                         if target:  # the resource may be registered under a dimension that is not ours
                             found[target] = Envelope(item["MinCapacity"], item["MaxCapacity"])
         return found
+
+    def refusal(self, target: ScalableTarget) -> Refusal | None:
+        """Return why the newest finished scaling activity of the target failed, None if it did not (facts 1.7)."""
+        with reading(f"DescribeScalingActivities of {target.resource_id}"):
+            found = self._client.describe_scaling_activities(**_names(target), MaxResults=ACTIVITIES_LOOKED_AT)
+        over = [item for item in found["ScalingActivities"] if item["StatusCode"] not in {"Pending", "InProgress"}]
+        newest = max(over, key=lambda item: item["StartTime"], default=None)
+        if newest is None or newest["StatusCode"] != "Failed":
+            return None
+        text = newest.get("StatusMessage", newest["Description"])
+        code = next((code or part for part, code in _REFUSALS.items() if part in text), "Failed")
+        return Refusal(newest.get("EndTime", newest["StartTime"]).astimezone(UTC), code, text)
 
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:
         """Set both bounds; AAS moves the capacity inside them at once."""

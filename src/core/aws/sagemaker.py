@@ -1,6 +1,7 @@
 """SageMaker, and discovery by tag, as the port `Serving`."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -41,7 +42,13 @@ class SageMaker:
         for variant in endpoint.get("ProductionVariants", ()):
             if variant["VariantName"] == target.variant_name and "CurrentInstanceCount" in variant:
                 current = variant["CurrentInstanceCount"]
-                return Capacity(current, variant.get("DesiredInstanceCount", current), endpoint["EndpointStatus"])
+                return Capacity(
+                    current,
+                    variant.get("DesiredInstanceCount", current),
+                    endpoint["EndpointStatus"],
+                    endpoint["CreationTime"].astimezone(UTC),
+                    endpoint["EndpointConfigName"],
+                )
         return Missing(f"variant {target.variant_name} of {target.endpoint_name} does not exist or counts no instances")
 
     def variants(self, endpoint: str) -> tuple[Variant, ...]:

@@ -82,10 +82,13 @@ class Simulated:
     def client(self, service: str) -> Client:
         return self.account.client(service)  # type: ignore[call-overload]  # any service
 
-    def add_endpoint(self, name: str, count: int, *, queued: bool = False, profile: str | None = None) -> None:
+    def add_endpoint(
+        self, name: str, count: int, *, queued: bool = False, profile: str | None = None, quota: int | None = None
+    ) -> None:
         self.account.add_endpoint(
             name=name,
             workload=Idle(),
+            instance_quota=quota,
             instance_count=count,
             instance_type="ml.m5.xlarge",
             asynchronous=queued,

@@ -1,13 +1,14 @@
 """What the core may expect of Application Auto Scaling."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.errors import ActuationError, TargetNotFoundError
-from core.model import Envelope, ScalableTarget
+from core.model import Envelope, Refusal, ScalableTarget
 from core.ports import Autoscaling, NativePolicy, ScheduledAction
 from tests.contract.aws.accounts import Account, Simulated, autoscaling_of, chosen
 from tests.contract.aws.stubs import scripted
@@ -182,3 +183,103 @@ class TestScheduledActions:
         strict.delete_scheduled_action(ORDERS, EXPIRY.name)
         strict.delete_scheduled_action(ORDERS, EXPIRY.name)
         assert strict.scheduled_actions(ORDERS) == ()
+
+
+QUOTA = (
+    "Failed to set desired instance count to 4. Reason: The account-level service limit 'ml.m5.xlarge for endpoint "
+    "usage' is 2 Instances, with current utilization of 1 Instances and a request delta of 3 Instances. Please use AWS "
+    "Service Quotas to request an increase for this quota. If AWS Service Quotas is not available, contact AWS support "
+    "to request an increase for this quota."
+)
+"""The wording of a real account."""
+
+SHORTAGE = (
+    "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error. "
+    "Please retry using a different ML instance type or after some time."
+)
+NINE = datetime(2026, 11, 18, 9, tzinfo=UTC)
+
+
+def activity(status: str, minute: int, message: str | None = None) -> dict[str, Any]:
+    said = {} if message is None else {"StatusMessage": message}
+    over = {} if status in {"Pending", "InProgress"} else {"EndTime": NINE + timedelta(minutes=minute, seconds=5)}
+    return {
+        "ActivityId": f"{status}-{minute}",
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": ORDERS.resource_id,
+        "ScalableDimension": ORDERS.dimension.value,
+        "Description": "Setting desired instance count to 4.",
+        "Cause": "minimum capacity was set to 4",
+        "StartTime": NINE + timedelta(minutes=minute),
+        "StatusCode": status,
+        **said,
+        **over,
+    }
+
+
+class TestRefusal:
+    @pytest.fixture(params=["simulator", "http"])
+    def short(self, request: pytest.FixtureRequest) -> Simulated:
+        """An account that may have two instances."""
+        account = chosen(request)
+        assert isinstance(account, Simulated)
+        account.add_endpoint("orders", 1, quota=2)
+        return account
+
+    def test_a_floor_above_the_quota_is_taken_and_refused_as_an_activity(self, short: Simulated) -> None:
+        aas = ApplicationAutoScaling(short.client("application-autoscaling"))
+        aas.register(ORDERS, Envelope(1, 4))
+        assert aas.refusal(ORDERS) is None
+        aas.register(ORDERS, Envelope(4, 4))
+        seen = aas.refusal(ORDERS)
+        assert seen is not None
+        assert (seen.code, seen.text) == ("ResourceLimitExceeded", QUOTA)
+        assert seen.at.tzinfo is UTC
+
+    def test_once_the_count_has_followed_there_is_none(self, short: Simulated) -> None:
+        aas = ApplicationAutoScaling(short.client("application-autoscaling"))
+        aas.register(ORDERS, Envelope(4, 4))
+        aas.register(ORDERS, Envelope(2, 4))
+        for _ in range(8):
+            short.account.advance()
+        assert aas.refusal(ORDERS) is None
+
+    @pytest.mark.parametrize(
+        ("_when", "activities", "want"),
+        [
+            ("nothing ever happened", [], None),
+            ("the newest decides", [activity("Successful", 9), activity("Failed", 1, QUOTA)], None),
+            ("in whatever order", [activity("Failed", 1, QUOTA), activity("Successful", 9)], None),
+            ("what is under way is not over", [activity("InProgress", 9), activity("Successful", 1)], None),
+            (
+                "a try that is under way does not hide the refusal before it",
+                [activity("InProgress", 9), activity("Failed", 1, QUOTA)],
+                Refusal(NINE + timedelta(minutes=1, seconds=5), "ResourceLimitExceeded", QUOTA),
+            ),
+            (
+                "no such instances are left",
+                [activity("Failed", 9, SHORTAGE)],
+                Refusal(NINE + timedelta(minutes=9, seconds=5), "InsufficientInstanceCapacity", SHORTAGE),
+            ),
+            (
+                "another text",
+                [activity("Failed", 9, "Internal error")],
+                Refusal(NINE + timedelta(minutes=9, seconds=5), "Failed", "Internal error"),
+            ),
+            (
+                "no text at all",
+                [activity("Failed", 9)],
+                Refusal(NINE + timedelta(minutes=9, seconds=5), "Failed", "Setting desired instance count to 4."),
+            ),
+        ],
+    )
+    def test_as_described(self, _when: str, activities: list[dict[str, Any]], want: Refusal | None) -> None:
+        asked = {
+            "ServiceNamespace": "sagemaker",
+            "ResourceId": ORDERS.resource_id,
+            "ScalableDimension": ORDERS.dimension.value,
+            "MaxResults": 10,
+        }
+        with scripted("application-autoscaling") as (c, script):
+            script.add_response("describe_scaling_activities", {"ScalingActivities": activities}, asked)
+            assert ApplicationAutoScaling(c).refusal(ORDERS) == want

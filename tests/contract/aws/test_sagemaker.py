@@ -1,5 +1,6 @@
 """What the core may expect of SageMaker and of discovery by tag."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,13 +14,14 @@ from tests.contract.aws.stubs import Client, client, scripted
 
 TAGGING = "resourcegroupstaggingapi"
 ORDERS = ScalableTarget.variant("orders", "AllTraffic")
+MADE = datetime(2026, 11, 1, 8, 30, tzinfo=UTC)
 ENDPOINT: dict[str, Any] = {
     "EndpointName": "orders",
     "EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/orders",
     "EndpointConfigName": "orders-config",
     "EndpointStatus": "InService",
-    "CreationTime": 0,
-    "LastModifiedTime": 0,
+    "CreationTime": MADE,
+    "LastModifiedTime": MADE,
 }
 ASYNC = {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://out/"}}}
 CONFIG: dict[str, Any] = {
@@ -32,6 +34,12 @@ CONFIG: dict[str, Any] = {
 @pytest.fixture
 def sagemaker(account: Account) -> SageMaker:
     return serving_of(account)
+
+
+def counts(capacity: Capacity | Missing) -> tuple[int, int, str]:
+    """Return current and desired instances, and the status."""
+    assert isinstance(capacity, Capacity)
+    return capacity.current, capacity.desired, capacity.status
 
 
 def describing(endpoint: dict[str, Any], config: dict[str, Any] | None = None) -> tuple[Variant, ...]:
@@ -49,7 +57,15 @@ def describing(endpoint: dict[str, Any], config: dict[str, Any] | None = None) -
 class TestCapacity:
     def test_counts_and_status(self, sagemaker: SageMaker, account: Account) -> None:
         account.add_endpoint("orders", 3)
-        assert sagemaker.capacity(ORDERS) == Capacity(3, 3, "InService")
+        assert counts(sagemaker.capacity(ORDERS)) == (3, 3, "InService")
+
+    def test_when_it_was_made_and_by_which_configuration(self, sagemaker: SageMaker, account: Account) -> None:
+        account.add_endpoint("orders", 3)
+        seen = sagemaker.capacity(ORDERS)
+        assert isinstance(seen, Capacity)
+        assert seen.created_at is not None
+        assert seen.created_at.tzinfo is UTC
+        assert str(seen.config).startswith("orders-config")
 
     def test_a_variant_that_is_not_there(self, sagemaker: SageMaker, account: Account) -> None:
         account.add_endpoint("orders", 3)
@@ -61,9 +77,13 @@ class TestCapacity:
             (
                 "a change is in flight",
                 {"CurrentInstanceCount": 2, "DesiredInstanceCount": 5},
-                Capacity(2, 5, "Updating"),
+                Capacity(2, 5, "Updating", MADE, "orders-config"),
             ),
-            ("scaled to zero", {"CurrentInstanceCount": 0, "DesiredInstanceCount": 0}, Capacity(0, 0, "Updating")),
+            (
+                "scaled to zero",
+                {"CurrentInstanceCount": 0, "DesiredInstanceCount": 0},
+                Capacity(0, 0, "Updating", MADE, "orders-config"),
+            ),
             (
                 "a serverless variant counts no instances",
                 {"CurrentServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5}},
@@ -153,7 +173,7 @@ class TestSetCount:
         strict_account.add_endpoint("orders", 3)
         sagemaker = serving_of(strict_account)
         sagemaker.set_count(ORDERS, 2)
-        assert sagemaker.capacity(ORDERS) == Capacity(3, 2, "Updating")
+        assert counts(sagemaker.capacity(ORDERS)) == (3, 2, "Updating")
         with pytest.raises(TargetBusyError):
             sagemaker.set_count(ORDERS, 1)
 

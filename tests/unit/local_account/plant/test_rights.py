@@ -183,6 +183,7 @@ EVERY_PASS: list[tuple[str, str, Mapping[str, Any]]] = [
     ("cloudwatch", "DescribeAlarms", {"AlarmNames": ["tidegate-target-prod-x"]}),
     (AAS, "DescribeScalableTargets", {"ServiceNamespace": "sagemaker"}),
     (AAS, "DescribeScalingPolicies", {"ServiceNamespace": "sagemaker"}),
+    (AAS, "DescribeScalingActivities", {"ServiceNamespace": "sagemaker"}),
     (AAS, "RegisterScalableTarget", VARIANT),
     (AAS, "PutScheduledAction", VARIANT),
     (AAS, "DeleteScheduledAction", VARIANT),
@@ -202,7 +203,6 @@ ONLY_FLEET_SYNC: list[tuple[str, str, Mapping[str, Any]]] = [
 NOBODY: list[tuple[str, str, Mapping[str, Any]]] = [
     (AAS, "RegisterScalableTarget", COMPONENT),
     (AAS, "PutScheduledAction", {**VARIANT, "ServiceNamespace": "ecs"}),
-    (AAS, "DescribeScalingActivities", {"ServiceNamespace": "sagemaker"}),
     ("sagemaker", "ListEndpoints", {}),
     ("cloudwatch", "PutMetricData", {}),
     ("cloudwatch", "SetAlarmState", {"AlarmName": "tidegate-target-prod-realtime-x"}),
