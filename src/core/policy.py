@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
@@ -455,7 +456,7 @@ class Profile(_Strict):
         """Whether the endpoint is an asynchronous one."""
         return self.kind is Kind.ASYNC or self.serving == "async"
 
-    @property
+    @cached_property
     def native_policies(self) -> tuple[TargetTracking | StepScaling, ...]:
         """The declared policies, or the default of the kind.
 
@@ -475,7 +476,7 @@ class Profile(_Strict):
             return (TargetTracking(type="target_tracking", metric="requests_per_instance", target=share),)
         return (TargetTracking(type="target_tracking", metric="cpu", target=70.0),)
 
-    @property
+    @cached_property
     def capacity_per_instance(self) -> float | None:
         """Requests a minute one instance serves: the objective, else the declared request target, else unknown."""
         if self.objectives.requests_per_instance is not None:
@@ -489,7 +490,7 @@ class Profile(_Strict):
             None,
         )
 
-    @property
+    @cached_property
     def signals(self) -> tuple[Signal, ...]:
         """What a pass must measure; a batch profile does nothing outside its windows and measures nothing."""
         if self.kind is Kind.ASYNC:
@@ -498,7 +499,7 @@ class Profile(_Strict):
             return (Signal.REQUESTS,)
         return ()
 
-    @property
+    @cached_property
     def settling_target(self) -> float | None:
         """Load per instance at which native tracking comes to rest; None if direct scale-in must not judge.
 
