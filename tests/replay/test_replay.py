@@ -5,8 +5,8 @@ serves 100 requests a minute, so native tracking aims at 50.
 """
 
 import hashlib
-from dataclasses import fields
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from core.errors import ConfigError
-from simulator.cases import Case, Course, Mode
+from simulator.cases import Case, Mode
 from simulator.replay import Replay, Replayed, replay
 from simulator.traces import read_trace
 from simulator.workload import AsyncWorkload
@@ -62,53 +62,53 @@ class TestMinutes:
     def test_a_rise_is_served_nine_minutes_later(self) -> None:
         """450 requests need ceil(450 / 100) = 5.
 
-        Minute 60 is readable when minute 62 has ended (l = 2): floor 5 and the order. Instances serve from
-        62 + 1 + D = 69 and are paid from 63.
+        Minute 60 is readable when minute 62 has ended (l = 2): at the beginning of 63 the floor becomes 5 and the order
+        goes out. Instances are paid from there and serve from 63 + D = 69.
         """
         played = replay(case([90] * 60 + [450] * 4 + [90] * 8), QUIET)
-        assert steps(played.floor) == {0: 1, 62: 5}
-        assert played.course.orders.tolist() == [62]
+        assert steps(played.floor) == {0: 1, 63: 5}
+        assert played.course.orders.tolist() == [63]
         assert steps(played.course.ready) == {0: 1, 69: 5}
         assert steps(played.course.billed) == {0: 1, 63: 5}
 
     @pytest.mark.parametrize(("lag", "delay"), [(1, 6), (2, 3), (2, 10)])
     def test_lag_and_delay_move_it(self, lag: int, delay: int) -> None:
-        """Order at the end of 60 + l, service from 60 + l + 1 + D."""
+        """Order at 60 + l + 1, service D later."""
         played = replay(case([90] * 60 + [450] * 4 + [90] * 10, lag=lag, provisioning=delay), QUIET)
-        assert played.course.orders[0] == 60 + lag
+        assert played.course.orders[0] == 60 + lag + 1
         assert steps(played.course.ready)[60 + lag + 1 + delay] == 5
 
     def test_five_minutes_at_capacity_double_it(self) -> None:
-        """The saturation policy: minutes 60-64 at 100 or more each, readable at the end of 66.
+        """The saturation policy: minutes 60-64 at 100 or more each, readable at 67.
 
-        The endpoint is under change until 69, and then 5 x 2 = 10 are ordered, for 67 still reads one instance.
+        The endpoint is under change until 69; when that is over, at 70, 5 x 2 = 10 are ordered: what can be read is
+        still of one instance.
         """
         played = replay(case([90] * 60 + [450] * 12), QUIET)
-        assert played.course.orders.tolist() == [62, 69]
+        assert played.course.orders.tolist() == [63, 70]
         assert steps(played.course.billed) == {0: 1, 63: 5, 70: 10}
 
     def test_a_fall_is_followed_when_the_window_has_passed(self) -> None:
         """The last high minute is 119; stabilization is 10 minutes, counted back from the clock.
 
-        At clock t minutes from t - 10 on count: 119 counts until clock 129, so the pass at clock 130, the end of
-        minute 129, lowers the floor to 1 and scales in directly to ceil(90 / 1000) = 1. Din = 1: the four leave while
-        130 passes, which is paid, and 131 has one.
+        At t the minutes from t - 10 on count, 119 until t = 129. So 130 lowers the floor to 1 and scales in directly to
+        ceil(90 / 1000) = 1. Din = 1: the four leave while 130 passes, which is paid, and 131 has one.
         """
         played = replay(case([450] * 120 + [90] * 30), QUIET)
-        assert steps(played.floor) == {0: 1, 2: 5, 129: 1}
-        assert played.course.orders.tolist() == [129]
+        assert steps(played.floor) == {0: 1, 3: 5, 130: 1}
+        assert played.course.orders.tolist() == [130]
         assert steps(played.course.ready) == {0: 5, 131: 1}
         assert steps(played.course.billed) == {0: 5, 131: 1}
 
     @pytest.mark.parametrize("window", [5, 20])
     def test_a_longer_window_holds_longer(self, window: int) -> None:
         played = replay(case([450] * 120 + [90] * 30), {**QUIET, "stabilization": f"{window}m"})
-        assert steps(played.floor) == {0: 1, 2: 5, 119 + window: 1}
+        assert steps(played.floor) == {0: 1, 3: 5, 120 + window: 1}
 
     def test_one_change_at_a_time(self) -> None:
-        """A second rise while instances start is ordered when they serve: 62 + 1 + D = 69, and comes 7 later."""
+        """A second rise while instances start waits until they serve, from 69 on: ordered at 70, served from 76."""
         played = replay(case([90] * 60 + [450] * 4 + [950] * 60), QUIET)
-        assert played.course.orders.tolist() == [62, 69]
+        assert played.course.orders.tolist() == [63, 70]
         assert steps(played.course.ready) == {0: 1, 69: 5, 76: 10}
 
     def test_bounds_hold(self) -> None:
@@ -116,23 +116,23 @@ class TestMinutes:
         assert set(np.unique(played.course.ready)) == {3, 8}
         assert (played.floor.min(), played.ceiling.max()) == (3, 8)
 
-    @pytest.mark.parametrize(("cooldown", "second"), [("0s", 71), ("5m", 76), ("10m", 81)])
+    @pytest.mark.parametrize(("cooldown", "second"), [("0s", 72), ("5m", 77), ("10m", 82)])
     def test_native_cooldown_is_kept(self, cooldown: str, second: int) -> None:
         """Tracking alone, target 100; nothing that we do.
 
-        105 exceed 100 in minutes 60-62, readable at the end of 64: 1 -> ceil(1.05) = 2, serving from 64 + 1 + 6 = 71.
-        AAS sees that at the end of 71, where the cooldown begins, and still reads the 105 of minute 69: without a
-        cooldown it goes on to ceil(2 x 1.05) = 3 at once. With one it counts from the 1 before: ceil(1.05) and, from
-        71 on with 205 for two, ceil(1.025) are no more than 2. After 71 + 5 or 71 + 10 it may: ceil(2 x 1.025) = 3.
+        105 exceed 100 in minutes 60-62, readable at 65: 1 -> ceil(1.05) = 2, serving from 65 + 6 = 71. AAS sees that at
+        72, where the cooldown begins, and still reads the 105 of minute 69: without a cooldown it goes on to
+        ceil(2 x 1.05) = 3 at once. With one it counts from the 1 before: ceil(1.05) and, from 71 on with 205 for two,
+        ceil(1.025) are no more than 2. At 72 + 5 or 72 + 10 it may: ceil(2 x 1.025) = 3.
         """
         policy = {"type": "target_tracking", "metric": "requests_per_instance", "target": 100}
         orders = self.native_orders([90] * 60 + [105] * 11 + [205] * 40, {**policy, "scale_out_cooldown": cooldown})
-        assert orders[:2] == [64, second]
+        assert orders[:2] == [65, second]
 
     def test_native_scale_in_waits_for_fifteen_low_minutes(self) -> None:
-        """Below 0.9 x 100 from minute 60 on: 15 of them have passed at the end of 74, readable at the end of 76."""
+        """Below 0.9 x 100 from minute 60 on: the 15th is 74, readable at 77."""
         policy = {"type": "target_tracking", "metric": "requests_per_instance", "target": 100}
-        assert self.native_orders([190] * 60 + [85] * 40, policy) == [76]
+        assert self.native_orders([190] * 60 + [85] * 40, policy) == [77]
 
     def native_orders(self, load: list[int], policy: dict[str, Any]) -> list[int]:
         objectives = {"requests_per_instance": 10_000.0}  # our floor and the saturation policy never speak
@@ -144,19 +144,19 @@ class TestQueue:
     def test_it_starts_from_zero_and_returns_there(self) -> None:
         """Seven items of one minute's work at minute 30, D0 = 8.
 
-        32: they are readable; floor ceil(7 / (1 x 15)) = 1, served from 32 + 1 + 8 = 41 on, one a minute until 47.
-        41: the wake alarm still reads the minutes without instances and asks for one more, which comes at 48.
-        48: FleetSync, called by that change, scales in directly to ceil(7 / 7.5) = 1; gone from 50 on.
-        57: the last minute with work, 47, has left the window of 10 minutes (clock 58): floor 0.
-        58: less than 0.9 x 7.5 waited from 41 to 55, 15 minutes, readable at the end of 57; but only now the floor
-        is out of the way: down to zero.
+        33: they are readable; floor ceil(7 / (1 x 15)) = 1, served from 33 + 8 = 41 on, one a minute until 47.
+        42: the wake alarm still reads the minutes without instances and asks for one more, which comes at 48.
+        49: FleetSync, called by that change, scales in directly to ceil(7 / 7.5) = 1; gone from 50 on.
+        58: the last minute with work, 47, has left the window of 10 minutes: floor 0.
+        59: less than 0.9 x 7.5 waited from 41 to 55, 15 minutes, readable at 58; but only now the floor is out of the
+        way: down to zero.
         """
         load = [0] * 30 + [7] + [0] * 60
         played = Replay(case(load, mode=Mode.ASYNC, capacity=1.0, minimum=0, provisioning_from_zero=8))
         played.run(len(load))
         course = played.result().course
-        assert course.orders.tolist() == [32, 41, 48, 58]
-        assert steps(played.result().floor) == {0: 0, 32: 1, 57: 0}
+        assert course.orders.tolist() == [33, 42, 49, 59]
+        assert steps(played.result().floor) == {0: 0, 33: 1, 58: 0}
         assert steps(course.ready) == {0: 0, 41: 1, 48: 2, 50: 1, 60: 0}
         workload = played.endpoint.workload
         assert isinstance(workload, AsyncWorkload)
@@ -175,14 +175,14 @@ class TestQueue:
 
 class TestWindow:
     def test_instances_stand_when_it_opens(self) -> None:
-        """Lead 10: the floor rises in the pass at 00:50, the end of minute 49; served from 49 + 1 + 6 = 56."""
+        """Lead 10: the floor rises in the pass at 00:50; served from 50 + 6 = 56 on, lowered when it closes."""
         played = replay(case([10] * 60 + [500] * 60 + [10] * 30, mode=Mode.WINDOW), {"windows": WINDOWS})
-        assert steps(played.floor) == {0: 1, 49: 6, 119: 1}
+        assert steps(played.floor) == {0: 1, 50: 6, 120: 1}
         assert steps(played.course.ready)[56] == 6
 
-    def test_a_window_must_be_given(self) -> None:
-        with pytest.raises(ConfigError, match="at least one window"):
-            replay(case([10], mode=Mode.WINDOW))
+    def test_without_windows_it_is_a_real_time_endpoint(self) -> None:
+        load = [10] * 60 + [500] * 10
+        assert same(replay(case(load, mode=Mode.WINDOW)), replay(case(load)))
 
 
 class TestEveryReplay:
@@ -221,18 +221,24 @@ class TestEveryReplay:
         assert (course.billed - course.ready).sum() == 6 * starting
 
     def test_one_change_at_a_time_in_all_of_a_day(self) -> None:
+        """The next order comes when D or Din have passed, and the pass after that has seen it."""
         course = replay(a_day_of_c31()).course
-        for order, following in zip(course.orders, course.orders[1:], strict=False):
-            before = course.ready[order]
-            under_way = 7 if course.billed[order + 1] > before else 2
-            assert following - order >= under_way - 1
+        for order, following in pairwise(course.orders):
+            started = course.billed[order] > course.ready[order]
+            assert following - order > (6 if started else 1)
 
     def test_series_have_a_value_a_minute(self) -> None:
         played = replay(case([100] * 50))
-        series = [getattr(played.course, each.name) for each in fields(Course) if each.name in {"ready", "billed"}]
-        assert {len(each) for each in [*series, played.floor, played.ceiling, played.target]} == {50}
+        course = played.course
+        assert {len(each) for each in (course.ready, course.billed, played.floor, played.ceiling, played.target)} == {
+            50
+        }
         assert np.all(played.target == 50.0)
         assert np.all((played.floor <= played.course.billed) & (played.course.billed <= played.ceiling))
+
+    def test_a_profile_that_is_none_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="min_capacity"):
+            replay(case([10]), {"min_capacity": -1})
 
     def test_progress_is_told_once_a_day(self) -> None:
         told: list[int] = []

@@ -45,7 +45,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """A course, and how it came about. Series have a value a minute, as it stood at the minute's end."""
+    """A course, and how it came about. Series have a value a minute, as it stood when the minute began."""
 
     course: Course
     floor: NDArray[np.int64]
@@ -63,13 +63,15 @@ def profile_of(case: Case, given: Mapping[str, Any] | None = None) -> dict[str, 
 
     Args:
         case: says kind, bounds and objectives.
-        given: fields that replace these, or add to them; a window needs its `windows` here.
+        given: fields that replace these, or add to them. A window without its `windows` is played as real-time.
     """
     if case.mode is Mode.ASYNC:
         objectives = {"items_per_minute": case.capacity, "drain_within": f"{case.objective}m"}
     else:
         objectives = {"requests_per_instance": case.capacity}
     kind = {Mode.REALTIME: "realtime", Mode.ASYNC: "async", Mode.WINDOW: "batch"}[case.mode]
+    if case.mode is Mode.WINDOW and not (given or {}).get("windows"):
+        kind = "realtime"
     bounds = {"min_capacity": case.minimum, "max_capacity": case.maximum}
     return {"kind": kind, **bounds, "objectives": objectives, **(given or {})}
 
@@ -135,22 +137,27 @@ class Replay:
         store = InMemoryStore(keep_decisions=False)
         self.stack = (DirectStack if direct else SimulatedStack)(self.account, document, store=store)
         self.stack.listener = self._hear
-        self._log = _Log()
+        self._log = _Log(self.endpoint.desired_count)
         self.stack.invoke("FleetSync", {"trigger": "policy"})
 
     def run(self, minutes: int) -> None:
         """Play so many minutes more, fewer where the case ends."""
         for _ in range(min(minutes, len(self.case.requests) - self.minute)):
-            before = self.endpoint.desired_count
+            self._note()
             self.stack.minute()
-            if self.endpoint.desired_count != before:
-                self._log.orders.append(self.minute)
-            registered = self.account.autoscaling.targets[self.endpoint.resource_id]
-            self._log.floor.append(registered.minimum)
-            self._log.ceiling.append(registered.maximum)
-            tracking = (policy.tracking for policy in registered.policies.values())
-            self._log.target.append(next((each["TargetValue"] for each in tracking if each), math.nan))
             self.minute += 1
+
+    def _note(self) -> None:
+        """Write down what stands at the beginning of the minute: what was decided on all that is over."""
+        log, desired = self._log, self.endpoint.desired_count
+        if desired != log.desired:
+            log.orders.append(self.minute)
+            log.desired = desired
+        registered = self.account.autoscaling.targets[self.endpoint.resource_id]
+        log.floor.append(registered.minimum)
+        log.ceiling.append(registered.maximum)
+        tracking = (policy.tracking for policy in registered.policies.values())
+        log.target.append(next((each["TargetValue"] for each in tracking if each), math.nan))
 
     def result(self) -> Replayed:
         """Return what was played so far."""
@@ -180,6 +187,7 @@ class Replay:
 class _Log:
     """What is noted while playing."""
 
+    desired: int
     orders: list[int] = field(default_factory=list)
     floor: list[int] = field(default_factory=list)
     ceiling: list[int] = field(default_factory=list)
