@@ -27,7 +27,9 @@ WARMUP = 7 * DAY
 LONGEST_DAYS = 28
 PEAK_QUANTILE = 0.995
 DRAIN = 60
-"""Minutes of silence that a queue is played after its last arrival, so that all can be drained and paid for."""
+"""Minutes of silence, or twice the objective if that is more, that a queue is played after its last arrival.
+
+So all can be drained, and the leaving of the instances is paid for."""
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "daily": ("servegen_small_c05", "servegen_small_c31", "servegen_large_c48", "nab_nyc_taxi"),
@@ -268,7 +270,8 @@ def _queued(trace: MinuteTrace, path: Path, scale: Scale) -> MinuteTrace:
     kept = np.random.default_rng([scale.seed, 1]).binomial(requests, keep)
     if not (kept * each).any():
         raise TraceError(f"{path.name}: no work is left when thinned to a peak of {scale.peak_instances:g} instances")
-    return MinuteTrace(trace.start, np.pad(kept, (0, DRAIN)), np.pad(kept * each, (0, DRAIN)))
+    silence = (0, max(DRAIN, 2 * scale.objective))
+    return MinuteTrace(trace.start, np.pad(kept, silence), np.pad(kept * each, silence))
 
 
 def _span(minutes: int) -> str:
