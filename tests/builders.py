@@ -22,7 +22,14 @@ from core.policy import Fleet, Profile, parse_fleet
 
 NOW = datetime(2026, 11, 18, 9, 0, tzinfo=UTC)  # a Wednesday
 TARGET = ScalableTarget.variant("orders", "AllTraffic")
-SETTLED_MEMORY = Memory(version=7, first_seen_at=NOW - timedelta(days=1), enrolled=True, scale_out_alarms=("high",))
+SETTLED_MEMORY = Memory(
+    version=7,
+    first_seen_at=NOW - timedelta(days=1),
+    enrolled=True,
+    scale_out_alarms=("high",),
+    ready=4,
+    ready_since=NOW - timedelta(hours=1),
+)
 
 REALTIME: dict[str, Any] = {
     "kind": "realtime",
@@ -76,6 +83,7 @@ def context(  # noqa: PLR0913 - a context has this many sides, and each test nam
     memory: Memory = SETTLED_MEMORY,
     overrides: Sequence[Override] = (),
     scaling_out: bool | None = False,
+    alarms: Mapping[str, str] | None = None,
     now: datetime = NOW,
     fleet_max: int = 100,
     refusal: Refusal | None = None,
@@ -98,6 +106,7 @@ def context(  # noqa: PLR0913 - a context has this many sides, and each test nam
         memory=memory,
         overrides=tuple(overrides),
         refusal=refusal,
+        alarms=alarms or {},
     )
 
 

@@ -15,7 +15,7 @@ from tests.fakes.aws import FakeAutoscaling, FakeMetrics, FakeServing
 
 @dataclass
 class World:
-    """`orders`, a real-time endpoint with four instances, and whatever a test adds."""
+    """`orders`, a real-time endpoint with eight instances (`count`), and whatever a test adds."""
 
     document: dict[str, Any] = field(
         default_factory=lambda: {
@@ -30,11 +30,12 @@ class World:
     metrics: FakeMetrics = field(default_factory=FakeMetrics)
     autoscaling: FakeAutoscaling = field(default_factory=FakeAutoscaling)
     serving: FakeServing = field(default_factory=FakeServing)
+    count: int = 8
     clock_runs: timedelta = timedelta(0)
     """How far the clock is ahead of the pass's own `now`."""
 
     def __post_init__(self) -> None:
-        self.orders = self.serving.add("orders", count=4)
+        self.orders = self.serving.add("orders", count=self.count)
 
     @property
     def reconciler(self) -> Reconciler:

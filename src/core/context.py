@@ -1,7 +1,7 @@
 """Everything a decision looks at, and everything it says: both survive being written down and read again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
@@ -55,6 +55,8 @@ class Context:
     overrides: tuple[Override, ...] = ()
     refusal: Refusal | None = None
     """Why AAS did not bring the count up to the floor that stands; only looked up where it is missing."""
+    alarms: Mapping[str, str] = field(default_factory=dict)
+    """The states of our own alarms on the target by what their names end with; absent if not known."""
 
     @property
     def profile(self) -> Profile:
@@ -76,6 +78,12 @@ class Context:
     def unknown(self) -> Mapping[Signal, Missing]:
         """The signals that could not be measured."""
         return {name: seen for name, seen in self.signals.items() if isinstance(seen, Missing)}
+
+    @property
+    def requests(self) -> float | None:
+        """Requests of the newest readable minute, None if not known."""
+        seen = self.signals.get(Signal.REQUESTS)
+        return seen.newest.value if isinstance(seen, Observation) else None
 
     @property
     def state_lost(self) -> bool:
@@ -128,7 +136,8 @@ class Decision:
     @property
     def demand_floor(self) -> int:
         """The floor that demand asked for after stabilization: what is held while metrics are unknown."""
-        return next((s.after.floor for s in reversed(self.steps) if s.rule in {"demand", "stabilize"}), self.desired)
+        speaking = {"demand", "guard", "stabilize"}
+        return next((s.after.floor for s in reversed(self.steps) if s.rule in speaking), self.desired)
 
     def effective_mode(self, stack: Mode) -> Mode:
         """The more cautious of the stack's and the profile's mode."""

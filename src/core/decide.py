@@ -10,10 +10,20 @@ from itertools import pairwise
 from core.context import EXPIRY, Context, Decision
 from core.model import Capacity, Envelope, Kind, OverrideAction, Reason, Recommendation, Step
 from core.signals import recommendations
+from core.signals.utilisation import instances
 from core.signals.window import openings
 
 HOLD_UNKNOWN = timedelta(minutes=60)
 """How long the last known demand floor is held when metrics are missing."""
+
+AT_CEILING = 0.98
+"""Share of what runs that was used in a minute, from which on more may have been turned away (algorithms 7)."""
+
+SHOWN_AFTER = timedelta(minutes=4)
+"""Until metrics and alarms speak of instances that just began to serve: a whole minute, and its way to CloudWatch."""
+
+LESS_EACH = 0.85
+"""Share of its capacity that an instance is taken to serve once latency is above the objective (algorithms 2)."""
 
 LONGEST_GAP = timedelta(minutes=3)
 """Between two measured minutes, for a direct scale-in to be certain of those between them (algorithms 8)."""
@@ -29,12 +39,12 @@ def decide(ctx: Context) -> Decision:
         if step := rule(ctx, wanted):
             steps.append(step)
             wanted = step.after
-    demand = next(step for step in steps if step.rule == "demand")
+    asked = next(step for step in reversed(steps) if step.rule in {"demand", "guard"})
     return Decision(
         context=ctx,
         envelope=wanted,
         steps=tuple(steps),
-        desired=demand.after.floor,
+        desired=asked.after.floor,
         scale_in_to=_direct_scale_in(ctx, wanted),
         paused=any(step.reason is Reason.OVERRIDE_PAUSE for step in steps),
         valid_until=max([ctx.now + EXPIRY, *(step.valid_until for step in steps if step.valid_until)]),
@@ -49,6 +59,55 @@ def demand(ctx: Context, wanted: Envelope) -> Step:
         seen = dict(best.seen) if best else {}
         return Step(rule="demand", reason=Reason.POLICY_MINIMUM, before=wanted, after=wanted, seen=seen)
     return Step(rule="demand", reason=best.reason, before=wanted, after=_raised(wanted, best.floor), seen=best.seen)
+
+
+def guard(ctx: Context, wanted: Envelope) -> Step | None:
+    """Answer demand that no request shows, because it waits or was turned away: double what runs (algorithms 7).
+
+    Latency above the objective, by itself, asks for what runs divided by 0.85. The rule is part of demand, and stands
+    before `stabilize`, which compares measured needs only.
+    """
+    if ctx.profile.kind is not Kind.REALTIME or not isinstance(ctx.capacity, Capacity):
+        return None
+    ready, load = ctx.capacity.current, ctx.requests
+    ringing = {name for name, state in ctx.alarms.items() if state == "ALARM"}
+    each = ctx.profile.objectives.requests_per_instance  # a declared target is not what an instance can serve
+    at_ceiling = load is not None and each is not None and load >= AT_CEILING * ready * each
+    # Failures alone say nothing of demand: without a known load a broken model would climb to the maximum.
+    saturated = at_ceiling or bool(ringing & {"saturation", "slow", "congested", *(["errors"] if load else [])})
+    if not saturated and "latency" not in ringing:
+        return None
+    floor = _escape(ctx, ctx.capacity, 2 * ready if saturated else instances(ready, LESS_EACH))
+    if floor <= wanted.floor:
+        return None
+    return Step(
+        rule="guard",
+        reason=Reason.SATURATED if saturated else Reason.LATENCY_ABOVE_OBJECTIVE,
+        before=wanted,
+        after=_raised(wanted, floor),
+        seen={
+            "ready": float(ready),
+            **({} if load is None else {"requests_per_minute": load}),
+            **({} if each is None else {"requests_per_instance": each}),
+            **({"alarms": ", ".join(sorted(ringing))} if ringing else {}),
+        },
+    )
+
+
+def _escape(ctx: Context, capacity: Capacity, floor: int) -> int:
+    """Return the floor that hidden demand may ask for.
+
+    While a change is under way, or nothing measured shows its result yet, that is the count ordered: whoever ordered
+    it, tracking may see little load and take it back. A known load below half of what runs could serve was not turned
+    away for want of capacity: then twice what the load needs is enough, or repeated doubling would never end.
+    """
+    since, load, each = ctx.memory.ready_since, ctx.requests, ctx.profile.capacity_per_instance
+    shown = since is not None and ctx.memory.ready == capacity.current and ctx.now - since >= SHOWN_AFTER
+    if not capacity.settled or not shown:
+        return capacity.desired
+    if load is not None and each is not None and load < capacity.current * each / 2:
+        return min(floor, 2 * instances(load, each))
+    return floor
 
 
 def stabilize(ctx: Context, wanted: Envelope) -> Step | None:
@@ -157,6 +216,7 @@ def refused(ctx: Context, wanted: Envelope) -> Step | None:
 
 RULES: tuple[Rule, ...] = (
     demand,
+    guard,
     stabilize,
     hold_unknown,
     windows,
@@ -185,6 +245,7 @@ def _direct_scale_in(ctx: Context, envelope: Envelope) -> int | None:
     missing, or the state is fresh (ADR 0001). It stays inside the bounds and leaves nothing in force.
     """
     certain = not ctx.unknown and not ctx.state_lost and ctx.scaling_out is False
+    certain = certain and "ALARM" not in ctx.alarms.values()
     if ctx.profile.settling_target is None or not certain or ctx.profile.kind is Kind.BATCH:
         return None
     if not isinstance(ctx.capacity, Capacity) or not ctx.capacity.settled:

@@ -70,7 +70,7 @@ class Metric:
             "Namespace": self.namespace,
             "MetricName": self.name,
             "Dimensions": self.dimensions(target),
-            "Statistic": self.statistic,
+            "ExtendedStatistic" if self.statistic.startswith("p") else "Statistic": self.statistic,
         }
 
 
@@ -118,6 +118,10 @@ BACKLOG = Metric(
     realtime=False,
 )
 """These two are followed by the policies of zero (facts 5.1) and are no metrics to choose."""
+
+LATENCY = Metric(namespace=INVOCATIONS, name="ModelLatency", statistic="p95", unit="microseconds", queued=False)
+FAILED = Metric(namespace=INVOCATIONS, name="Invocation5XXErrors", unit="share of the requests", queued=False)
+"""These two say that demand is hidden (algorithms 7); no target can be set on them."""
 
 _LATENCY = "a latency does not fall in proportion to capacity: track what causes it, requests or utilization"
 _FAILURES = "failures are no measure of load: alarm on them, track requests or utilization"

@@ -55,6 +55,8 @@ class Reason(StrEnum):
     LOAD = "Load"
     BACKLOG = "Backlog"
     SCALE_IN_STABILIZED = "ScaleInStabilized"
+    SATURATED = "Saturated"
+    LATENCY_ABOVE_OBJECTIVE = "LatencyAboveObjective"
     STATE_LOST = "StateLost"
     METRICS_UNKNOWN = "MetricsUnknown"
     WINDOW_PREWARMING = "WindowPrewarming"
@@ -226,6 +228,9 @@ class Memory:
     override_ids: tuple[str, ...] = ()
     created_at: datetime | None = None
     config: str | None = None
+    ready: int | None = None
+    ready_since: datetime | None = None
+    """How many instances served when last looked at, and since which pass it has been so many."""
 
     def of(self, capacity: Capacity | Missing) -> "Memory":
         """Return what still holds of the endpoint seen: of one that was recreated under its name, only overrides."""

@@ -5,11 +5,12 @@ They keep an endpoint scaling while Tidegate is away (ADR 0001). All names begin
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from core.context import Enrolment
 from core.errors import ConfigError, Problem
-from core.metrics import BACKLOG, HAS_BACKLOG_WITHOUT_CAPACITY, METRICS, Metric, MetricName
+from core.metrics import BACKLOG, FAILED, HAS_BACKLOG_WITHOUT_CAPACITY, LATENCY, METRICS, Metric
 from core.model import Kind, ScalableTarget
 from core.policy import CloudWatchMetric, MetricMath, StepScaling, TargetTracking
 from core.ports import NativePolicy
@@ -17,8 +18,13 @@ from core.ports import NativePolicy
 SATURATED_MINUTES = 5
 """Minutes at the ceiling before capacity doubles: longer than tracking's 3, so that it acts only when that fails."""
 
+NOTICED_MINUTES = 3
+"""Minutes before an alarm that only Tidegate hears rings."""
 
-ALARM_SUFFIX = re.compile(r"saturation|wake|idle|[a-z_]+-(out|in)")
+FAILED_SHARE = 0.01
+"""More 5xx answers than this share of the requests mean that demand is turned away (algorithms 7)."""
+
+ALARM_SUFFIX = re.compile(r"saturation|slow|congested|latency|errors|wake|idle|[a-z_]+-(out|in)")
 """What follows `alarm_prefix` in the names of our alarms."""
 
 
@@ -47,10 +53,32 @@ def native_policies(enrolment: Enrolment, stage: str) -> tuple[NativePolicy, ...
         )
     ]
     if not enrolment.profile.queued:
-        return (*declared, shapes.saturation())
+        return (*declared, *shapes.doubling())
     if enrolment.profile.min_capacity == 0:
         return (*declared, shapes.wake(), shapes.idle())
     return tuple(declared)
+
+
+def heard_alarms(enrolment: Enrolment, stage: str) -> tuple[Mapping[str, Any], ...]:
+    """Return the alarms that no policy follows: they wake Tidegate, which knows the load (algorithms 2, 7)."""
+    latency = enrolment.profile.objectives.latency_p95
+    shapes, above = _Shapes(enrolment, stage), "GreaterThanThreshold"
+    found = {"errors": shapes.alarm(FAILED, "errors", above, FAILED_SHARE, NOTICED_MINUTES)}
+    if latency is not None:
+        found["latency"] = shapes.alarm(LATENCY, "latency", above, _microseconds(latency), NOTICED_MINUTES)
+    return tuple(found[suffix] for suffix in guard_alarms(enrolment, stage) if suffix in found)
+
+
+def guard_alarms(enrolment: Enrolment, stage: str) -> Mapping[str, str]:
+    """Return the names of the alarms that the guard reads, by what they end with; nothing of them is stored."""
+    profile, objectives = enrolment.profile, enrolment.profile.objectives
+    if profile.kind is not Kind.REALTIME:
+        return {}
+    prefix = alarm_prefix(enrolment.target, profile.kind, stage)
+    suffixes = ["saturation", "errors"]
+    suffixes += ["latency", "slow"] if objectives.latency_p95 is not None else []
+    suffixes += ["congested"] if objectives.concurrent_requests is not None else []
+    return {suffix: prefix + suffix for suffix in suffixes}
 
 
 def scale_out_alarms(policies: tuple[NativePolicy, ...]) -> tuple[str, ...]:
@@ -59,7 +87,7 @@ def scale_out_alarms(policies: tuple[NativePolicy, ...]) -> tuple[str, ...]:
         name
         for policy in policies
         for name in policy.alarm_names
-        if "AlarmHigh" in name or name.endswith(("-out", "-saturation", "-wake"))
+        if "AlarmHigh" in name or name.endswith(("-out", "-saturation", "-slow", "-congested", "-wake"))
     )
 
 
@@ -93,34 +121,48 @@ class _Shapes:
         if out:
             at = out[0].lower or 0.0
             steps = [_adjustment(_minus(s.lower, at), _minus(s.upper, at), s.change) for s in out]
-            alarm = self._alarm(metric, f"{policy.metric}-out", "GreaterThanOrEqualToThreshold", at, 3)
+            alarm = self.alarm(metric, f"{policy.metric}-out", "GreaterThanOrEqualToThreshold", at, 3)
             found.append(self._step(f"step-{policy.metric}-out", "ChangeInCapacity", steps, alarm, policy))
         into = [step for step in policy.ranges if step.change < 0]
         if into and into[-1].upper is not None:
             at = into[-1].upper
             steps = [_adjustment(_minus(s.lower, at), _minus(s.upper, at), s.change) for s in into]
-            alarm = self._alarm(metric, f"{policy.metric}-in", "LessThanThreshold", at, 15)
+            alarm = self.alarm(metric, f"{policy.metric}-in", "LessThanThreshold", at, 15)
             found.append(self._step(f"step-{policy.metric}-in", "ChangeInCapacity", steps, alarm, policy))
         return tuple(found)
 
-    def saturation(self) -> NativePolicy:
-        """Return the policy that doubles capacity when utilisation stays at its ceiling (algorithms 7)."""
-        at_least = "GreaterThanOrEqualToThreshold"
-        capacity = self._enrolment.profile.capacity_per_instance
-        metric: MetricName = "cpu" if capacity is None else "requests_per_instance"
-        alarm = self._alarm(METRICS[metric], "saturation", at_least, float(capacity or 95), SATURATED_MINUTES)
-        steps = [_adjustment(0.0, None, 100)]
-        return self._step("saturation", "PercentChangeInCapacity", steps, alarm)
+    def doubling(self) -> list[NativePolicy]:
+        """Return the policies that double capacity where demand is hidden, as the guard does (algorithms 7).
+
+        A request target that somebody declared is what AAS keeps an instance at, not what it can serve: then only CPU
+        can say that it is at its ceiling.
+        """
+        profile, objectives = self._enrolment.profile, self._enrolment.profile.objectives
+        capacity = objectives.requests_per_instance or (
+            None if self._enrolment.vcpus else profile.capacity_per_instance
+        )
+        at_ceiling = ("cpu", 95.0) if capacity is None else ("requests_per_instance", float(capacity))
+        found = [self._doubling("saturation", METRICS[at_ceiling[0]], at_ceiling[1])]
+        if objectives.latency_p95 is not None:
+            found.append(self._doubling("slow", LATENCY, 2 * _microseconds(objectives.latency_p95)))
+        if objectives.concurrent_requests is not None:
+            limit = float(objectives.concurrent_requests)
+            found.append(self._doubling("congested", METRICS["concurrent_requests"], limit))
+        return found
+
+    def _doubling(self, what: str, metric: Metric, threshold: float) -> NativePolicy:
+        alarm = self.alarm(metric, what, "GreaterThanOrEqualToThreshold", threshold, SATURATED_MINUTES)
+        return self._step(what, "PercentChangeInCapacity", [_adjustment(0.0, None, 100)], alarm)
 
     def wake(self) -> NativePolicy:
         """Return the policy that leaves zero when requests wait (facts 5.1)."""
-        alarm = self._alarm(HAS_BACKLOG_WITHOUT_CAPACITY, "wake", "GreaterThanOrEqualToThreshold", 1.0, 2)
+        alarm = self.alarm(HAS_BACKLOG_WITHOUT_CAPACITY, "wake", "GreaterThanOrEqualToThreshold", 1.0, 2)
         return self._step("wake", "ChangeInCapacity", [_adjustment(0.0, None, 1)], alarm)
 
     def idle(self) -> NativePolicy:
         """Return the policy that goes to zero after the idle delay; the backlog counts items being processed."""
         minutes = int(self._enrolment.profile.idle_after.total_seconds() // 60)
-        alarm = self._alarm(BACKLOG, "idle", "LessThanOrEqualToThreshold", 0.0, minutes)
+        alarm = self.alarm(BACKLOG, "idle", "LessThanOrEqualToThreshold", 0.0, minutes)
         return self._step("idle", "ExactCapacity", [_adjustment(None, 0.0, 0)], alarm)
 
     def _tracked_metric(self, metric: Metric) -> dict[str, Any]:
@@ -149,10 +191,11 @@ class _Shapes:
             dimensions.append({"Name": name, "Value": value})
         return {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions}
 
-    def _alarm(self, metric: Metric, what: str, comparison: str, threshold: float, minutes: int) -> dict[str, Any]:
+    def alarm(self, metric: Metric, what: str, comparison: str, threshold: float, minutes: int) -> dict[str, Any]:
+        """Return an alarm over so many minutes in a row."""
         return {
             "AlarmName": f"{self._alarm_prefix}{what}",
-            "AlarmDescription": "Made by Tidegate for a native scaling policy; edits are undone by the next sync.",
+            "AlarmDescription": "Made by Tidegate to scale by; edits are undone by the next sync.",
             "EvaluationPeriods": minutes,
             "DatapointsToAlarm": minutes,
             "Threshold": threshold,
@@ -213,6 +256,11 @@ class _Shapes:
 def _adjustment(lower: float | None, upper: float | None, change: int) -> dict[str, Any]:
     bounds = {"MetricIntervalLowerBound": lower, "MetricIntervalUpperBound": upper}
     return {**{key: value for key, value in bounds.items() if value is not None}, "ScalingAdjustment": change}
+
+
+def _microseconds(span: timedelta) -> float:
+    """Return a span as CloudWatch counts latencies (facts 3.2)."""
+    return span.total_seconds() * 1e6
 
 
 def _minus(bound: float | None, threshold: float) -> float | None:

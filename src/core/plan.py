@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from core.context import EXPIRY, Context, Decision, Enrolment
 from core.model import Capacity, Envelope
-from core.native import native_policies, owned_prefix
+from core.native import heard_alarms, native_policies, owned_prefix
 from core.ports import NativePolicy, Original, ScheduledAction
 
 OWN_WRITE_LAG = timedelta(minutes=2)
@@ -83,6 +83,14 @@ class PutPolicy(_Said):
 
 
 @dataclass(frozen=True, slots=True)
+class PutAlarm(_Said):
+    """PutMetricAlarm of an alarm that no policy follows."""
+
+    alarm: Mapping[str, Any]
+    said: ClassVar[str] = "put alarm {0.alarm[AlarmName]}"
+
+
+@dataclass(frozen=True, slots=True)
 class DeletePolicy(_Said):
     """DeleteScalingPolicy."""
 
@@ -128,6 +136,7 @@ Action = (
     | SetCount
     | SaveOriginal
     | PutPolicy
+    | PutAlarm
     | DeletePolicy
     | PutScheduledAction
     | DeleteScheduledAction
@@ -182,7 +191,7 @@ def plan_natives(
 
     Registration comes before these and is `plan_bounds`' business.
     """
-    wanted = native_policies(enrolment, stage)
+    wanted, heard = native_policies(enrolment, stage), heard_alarms(enrolment, stage)
     standing = {policy.name: policy for policy in inventory.policies}
     prefix = owned_prefix(stage)
     actions: list[Action] = []
@@ -193,7 +202,8 @@ def plan_natives(
     names = {policy.name for policy in wanted}
     actions += [DeletePolicy(name) for name in standing if name.startswith(prefix) and name not in names]
     actions += [PutPolicy(policy) for policy in wanted if not _stands(policy, standing, inventory)]
-    alarms = {policy.alarm["AlarmName"] for policy in wanted if policy.alarm is not None}
+    actions += [PutAlarm(alarm) for alarm in heard if not _covers(inventory.alarms.get(alarm["AlarmName"]), alarm)]
+    alarms = {alarm["AlarmName"] for alarm in (*heard, *(p.alarm for p in wanted if p.alarm is not None))}
     if stale := tuple(sorted(set(inventory.alarms) - alarms)):
         actions.append(DeleteAlarms(stale))
     return tuple(actions)

@@ -35,25 +35,25 @@ from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Sig
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"^(?:\d+[smhd])+$")
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"^(?:\d+(?:ms|[smhd]))+$")
 LONGEST_OVERRIDE = timedelta(days=14)
 
 
 def _duration(seen: object) -> timedelta:
-    """Read `90s`, `15m` or `1h30m`."""
+    """Read `250ms`, `90s`, `15m` or `1h30m`."""
     if isinstance(seen, timedelta):
         return seen
     if not isinstance(seen, str) or not _DURATION.match(seen):
         raise ValueError("must be a duration such as 90s, 15m, 4h or 1h30m")
-    return timedelta(seconds=sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([smhd])", seen)))
+    return timedelta(milliseconds=sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)(ms|[smhd])", seen)))
 
 
 def _duration_text(value: timedelta) -> str:
     """Write a duration in its largest whole unit."""
-    seconds = int(value.total_seconds())
-    unit = next(unit for unit in "dhms" if seconds % _UNITS[unit] == 0)
-    return f"{seconds // _UNITS[unit]}{unit}"
+    spent = value // timedelta(milliseconds=1)
+    unit = next(unit for unit in reversed(_UNITS) if spent % _UNITS[unit] == 0)
+    return f"{spent // _UNITS[unit]}{unit}"
 
 
 Duration = Annotated[
@@ -85,6 +85,12 @@ class Objectives(_Strict):
 
     drain_within: Duration = Field(default=timedelta(minutes=15))
     """How long after its arrival a queued item may be finished (`T`). Asynchronous."""
+
+    latency_p95: Duration | None = Field(default=None, gt=timedelta(0))
+    """p95 of ModelLatency that the endpoint promises. Real-time, batch."""
+
+    concurrent_requests: int | None = Field(default=None, ge=1, le=100_000)
+    """Requests one instance has in flight at most, those waiting in the container included. Real-time, batch."""
 
     @property
     def items_per_instance(self) -> float:
@@ -411,6 +417,9 @@ class Profile(_Strict):
     def _queue_needs_its_rate(cls, value: Objectives, info: ValidationInfo) -> Objectives:
         if info.data.get("kind") is Kind.ASYNC and value.items_per_minute is None:
             raise ValueError("an async profile needs items_per_minute: the items one instance finishes in a minute")
+        queued = info.data.get("kind") is Kind.ASYNC or info.data.get("serving") == "async"
+        if queued and (value.latency_p95 or value.concurrent_requests) is not None:
+            raise ValueError("latency_p95 and concurrent_requests are of real-time endpoints: a queue answers later")
         return value
 
     @field_validator("policies")

@@ -1,6 +1,6 @@
 """One pass over some targets: observe, decide, plan, apply. Level-triggered: the truth is read again each time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ from core.model import (
     ScalableTarget,
     Signal,
 )
-from core.native import owned_prefix
+from core.native import guard_alarms, owned_prefix
 from core.plan import (
     EXPIRY_REPEATS,
     Action,
@@ -31,6 +31,7 @@ from core.plan import (
     DeletePolicy,
     DeleteScheduledAction,
     Deregister,
+    PutAlarm,
     PutExpiry,
     PutPolicy,
     PutScheduledAction,
@@ -190,7 +191,12 @@ class Reconciler:
         overrides = self.ports.store.overrides(memories, now)
         registered = self.ports.autoscaling.registered(targets)
         signals = self._signals(enrolments, now)
-        alarms = self._alarm_states(memories)
+        own = {enrolment.target: guard_alarms(enrolment, self.stage) for enrolment in enrolments}
+        names = [
+            *(n for each in own.values() for n in each.values()),
+            *(n for m in memories.values() for n in m.scale_out_alarms),
+        ]
+        alarms = self._alarm_states(names)
         found: list[Context | Outcome] = []
         for enrolment in enrolments:
             target = enrolment.target
@@ -212,6 +218,7 @@ class Reconciler:
                     memory=memory,
                     refusal=refusal,
                     overrides=(*overrides.get(target, ()), *(o for o in extra if o.target == target)),
+                    alarms={what: alarms[name] for what, name in own[target].items() if name in alarms},
                 )
             )
         return found
@@ -249,10 +256,10 @@ class Reconciler:
             seen = dict.fromkeys(flat, Missing(str(err)))
         return {target: {signal: seen[query] for signal, query in each.items()} for target, each in wanted.items()}
 
-    def _alarm_states(self, memories: Mapping[ScalableTarget, Memory]) -> Mapping[str, str]:
-        names = [name for memory in memories.values() for name in memory.scale_out_alarms]
-        with suppress(ObservationError):  # unknown alarms only forbid the direct scale-in
-            return self.ports.metrics.alarm_states(names) if names else {}
+    def _alarm_states(self, names: Iterable[str]) -> Mapping[str, str]:
+        wanted = sorted(set(names))
+        with suppress(ObservationError):  # unknown alarms trigger nothing, and forbid the direct scale-in
+            return self.ports.metrics.alarm_states(wanted) if wanted else {}
         return {}
 
     def _settle(self, ctx: Context, when: Pass) -> Outcome:
@@ -351,6 +358,8 @@ class Reconciler:
                 arn = aas.put_policy(target, policy)
                 if policy.alarm is not None:
                     self.ports.metrics.put_alarm({**policy.alarm, "AlarmActions": [arn]})
+            case PutAlarm(alarm):
+                self.ports.metrics.put_alarm(alarm)
             case DeletePolicy(name):
                 aas.delete_policy(target, name)
             case PutScheduledAction(scheduled):
@@ -377,6 +386,8 @@ def _remembered(decision: Decision) -> Memory:
     )
     if isinstance(ctx.capacity, Capacity) and ctx.capacity.settled and ctx.capacity.desired != memory.count:
         memory = replace(memory, count=ctx.capacity.desired, tries=0)
+    if isinstance(ctx.capacity, Capacity) and ctx.capacity.current != memory.ready:
+        memory = replace(memory, ready=ctx.capacity.current, ready_since=ctx.now)
     fresh = memory.demand_at is not None and ctx.now - memory.demand_at < REMEMBER_EVERY
     if ctx.unknown or (fresh and memory.demand_floor == decision.demand_floor):
         return memory

@@ -30,7 +30,11 @@ memories = st.builds(
     first_seen_at=st.sampled_from([None, NOW - timedelta(minutes=3), NOW - timedelta(days=1)]),
     demand_floor=st.one_of(st.none(), st.integers(0, 12)),
     demand_at=st.sampled_from([None, NOW - timedelta(minutes=5), NOW - timedelta(hours=2)]),
+    ready=st.integers(0, 20),
+    ready_since=st.sampled_from([None, NOW - timedelta(minutes=3), NOW - timedelta(days=1)]),
 )
+alarm_names = st.sampled_from(["saturation", "slow", "congested", "errors", "latency"])
+alarm_states = st.dictionaries(alarm_names, st.sampled_from(["OK", "ALARM", "INSUFFICIENT_DATA"]))
 capacities = st.one_of(st.builds(running, st.integers(0, 20)), st.just(Missing("gone")))
 
 
@@ -47,7 +51,19 @@ def contexts(draw: st.DrawFn) -> Context:
         scaling_out=draw(st.sampled_from([True, False, None])),
         now=NOW + timedelta(minutes=draw(st.integers(0, 1440))),
         fleet_max=draw(st.integers(1, 30)),
+        alarms=draw(alarm_states),
     )
+
+
+@given(contexts())
+def test_an_alarm_never_lowers_and_one_that_does_not_ring_changes_nothing(seen: Context) -> None:
+    quiet = decide(replace(seen, alarms={}))
+    heard = decide(seen)
+    assert heard.envelope.floor >= quiet.envelope.floor
+    assert heard.envelope.ceiling >= quiet.envelope.ceiling
+    assert heard.scale_in_to is None or heard.scale_in_to == quiet.scale_in_to
+    if "ALARM" not in seen.alarms.values():
+        assert heard.steps == quiet.steps
 
 
 @given(contexts())

@@ -44,7 +44,13 @@ CASES = [
     Case("idle stays at the minimum", context(load=steady(0)), 2, 12, Reason.POLICY_MINIMUM),
     Case("load within the minimum", context(load=steady(2000)), 2, 12, Reason.POLICY_MINIMUM),  # 2000/1000 = 2
     Case("load rounds up", context(load=steady(2001)), 3, 12, Reason.LOAD),  # 2.001
-    Case("the newest minute counts at once", context(load=minutes([500] * 14 + [6500])), 7, 12, Reason.LOAD),
+    Case(
+        "the newest minute counts at once",
+        context(load=minutes([500] * 14 + [6500]), capacity=running(7)),
+        7,
+        12,
+        Reason.LOAD,
+    ),
     Case("load above the maximum", context(load=steady(30_000)), 12, 12, Reason.LIMITED_BY_MAX_CAPACITY),
     Case("load above the fleet's cap", context(load=steady(9000), fleet_max=6), 6, 6, Reason.LIMITED_BY_MAX_CAPACITY),
     # asynchronous: one instance works off 4/min * 15 min = 60 items within the objective
@@ -159,7 +165,7 @@ CASES = [
     ),
     Case(
         "floor below demand changes nothing",
-        context(load=steady(5000), overrides=[override("floor", 3)]),
+        context(load=steady(5000), capacity=running(6), overrides=[override("floor", 3)]),
         5,
         12,
         Reason.LOAD,
@@ -226,7 +232,7 @@ def test_a_decision_survives_being_written_down(case: Case) -> None:
 
 def test_the_order_of_the_rules_is_the_documented_precedence() -> None:
     names = [rule.__name__ for rule in RULES]
-    assert names == ["demand", "stabilize", "hold_unknown", "windows", "override", "bounds", "refused"]
+    assert names == ["demand", "guard", "stabilize", "hold_unknown", "windows", "override", "bounds", "refused"]
 
 
 @pytest.mark.parametrize(
@@ -242,6 +248,103 @@ def test_a_refusal_is_named_with_the_next_try_and_lowers_nothing(tries: int, nex
     last = decision.steps[-1]
     assert (last.reason, last.moved) == (Reason.CAPACITY_REFUSED, False)
     assert last.seen == {"code": "ResourceLimitExceeded", "text": heard.text, "next_try": next_try}
+
+
+# The guard: 4 instances serve, 1000 requests a minute each; 4 * 1000 * 0.98 = 3920 is their ceiling.
+@dataclass(frozen=True)
+class Guarded:
+    name: str
+    floor: int
+    reason: Reason
+    seen: dict[str, Any] = field(default_factory=dict)
+
+
+PROMISES = {"requests_per_instance": 1000, "latency_p95": "200ms", "concurrent_requests": 8}
+UNSTATED = {
+    "objectives": {},
+    "policies": [{"type": "target_tracking", "metric": "requests_per_instance", "target": 1000}],
+}
+JUST_GREW = Memory(first_seen_at=NOW - timedelta(days=1), ready=4, ready_since=NOW - timedelta(minutes=3))
+
+
+def ringing(*names: str) -> dict[str, Any]:
+    return {"alarms": dict.fromkeys(names, "ALARM")}
+
+
+GUARDED = [
+    Guarded("at the ceiling what runs is doubled", 8, Reason.SATURATED, {"load": steady(3920)}),  # 2 * 4
+    Guarded("below it the load is what it is", 4, Reason.LOAD, {"load": steady(3919)}),  # ceil(3.919)
+    Guarded("an alarm tells of what the load does not", 8, Reason.SATURATED, {"load": steady(2500), **ringing("slow")}),
+    Guarded("any of them", 8, Reason.SATURATED, {"load": steady(2500), **ringing("saturation")}),
+    Guarded("concurrency too", 8, Reason.SATURATED, {"load": steady(2500), **ringing("congested")}),
+    Guarded("and failures", 8, Reason.SATURATED, {"load": steady(2500), **ringing("errors")}),
+    Guarded("below half the load sets the limit", 4, Reason.SATURATED, {"load": steady(1900), **ringing("errors")}),
+    Guarded(
+        "failures without load ask for nothing", 2, Reason.POLICY_MINIMUM, {"load": steady(0), **ringing("errors")}
+    ),
+    Guarded("failures of an unknown load too", 2, Reason.POLICY_MINIMUM, {"load": STALE, **ringing("errors")}),
+    Guarded("other signs need no load", 8, Reason.SATURATED, {"load": STALE, **ringing("slow")}),
+    Guarded(
+        "latency by itself", 5, Reason.LATENCY_ABOVE_OBJECTIVE, {"load": steady(2500), **ringing("latency")}
+    ),  # 4.7
+    Guarded("latency with little load", 2, Reason.POLICY_MINIMUM, {"load": steady(900), **ringing("latency")}),
+    Guarded("latency and more", 8, Reason.SATURATED, {"load": steady(2500), **ringing("latency", "slow")}),
+    Guarded("OK is no sign", 3, Reason.LOAD, {"load": steady(2500), "alarms": dict.fromkeys(PROMISES, "OK")}),
+    Guarded("nor is silence", 3, Reason.LOAD, {"load": steady(2500), "alarms": {"slow": "INSUFFICIENT_DATA"}}),
+    Guarded(
+        "at the maximum it says so",
+        12,
+        Reason.LIMITED_BY_MAX_CAPACITY,
+        {"load": steady(5000), "capacity": running(8), **ringing("slow")},
+    ),
+    Guarded(
+        "while more is on its way that is kept, whoever ordered it",
+        7,
+        Reason.SATURATED,
+        {"capacity": running(4, desired=7, status="Updating"), **ringing("slow")},
+    ),
+    Guarded("a new instance is given time to show", 4, Reason.LOAD, {"memory": JUST_GREW, **ringing("slow")}),
+    Guarded(
+        "nor is it known of a state just lost",
+        7,
+        Reason.STATE_LOST,
+        {"memory": Memory(), "registered": Envelope(7, 12)},
+    ),
+    Guarded("a target is not what an instance can serve", 4, Reason.LOAD, {"load": steady(4000), **UNSTATED}),
+    Guarded(
+        "unless an alarm says so", 8, Reason.SATURATED, {"load": steady(4000), **UNSTATED, **ringing("saturation")}
+    ),
+    Guarded("an endpoint that is gone", 4, Reason.LOAD, {"capacity": Missing("gone"), **ringing("slow")}),
+]
+
+
+@pytest.mark.parametrize("case", GUARDED, ids=lambda case: case.name)
+def test_the_guard(case: Guarded) -> None:
+    seen: dict[str, Any] = {"load": steady(4000 - 500), "objectives": PROMISES, **case.seen}
+    if "capacity" in seen and not isinstance(seen["capacity"], Missing) and "memory" not in seen:
+        seen["memory"] = replace(SETTLED_MEMORY, ready=seen["capacity"].current)
+    decision = decide(context(**seen))
+    assert (decision.envelope, decision.reason) == (Envelope(case.floor, 12), case.reason)
+
+
+def test_repeated_doubling_ends_where_load_is_known() -> None:
+    """A broken model fails whatever runs; 2500 requests need 3: 4, 8, then 2 * 3 = 6 is the most that is asked for."""
+    floors, count = [], 4
+    for _ in range(4):
+        memory = replace(SETTLED_MEMORY, ready=count)
+        seen = context(load=steady(2500), capacity=running(count), memory=memory, **ringing("errors"))
+        floors.append(decide(seen).envelope.floor)
+        count = max(count, floors[-1])
+    assert floors == [8, 6, 6, 6]
+
+
+def test_a_batch_target_is_left_to_its_native_policies() -> None:
+    assert decide(context(BATCH, **ringing("saturation"))).envelope == Envelope(1, 10)
+
+
+def test_the_guard_says_what_it_saw() -> None:
+    seen = decide(context(load=steady(2500), **ringing("slow", "latency"))).deciding_step.seen
+    assert seen == {"ready": 4, "requests_per_minute": 2500, "requests_per_instance": 1000, "alarms": "latency, slow"}
 
 
 # Direct scale-in: tracking rests at 0.5 of 1000 = 500 requests an instance.
@@ -272,6 +375,8 @@ SCALE_INS = [
     ScaleIn("not while the endpoint updates", None, {"capacity": running(10, status="Updating")}),
     ScaleIn("not while AAS wants to scale out", None, {"scaling_out": True}),
     ScaleIn("not if nobody knows whether it does", None, {"scaling_out": None}),
+    ScaleIn("not while an alarm of ours rings", None, {"alarms": {"errors": "ALARM"}}),
+    ScaleIn("one without data does not hold it back", 5, {"alarms": {"latency": "INSUFFICIENT_DATA"}}),
     ScaleIn("not when metrics are missing", None, {"load": Missing("no data")}),
     ScaleIn("not on a fresh state", None, {"memory": Memory()}),
     ScaleIn("not where the policy says native", None, {"scale_in": "native"}),

@@ -5,7 +5,7 @@ from typing import Any
 
 from core.errors import ThrottledError
 from core.model import Capacity, Envelope, Kind, Mode, ScalableTarget
-from core.native import ALARM_SUFFIX, alarm_prefix, native_policies
+from core.native import ALARM_SUFFIX, alarm_prefix, heard_alarms, native_policies
 from core.ports import NativePolicy, ScheduledAction
 from core.reconcile import Status
 from tests.builders import ASYNC, BATCH, REALTIME, TARGET, enrolment
@@ -42,8 +42,9 @@ def test_enrolment_registers_and_puts_the_native_policies() -> None:
         "tidegate-prod-saturation",
         "tidegate-prod-track-requests_per_instance",
     ]
-    assert list(world.metrics.alarm_shapes) == ["tidegate-target-prod-realtime-orders-AllTraffic-saturation"]
-    assert world.writes == ["register", "put_policy", "put_policy", "put_alarm"]
+    ours = "tidegate-target-prod-realtime-orders-AllTraffic-"
+    assert sorted(world.metrics.alarm_shapes) == [f"{ours}errors", f"{ours}saturation"]
+    assert world.writes == ["register", "put_policy", "put_policy", "put_alarm", "put_alarm"]
 
 
 def test_the_step_alarm_calls_the_policy_it_was_made_for() -> None:
@@ -75,7 +76,7 @@ def test_a_deleted_policy_and_a_deleted_alarm_come_back() -> None:
     del world.autoscaling.native[world.orders]["tidegate-prod-track-requests_per_instance"]
     world.metrics.alarm_shapes.clear()
     world.sync()
-    assert sorted(world.writes) == ["put_alarm", "put_policy", "put_policy"]
+    assert sorted(world.writes) == ["put_alarm", "put_alarm", "put_policy", "put_policy"]
 
 
 def test_others_policies_are_left_alone_until_the_file_says_adopt() -> None:
@@ -227,24 +228,27 @@ def test_variants_whose_names_begin_alike_keep_their_own_alarms() -> None:
     world.document["endpoints"].append({"name": "orders", "variant": "AllTraffic-b", "profile": "p"})
     world.sync()
     both = sorted(world.metrics.alarm_shapes)
-    assert len(both) == 2
+    assert len(both) == 4
     _ = world.writes
     world.sync()
     assert (world.writes, sorted(world.metrics.alarm_shapes)) == ([], both)
     del world.document["endpoints"][0]  # the first leaves, the second stays
     world.sync()
-    assert list(world.metrics.alarm_shapes) == ["tidegate-target-prod-realtime-orders-AllTraffic-b-saturation"]
+    theirs = "tidegate-target-prod-realtime-orders-AllTraffic-b-"
+    assert sorted(world.metrics.alarm_shapes) == [f"{theirs}errors", f"{theirs}saturation"]
     assert twin in world.autoscaling.bounds
 
 
 def test_every_alarm_we_make_is_known_again_as_ours() -> None:
     steps = [{"upper": 30, "change": -1}, {"lower": 30, "upper": 70, "change": 0}, {"lower": 70, "change": 1}]
     policies = [{"type": "step", "metric": metric, "steps": steps} for metric in ("cpu", "memory")]
-    for document in ({**REALTIME, "policies": policies}, ASYNC, BATCH):
-        for policy in native_policies(enrolment(document), "prod"):
-            if policy.alarm is not None:
-                prefix = alarm_prefix(TARGET, Kind(document["kind"]), "prod")
-                assert ALARM_SUFFIX.fullmatch(policy.alarm["AlarmName"].removeprefix(prefix))
+    promises = {"requests_per_instance": 1000, "latency_p95": "200ms", "concurrent_requests": 8}
+    for document in ({**REALTIME, "policies": policies, "objectives": promises}, ASYNC, BATCH):
+        enrolled = enrolment(document)
+        alarms = [policy.alarm for policy in native_policies(enrolled, "prod") if policy.alarm is not None]
+        prefix = alarm_prefix(TARGET, Kind(document["kind"]), "prod")
+        for alarm in (*alarms, *heard_alarms(enrolled, "prod")):
+            assert ALARM_SUFFIX.fullmatch(alarm["AlarmName"].removeprefix(prefix))
 
 
 def test_shadow_enrols_nobody_and_releases_nobody() -> None:

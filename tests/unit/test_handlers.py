@@ -264,8 +264,8 @@ def test_telemetry_counts_what_was_refused_and_says_what_is_broken_aloud(
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Tidegate")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "another")  # Powertools keeps a logger a name
-    world = World().enrolled()
-    world.metrics.series["Invocations"] = observed(world.now, *[7000] * 15)
+    world = World(count=4).enrolled()
+    world.metrics.series["Invocations"] = observed(world.now, *[8000] * 15)
     world.tick()
     world.autoscaling.refusals[world.orders] = Refusal(world.now, "ResourceLimitExceeded", "no more of these")
     refused = tuple(world.tick().values())

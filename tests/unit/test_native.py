@@ -8,7 +8,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from core.errors import ConfigError
-from core.native import native_policies, scale_out_alarms
+from core.native import guard_alarms, heard_alarms, native_policies, scale_out_alarms
 from core.ports import NativePolicy
 from tests.builders import ASYNC, BATCH, REALTIME, TARGET, enrolment
 
@@ -156,6 +156,78 @@ def test_queue_metrics_carry_the_endpoint_dimension_only() -> None:
         assert metric["Dimensions"] == BY_ENDPOINT
 
 
+# Above: tells Tidegate alone; AtLeast: doubles natively too. ModelLatency is in microseconds: 200 ms are 200,000.
+WATCHING = [
+    ("latency", "ModelLatency", "p95", "GreaterThanThreshold", 200_000.0, 3),
+    ("slow", "ModelLatency", "p95", "GreaterThanOrEqualToThreshold", 400_000.0, 5),  # twice
+    ("errors", "Invocation5XXErrors", "Average", "GreaterThanThreshold", 0.01, 3),
+    ("congested", "ConcurrentRequestsPerModel", "Maximum", "GreaterThanOrEqualToThreshold", 8.0, 5),
+    ("saturation", "InvocationsPerInstance", "Sum", "GreaterThanOrEqualToThreshold", 1000.0, 5),
+]
+PROMISES = {"requests_per_instance": 1000, "latency_p95": "200ms", "concurrent_requests": 8}
+
+
+@pytest.mark.parametrize(("suffix", "metric", "statistic", "comparison", "threshold", "minutes"), WATCHING)
+def test_alarms_that_watch_a_real_time_target(  # noqa: PLR0913, PLR0917 - the columns of the table
+    suffix: str, metric: str, statistic: str, comparison: str, threshold: float, minutes: int
+) -> None:
+    enrolled = enrolment({**REALTIME, "objectives": PROMISES})
+    name = guard_alarms(enrolled, "prod")[suffix]
+    policies = {p.alarm["AlarmName"]: p for p in native_policies(enrolled, "prod") if p.alarm}
+    heard = {alarm["AlarmName"]: alarm for alarm in heard_alarms(enrolled, "prod")}
+    assert (name in policies) != (name in heard)
+    alarm = heard[name] if name in heard else policies[name].alarm
+    assert alarm == {
+        "AlarmName": f"tidegate-target-prod-realtime-orders-AllTraffic-{suffix}",
+        "AlarmDescription": "Made by Tidegate to scale by; edits are undone by the next sync.",
+        "Namespace": "AWS/SageMaker",
+        "MetricName": metric,
+        "Dimensions": BY_VARIANT,
+        "ExtendedStatistic" if statistic == "p95" else "Statistic": statistic,
+        "Period": 60,
+        "EvaluationPeriods": minutes,
+        "DatapointsToAlarm": minutes,
+        "Threshold": threshold,
+        "ComparisonOperator": comparison,
+        "TreatMissingData": "missing",
+    }
+    if name in policies:
+        assert policies[name].configuration["AdjustmentType"] == "PercentChangeInCapacity"
+        assert policies[name].configuration["StepAdjustments"] == [
+            {"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 100}
+        ]
+
+
+@pytest.mark.parametrize(
+    ("document", "suffixes"),
+    [
+        (REALTIME, ["saturation", "errors"]),
+        ({**REALTIME, "objectives": PROMISES}, ["saturation", "errors", "latency", "slow", "congested"]),
+        ({**BATCH, "objectives": PROMISES}, []),  # nothing is done outside its windows; its native policies double
+        (ASYNC, []),
+    ],
+)
+def test_alarms_that_the_guard_reads(document: dict[str, Any], suffixes: list[str]) -> None:
+    assert list(guard_alarms(enrolment(document), "prod")) == suffixes
+
+
+@pytest.mark.parametrize(
+    ("document", "vcpus", "metric", "threshold"),
+    [
+        (REALTIME, 8, "InvocationsPerInstance", 1000),  # what an instance can serve is stated
+        (TUTORIAL, 8, "CPUUtilization", 95),  # AAS keeps an instance at a target: that is no ceiling
+        (TUTORIAL | {"policies": TUTORIAL["policies"][:1]}, None, "InvocationsPerInstance", 1000),  # nothing better
+    ],
+)
+def test_the_ceiling_is_what_an_instance_can_serve(
+    document: dict[str, Any], vcpus: int | None, metric: str, threshold: float
+) -> None:
+    found = native_policies(replace(enrolment(document), vcpus=vcpus), "prod")[-1].alarm
+    assert found is not None
+    name = found["MetricName"] if "MetricName" in found else found["Metrics"][0]["MetricStat"]["Metric"]["MetricName"]
+    assert (name, found["Threshold"]) == (metric, threshold)
+
+
 def test_idle_goes_to_exactly_zero_after_the_idle_delay() -> None:
     idle = natives({**ASYNC, "idle_after": "20m"})["idle"]
     assert idle.configuration["AdjustmentType"] == "ExactCapacity"
@@ -220,5 +292,10 @@ def test_alarms_that_ask_for_more_capacity() -> None:
         NativePolicy("d", "StepScaling", {}, alarm_names=("t-wake",)),
         NativePolicy("e", "StepScaling", {}, alarm_names=("t-idle",)),
         NativePolicy("f", "StepScaling", {}, alarm_names=("t-saturation",)),
+        NativePolicy("g", "StepScaling", {}, alarm_names=("t-slow",)),
+        NativePolicy("h", "StepScaling", {}, alarm_names=("t-congested",)),
     )
-    assert scale_out_alarms(policies) == ("TargetTracking-x-AlarmHigh-1", "t-cpu-out", "t-wake", "t-saturation")
+    assert scale_out_alarms(policies) == (
+        *("TargetTracking-x-AlarmHigh-1", "t-cpu-out", "t-wake"),
+        *("t-saturation", "t-slow", "t-congested"),
+    )

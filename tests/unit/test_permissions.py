@@ -398,6 +398,7 @@ def test_the_night_saw_everything(night: Night) -> None:
         "scale in",
         "save what",
         "put policy",
+        "put alarm",
         "delete policy",
         "put scheduled",
         "delete scheduled",

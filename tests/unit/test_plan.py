@@ -9,7 +9,7 @@ import pytest
 from core.context import Context
 from core.decide import decide
 from core.model import Envelope, Missing
-from core.native import native_policies
+from core.native import heard_alarms, native_policies
 from core.plan import (
     DeleteAlarms,
     DeleteExpiry,
@@ -17,6 +17,7 @@ from core.plan import (
     DeleteScheduledAction,
     Deregister,
     Inventory,
+    PutAlarm,
     PutExpiry,
     PutPolicy,
     PutScheduledAction,
@@ -193,6 +194,7 @@ FOREIGN_ACTION = ScheduledAction(
     "nightly", {"Schedule": "cron(0 2 * * ? *)", "ScalableTargetAction": {"MinCapacity": 4}}
 )
 EMPTY = Inventory(registered=POLICY, policies=(), scheduled_actions=(), alarms={})
+OWN_ALARMS = tuple(f"tidegate-target-prod-realtime-orders-AllTraffic-{what}" for what in ("errors", "saturation"))
 SAVED = Original(envelope=Envelope(1, 4))
 
 
@@ -211,7 +213,11 @@ def in_order(document: dict[str, Any]) -> Inventory:
             for p in wanted
         ),
         scheduled_actions=(),
-        alarms={p.alarm["AlarmName"]: {**p.alarm, "StateValue": "OK"} for p in wanted if p.alarm},
+        alarms={
+            alarm["AlarmName"]: {**alarm, "StateValue": "OK"}
+            for alarm in (*(p.alarm for p in wanted), *heard_alarms(enrolment(document), "prod"))
+            if alarm
+        },
     )
 
 
@@ -222,10 +228,10 @@ def test_enrolment_saves_first_then_replaces_then_puts() -> None:
         Original(envelope=POLICY, policies=(FOREIGN,), scheduled_actions=(FOREIGN_ACTION,))
     )
     assert actions[1:3] == (DeletePolicy("by-hand"), DeleteScheduledAction("nightly"))
-    assert all(isinstance(action, PutPolicy) for action in actions[3:])
     assert [str(action) for action in actions[3:]] == [
         "put policy tidegate-prod-track-requests_per_instance",
         "put policy tidegate-prod-saturation",
+        "put alarm tidegate-target-prod-realtime-orders-AllTraffic-errors",
     ]
 
 
@@ -246,12 +252,33 @@ def test_a_policy_that_was_edited_is_put_again() -> None:
 def test_an_alarm_that_was_deleted_or_detached_is_put_again() -> None:
     standing = in_order(REALTIME)
     for broken in (
-        replace(standing, alarms={}),
+        replace(standing, alarms={n: a for n, a in standing.alarms.items() if not n.endswith("saturation")}),
         replace(standing, policies=tuple(replace(p, alarm_names=()) for p in standing.policies)),
     ):
         assert [str(a) for a in plan_natives(enrolment(REALTIME), "prod", broken, SAVED)] == [
             "put policy tidegate-prod-saturation"
         ]
+
+
+@pytest.mark.parametrize("change", [None, {"Threshold": 0.5}], ids=["deleted", "edited"])
+def test_an_alarm_that_no_policy_follows_comes_back_too(change: dict[str, Any] | None) -> None:
+    standing, name = in_order(REALTIME), "tidegate-target-prod-realtime-orders-AllTraffic-errors"
+    others = {n: alarm for n, alarm in standing.alarms.items() if n != name}
+    broken = replace(standing, alarms={**others, **({name: {**standing.alarms[name], **change}} if change else {})})
+    assert plan_natives(enrolment(REALTIME), "prod", broken, SAVED) == (
+        PutAlarm(next(a for a in heard_alarms(enrolment(REALTIME), "prod") if a["AlarmName"] == name)),
+    )
+
+
+def test_an_alarm_whose_objective_is_gone_goes() -> None:
+    promised = {**REALTIME, "objectives": {**REALTIME["objectives"], "latency_p95": "200ms"}}
+    alarms = {f"tidegate-target-prod-realtime-orders-AllTraffic-{what}" for what in ("latency", "slow")}
+    before, after = in_order(promised), in_order(REALTIME)
+    assert set(before.alarms) - set(after.alarms) == alarms
+    assert plan_natives(enrolment(REALTIME), "prod", before, SAVED) == (
+        DeletePolicy("tidegate-prod-slow"),
+        DeleteAlarms(tuple(sorted(alarms))),
+    )
 
 
 def test_policies_and_alarms_of_ours_that_are_no_longer_wanted_go() -> None:
@@ -284,7 +311,7 @@ def test_release_gives_back_what_was_there() -> None:
         DeleteScheduledAction("tidegate-prod-expiry"),
         DeletePolicy("tidegate-prod-track-requests_per_instance"),
         DeletePolicy("tidegate-prod-saturation"),
-        DeleteAlarms(("tidegate-target-prod-realtime-orders-AllTraffic-saturation",)),
+        DeleteAlarms(OWN_ALARMS),
         SetBounds(Envelope(1, 4), "release"),
         PutPolicy(FOREIGN),
         PutScheduledAction(FOREIGN_ACTION),
@@ -302,4 +329,4 @@ def test_release_without_a_record_leaves_the_endpoint_scaling_natively(original:
 
 def test_release_of_a_deleted_endpoint_removes_what_is_left_over() -> None:
     actions = plan_release("prod", in_order(REALTIME), SAVED, gone=True)
-    assert actions == (DeleteAlarms(("tidegate-target-prod-realtime-orders-AllTraffic-saturation",)), Deregister())
+    assert actions == (DeleteAlarms(OWN_ALARMS), Deregister())

@@ -255,34 +255,34 @@ def refused_at_once(world: World) -> None:
 
 
 def test_a_floor_beyond_the_quota_is_tried_again_ever_more_rarely_and_never_lowered() -> None:
-    world = loaded(World().enrolled(), 7000)
+    world = loaded(World(count=4).enrolled(), 8000)
     start, tried = world.now, []
     for minute in range(100):
         world.now = start + timedelta(minutes=minute)
-        outcome = loaded(world, 7000).tick()["orders"]
+        outcome = loaded(world, 8000).tick()["orders"]
         if "register" in world.writes:
             tried.append(minute)
             refused_at_once(world)
         elif minute:
             assert outcome.decision is not None
             assert outcome.decision.steps[-1].reason is Reason.CAPACITY_REFUSED
-        assert world.autoscaling.bounds[world.orders] == Envelope(7, 12)
+        assert world.autoscaling.bounds[world.orders] == Envelope(8, 12)
     assert tried == [0, 2, 6, 14, 30, 60, 90]  # 2, 4, 8, 16, 30, 30 minutes apart
 
 
 @pytest.mark.parametrize(
     ("what", "count", "requests", "writes"),
     [
-        ("the same wish waits", 4, 7000, False),
-        ("a count that moved starts again with two minutes", 5, 7000, True),
-        ("another wish is written at once", 4, 8000, True),
+        ("the same wish waits", 4, 8000, False),
+        ("a count that moved starts again with two minutes", 5, 8000, True),
+        ("another wish is written at once", 4, 9000, True),
     ],
 )
 def test_the_patience_ends_with_its_cause(what: str, count: int, requests: float, *, writes: bool) -> None:
-    world = loaded(World().enrolled(), 7000)
+    world = loaded(World(count=4).enrolled(), 8000)
     for minute in (0, 2, 4, 2):  # written, and tried again after 2 and 6 minutes; 8 more would be the next
         world.later(minutes=minute)
-        loaded(world, 7000).tick()
+        loaded(world, 8000).tick()
         refused_at_once(world)
     _ = world.writes
     world.later(minutes=2)
@@ -294,28 +294,28 @@ def test_the_patience_ends_with_its_cause(what: str, count: int, requests: float
 
 
 def test_once_the_floor_is_reached_a_deployment_that_resets_the_count_is_repaired_at_once() -> None:
-    world = loaded(World().enrolled(), 7000)
+    world = loaded(World(count=4).enrolled(), 8000)
     for minute in (0, 2, 4):
         world.later(minutes=minute)
-        loaded(world, 7000).tick()
+        loaded(world, 8000).tick()
         refused_at_once(world)
-    for count in (7, 4):  # the quota was raised; then somebody deploys a configuration with four
+    for count in (8, 4):  # the quota was raised; then somebody deploys a configuration with four
         world.later(minutes=2)
         world.serving.capacities[world.orders] = replace(
             world.serving.capacities[world.orders], current=count, desired=count
         )
         _ = world.writes
-        loaded(world, 7000).tick()
+        loaded(world, 8000).tick()
     assert world.writes == ["register"]
 
 
 @pytest.mark.parametrize(
     ("what", "capacity", "written_ago", "failed_ago", "asked", "named"),
     [
-        ("the floor is reached", Capacity(7, 7, "InService"), 5, 4, False, False),
+        ("the floor is reached", Capacity(8, 8, "InService"), 5, 4, False, False),
         ("nothing is under way", Capacity(4, 4, "InService"), 5, 4, True, True),
-        ("instances may still be starting", Capacity(4, 7, "Updating"), 9, 4, False, False),
-        ("that takes too long: it is a repetition", Capacity(4, 7, "Updating"), 10, 4, True, True),
+        ("instances may still be starting", Capacity(4, 8, "Updating"), 9, 4, False, False),
+        ("that takes too long: it is a repetition", Capacity(4, 8, "Updating"), 10, 4, True, True),
         ("a failure before our write is another story", Capacity(4, 4, "InService"), 5, 7, True, False),
         ("clocks may be a minute apart", Capacity(4, 4, "InService"), 5, 6, True, True),
     ],
@@ -323,25 +323,25 @@ def test_once_the_floor_is_reached_a_deployment_that_resets_the_count_is_repaire
 def test_activities_are_read_only_where_the_floor_is_not_reached(  # noqa: PLR0913 - the columns of the table
     what: str, capacity: Capacity, written_ago: int, failed_ago: int, *, asked: bool, named: bool
 ) -> None:
-    world = loaded(World().enrolled(), 7000)
+    world = loaded(World(count=4).enrolled(), 8000)
     world.tick()
     failed_at = world.now + timedelta(minutes=written_ago - failed_ago)
     world.autoscaling.refusals[world.orders] = Refusal(failed_at, "ResourceLimitExceeded", QUOTA)
     world.serving.capacities[world.orders] = capacity
     world.later(minutes=written_ago)
     world.autoscaling.reads.clear()
-    decision = loaded(world, 7000).tick()["orders"].decision
+    decision = loaded(world, 8000).tick()["orders"].decision
     assert decision is not None
     assert ("refusal" in world.autoscaling.reads) == asked, what
     assert (decision.steps[-1].reason is Reason.CAPACITY_REFUSED) == named, what
 
 
 def test_activities_that_cannot_be_read_stop_nothing() -> None:
-    world = loaded(World().enrolled(), 7000)
+    world = loaded(World(count=4).enrolled(), 8000)
     world.tick()
     world.autoscaling.fail_on["refusal"] = ObservationError("DescribeScalingActivities: Rate exceeded")
     world.later(minutes=2)
-    assert loaded(world, 7000).tick()["orders"].status is Status.CHANGED
+    assert loaded(world, 8000).tick()["orders"].status is Status.CHANGED
 
 
 # --- deployments ------------------------------------------------------------------------------------------------------

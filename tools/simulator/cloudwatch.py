@@ -198,6 +198,8 @@ class CloudWatch(Service):
                 raise self.invalid("Exactly one element of the metrics list should return data")
         elif ("Statistic" in params) == ("ExtendedStatistic" in params):
             raise self.invalid("Exactly one of Statistic and ExtendedStatistic must be given")
+        elif not is_statistic(params.get("ExtendedStatistic", "p95")):
+            raise self.invalid(f"The value {params['ExtendedStatistic']} for ExtendedStatistic is not supported")
         elif not params.get("Period") or params["Period"] % 60:
             raise self.invalid("Period must be a multiple of 60; shorter ones are not simulated")
 

@@ -115,7 +115,7 @@ def small_fleet() -> SimulatedStack:
         name="orders-ranker-prod",
         workload=RealtimeWorkload(per_minute_requests=[900] * 27 + [3000] * 60, capacity_per_instance=1200),
         instance_type="ml.c5.xlarge",
-        instance_count=2,
+        instance_count=3,
     )
     documents = [0] * 27 + [100] * 3
     account.add_endpoint(

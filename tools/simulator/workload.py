@@ -65,6 +65,8 @@ class RealtimeWorkload:
     p95 of ModelLatency is `service_time` at no load and reaches five times that, `latency_objective`, exactly at
     `capacity_per_instance`. Above it every request of the minute counts as violated; above 1.1 times it the rest fails
     with a 5XX error (and is still counted by Invocations, so demand stays visible). Nothing queues over minutes.
+    With `turned_away_above` demand is hidden instead: what exceeds that share of capacity never reaches the endpoint,
+    because its callers wait for each other or for a proxy, and no metric counts it.
 
     Args:
         per_minute_requests: arrivals of each minute; silence after the last.
@@ -73,6 +75,7 @@ class RealtimeWorkload:
         service_time: p95 of ModelLatency of an idle instance.
         cpu_at_capacity: share of the CPU that is busy at capacity, 0 to 1.
         gpus: GPUs of the instance type; GPU metrics are published if above 0.
+        turned_away_above: load as a share of capacity that is never exceeded, above 1; infinite if demand shows.
     """
 
     per_minute_requests: Sequence[int]
@@ -81,6 +84,7 @@ class RealtimeWorkload:
     service_time: timedelta = timedelta(milliseconds=200)
     cpu_at_capacity: float = 0.8
     gpus: int = 0
+    turned_away_above: float = math.inf
     history: History = field(default_factory=History)
     minute: int = 0
 
@@ -101,6 +105,8 @@ class RealtimeWorkload:
         capacity = ready * self.capacity_per_instance
         violated = load if load > capacity else 0
         self.history.add(demand=load, ready=ready, desired=desired, violated=violated, late=0, backlog=0)
+        if math.isfinite(self.turned_away_above):
+            load = min(load, int(self.turned_away_above * capacity))
         utilisation = load / capacity if capacity else math.inf
         self._publish_invocations(load, ready, utilisation, publish)
         if ready:

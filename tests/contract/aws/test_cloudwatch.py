@@ -9,7 +9,9 @@ import pytest
 
 from core.aws.cloudwatch import CloudWatch
 from core.model import Missing, Observation, Point
+from core.native import heard_alarms, native_policies
 from core.ports import MetricQuery
+from tests.builders import REALTIME, enrolment
 from tests.contract.aws.accounts import Account, metrics_of
 from tests.contract.aws.stubs import scripted
 
@@ -191,6 +193,16 @@ class TestAlarms:
         cloudwatch.put_alarm(ALARM)
         seen = cloudwatch.alarms("tidegate-target-test-")[ALARM["AlarmName"]]
         assert {name: seen[name] for name in ALARM} == ALARM
+
+    def test_percentiles_are_put_and_read_again(self, cloudwatch: CloudWatch) -> None:
+        """p95 is no `Statistic`; CloudWatch calls it extended, and takes one of the two."""
+        promised = {**REALTIME, "objectives": {"requests_per_instance": 1000, "latency_p95": "200ms"}}
+        slow = next(p.alarm for p in native_policies(enrolment(promised), "test") if p.name.endswith("-slow"))
+        assert slow is not None
+        for alarm in (slow, *heard_alarms(enrolment(promised), "test")):
+            cloudwatch.put_alarm(alarm)
+            seen = cloudwatch.alarms(alarm["AlarmName"])[alarm["AlarmName"]]
+            assert {name: seen[name] for name in alarm} == alarm
 
     def test_putting_again_replaces(self, cloudwatch: CloudWatch) -> None:
         cloudwatch.put_alarm(ALARM)

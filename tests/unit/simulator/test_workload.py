@@ -70,6 +70,14 @@ def test_errors_beyond_capacity(load: int, errors: float) -> None:
     assert values(account, "Invocation5XXErrors", "Average")[0] == pytest.approx(errors / load)
 
 
+def test_hidden_demand_is_in_no_metric() -> None:
+    workload = RealtimeWorkload(per_minute_requests=[4000], capacity_per_instance=1000.0, turned_away_above=1.05)
+    seen: dict[str, Datum] = {}
+    workload.serve(2, 2, lambda _namespace, metric, _dimensions, datum: seen.update({metric: datum}))
+    assert (seen["Invocations"].total, seen["Invocation5XXErrors"].total) == (2100, 0)  # 1.05 * 2 * 1000
+    assert (workload.history.demand, workload.violated) == ([4000], 4000)  # the judge knows
+
+
 def test_instance_metrics_have_one_sample_per_instance_and_cpu_counts_every_core() -> None:
     account = served(realtime_account([1500], count=3))
     assert values(account, "CPUUtilization", "SampleCount", namespace=INSTANCE)[0] == 3.0
