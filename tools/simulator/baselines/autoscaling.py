@@ -26,13 +26,14 @@ COOLDOWN = 5  # minutes, both ways (2.3)
 class Alarm:
     """N breaching minutes out of N, missing data treated as `missing` (2.8)."""
 
-    __slots__ = ("_config", "_known", "_periods", "_recent", "_run", "on")
+    __slots__ = ("_config", "_known", "_missing", "_periods", "_recent", "_run", "on")
 
     def __init__(self, periods: int) -> None:
         self.on = False
         self._periods = periods
         self._run = 0  # breaching minutes since the last that was not
         self._known = 0  # minutes since the last that is missing
+        self._missing = 0  # minutes since the last that is known
         self._recent: deque[bool | None] = deque([None] * (periods + SPARE_PERIODS), periods + SPARE_PERIODS)
         self._config = {
             "EvaluationPeriods": periods,
@@ -46,8 +47,12 @@ class Alarm:
         self._recent.append(breach)
         self._known = 0 if breach is None else self._known + 1
         self._run = self._run + 1 if breach else 0 if breach is False else self._run
+        self._missing = self._missing + 1 if breach is None else 0
         if self._known >= self._periods + SPARE_PERIODS:
             self.on = self._run >= self._periods
+            return
+        if self._missing >= self._periods + SPARE_PERIODS:
+            self.on = False
             return
         points = [Point(0, None if seen is None else float(seen)) for seen in reversed(self._recent)]
         state, _ = verdict(points, self._config)

@@ -73,7 +73,7 @@ class Stage:
     def play(self, scaler: Scaler, policy: str, knob: str) -> Course:
         """Let the policy run the endpoint over the whole case."""
         case = self.case
-        queue = Queue(case) if case.mode is not Mode.REALTIME else None
+        queue = Queue(case) if case.mode is Mode.ASYNC else None
         billed: list[int] = []
         length, lag = len(self.load), case.lag
         for minute in range(length):
