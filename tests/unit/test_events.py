@@ -127,7 +127,7 @@ def a_finished_deployment_is_settled(example: Example) -> None:
     """The deployment brought 6 instances; bounds and policies of this one endpoint are put in order."""
     sent = send(example)
     assert sent.looked_at == [ORDERS]
-    assert sent.stack.account.endpoint(ORDERS).generation == 2
+    assert sent.stack.account.endpoint(ORDERS).config_name == f"{ORDERS}-config-2"
     assert sent.only["status"] == "changed"
     assert sent.bounds[ORDERS] == (3, 12)
     assert sent.after[ORDERS]["policies"] == sent.before[ORDERS]["policies"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from simulator.alarms import Alarm
     from simulator.cloudwatch import CloudWatch
     from simulator.events import World
-    from simulator.sagemaker import Endpoint, SageMaker
+    from simulator.sagemaker import Endpoint, SageMaker, Variant
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 DEFAULT_COOLDOWN_SECONDS = 300  # both ways (2.3)
@@ -100,7 +100,7 @@ class Target:
     """One scalable target."""
 
     arn: str
-    endpoint: Endpoint
+    variant: Variant
     minimum: int
     maximum: int
     created: datetime
@@ -114,9 +114,14 @@ class Target:
     last_not_scaled: tuple[str, ...] = ()
 
     @property
+    def endpoint(self) -> Endpoint:
+        """The variant's endpoint: it can be changed only as a whole."""
+        return self.variant.endpoint
+
+    @property
     def identity(self) -> dict[str, str]:
         """The three parameters that name it in every call."""
-        resource_id = self.endpoint.resource_id
+        resource_id = self.variant.resource_id
         return {"ServiceNamespace": "sagemaker", "ResourceId": resource_id, "ScalableDimension": DIMENSION}
 
 
@@ -145,31 +150,32 @@ class ApplicationAutoScaling(Service):
         self.cloudwatch = cloudwatch
         self.targets: dict[str, Target] = {}  # by resource ID
         self.activities: list[dict[str, Any]] = []  # oldest first
+        sagemaker.scaling = self
 
     # ---- scalable targets (1.3) -------------------------------------------------------------------------------------
 
     def register_scalable_target(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Upsert; every call moves the capacity inside the bounds if the endpoint is InService (2.6, 2.7)."""
-        endpoint = self._endpoint(params)
-        target = self.targets.get(endpoint.resource_id)
+        variant = self._variant(params)
+        target = self.targets.get(variant.resource_id)
         minimum = params.get("MinCapacity", target.minimum if target else None)
         maximum = params.get("MaxCapacity", target.maximum if target else None)
         if minimum is None or maximum is None:
             raise self.invalid("MinCapacity and MaxCapacity are required when registering a new scalable target")
-        self._check_bounds(endpoint, minimum, maximum)
+        self._check_bounds(variant, minimum, maximum)
         if target is None:
             if len(self.targets) >= MAX_TARGETS:
                 raise ServiceError("LimitExceededException", f"Cannot have more than {MAX_TARGETS} scalable targets")
-            opaque = stable_uuid("scalable-target", endpoint.resource_id).replace("-", "")[:26]
+            opaque = stable_uuid("scalable-target", variant.resource_id).replace("-", "")[:26]
             arn = self.world.arn("application-autoscaling", f"scalable-target/{opaque}")
-            target = Target(arn=arn, endpoint=endpoint, minimum=minimum, maximum=maximum, created=self.world.now)
-            self.targets[endpoint.resource_id] = target
+            target = Target(arn=arn, variant=variant, minimum=minimum, maximum=maximum, created=self.world.now)
+            self.targets[variant.resource_id] = target
         target.suspended = {**target.suspended, **params.get("SuspendedState", {})}
         self._set_bounds(target, minimum, maximum)
         return {"ScalableTargetARN": target.arn}
 
-    def _endpoint(self, params: Mapping[str, Any]) -> Endpoint:
-        """The endpoint behind a resource ID."""
+    def _variant(self, params: Mapping[str, Any]) -> Variant:
+        """The variant behind a resource ID."""
         resource_id, dimension = params["ResourceId"], params["ScalableDimension"]
         parts = resource_id.split("/")
         shape = len(parts) == 4 and (parts[0], parts[2]) == ("endpoint", "variant")  # noqa: PLR2004 - its four words
@@ -179,35 +185,39 @@ class ApplicationAutoScaling(Service):
                 f"{resource_id}, {dimension}"
             )
         endpoint = self.sagemaker.endpoints.get(parts[1])
-        if endpoint is None or endpoint.variant != parts[3]:
+        if endpoint is None or parts[3] not in endpoint.variants:
             raise self.invalid(f"SageMaker variant doesn't exist: {resource_id}")
-        return endpoint
+        return endpoint.variants[parts[3]]
 
-    def _check_bounds(self, endpoint: Endpoint, minimum: int, maximum: int) -> None:
+    def _check_bounds(self, variant: Variant, minimum: int, maximum: int) -> None:
         if minimum > maximum:
             raise self.invalid("Maximum capacity cannot be less than minimum capacity")
-        if minimum < endpoint.lowest_count:
-            raise self.invalid(
-                f"Minimum capacity cannot be less than {endpoint.lowest_count} for {endpoint.resource_id}"
-            )
+        if minimum < variant.lowest_count:
+            raise self.invalid(f"Minimum capacity cannot be less than {variant.lowest_count} for {variant.resource_id}")
 
     def _set_bounds(self, target: Target, minimum: int, maximum: int) -> None:
         target.minimum, target.maximum = minimum, maximum
-        endpoint = target.endpoint
-        if endpoint.status != IN_SERVICE:
+        if target.endpoint.status != IN_SERVICE:
             return
-        if endpoint.desired_count < minimum:
+        if target.variant.desired_count < minimum:
             self._order(target, minimum, f"minimum capacity was set to {minimum}", None)
-        elif endpoint.desired_count > maximum:
+        elif target.variant.desired_count > maximum:
             self._order(target, maximum, f"maximum capacity was set to {maximum}", None)
 
     def deregister_scalable_target(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Policies, their alarms and scheduled actions go with it; the endpoint keeps its capacity."""
-        target = self._registered(params)
-        for policy in target.policies.values():
-            self._delete_alarms(policy)
-        del self.targets[target.endpoint.resource_id]
+        self.forget(self._registered(params).variant.resource_id)
         return {}
+
+    def is_registered(self, resource_id: str) -> bool:
+        """Whether a variant is a scalable target."""
+        return resource_id in self.targets
+
+    def forget(self, resource_id: str) -> None:
+        """Deregister a variant, if it is a target: its policies' alarms and scheduled actions go with it."""
+        target = self.targets.pop(resource_id, None)
+        for policy in target.policies.values() if target else ():
+            self._delete_alarms(policy)
 
     def _registered(self, params: Mapping[str, Any]) -> Target:
         target = self.targets.get(params["ResourceId"])
@@ -264,8 +274,8 @@ class ApplicationAutoScaling(Service):
         return {"PolicyARN": policy.arn, "Alarms": self._alarm_references(policy)}
 
     def _policy_arn(self, target: Target, name: str) -> str:
-        resource = f"resource/sagemaker/{target.endpoint.resource_id}:policyName/{name}"
-        unique = stable_uuid("policy", target.endpoint.resource_id, name)
+        resource = f"resource/sagemaker/{target.variant.resource_id}:policyName/{name}"
+        unique = stable_uuid("policy", target.variant.resource_id, name)
         return self.world.arn("autoscaling", f"scalingPolicy:{unique}:{resource}")
 
     def _check_policy(self, target: Target, request: Mapping[str, Any]) -> None:
@@ -309,7 +319,7 @@ class ApplicationAutoScaling(Service):
             if kind not in PREDEFINED:
                 raise self.invalid(f"{kind} does not apply to {DIMENSION}")
             metric, stat = PREDEFINED[kind]
-            pairs = (("EndpointName", target.endpoint.name), ("VariantName", target.endpoint.variant))
+            pairs = (("EndpointName", target.endpoint.name), ("VariantName", target.variant.name))
             dimensions = [{"Name": name, "Value": value} for name, value in pairs]
             return {"Namespace": "AWS/SageMaker", "MetricName": metric, "Statistic": stat, "Dimensions": dimensions}
         assert custom is not None  # noqa: S101 - one of the two is there
@@ -338,7 +348,7 @@ class ApplicationAutoScaling(Service):
             ("Low", "LessThanThreshold", value * LOW_ALARM_FACTOR, 15),
         ):
             unique = stable_uuid("alarm", policy.arn, side)
-            names.append(f"TargetTracking-{target.endpoint.resource_id}-Alarm{side}-{unique}")
+            names.append(f"TargetTracking-{target.variant.resource_id}-Alarm{side}-{unique}")
             self.cloudwatch.put_alarm(
                 {
                     **metric,
@@ -425,7 +435,7 @@ class ApplicationAutoScaling(Service):
             when = schedule.parse(params["Schedule"], params.get("Timezone", "UTC"), params.get("StartTime", now))
         except ValueError as error:
             raise self.invalid(str(error)) from error
-        resource = f"resource/sagemaker/{target.endpoint.resource_id}:scheduledActionName/{name}"
+        resource = f"resource/sagemaker/{target.variant.resource_id}:scheduledActionName/{name}"
         arn = self.world.arn("autoscaling", f"scheduledAction:{stable_uuid('action', resource)}:{resource}")
         target.actions[name] = ScheduledAction(arn, dict(params), old.created if old else now, when)
         return {}
@@ -466,13 +476,13 @@ class ApplicationAutoScaling(Service):
         ]
         what = " and ".join(parts)
         activity = self._record(target, f"Setting {what}", f"scheduled action name {name} was triggered")
-        endpoint = target.endpoint
-        if endpoint.status != IN_SERVICE:
-            reason = f"Resource Id [{endpoint.resource_id}] is not scalable. Reason: endpoint is {endpoint.status}"
+        if target.endpoint.status != IN_SERVICE:
+            resource_id, status = target.variant.resource_id, target.endpoint.status
+            reason = f"Resource Id [{resource_id}] is not scalable. Reason: endpoint is {status}"
             self._close(activity, "Failed", f"Failed to set {what}. {reason}")
             return
         try:
-            self._check_bounds(endpoint, minimum, maximum)
+            self._check_bounds(target.variant, minimum, maximum)
         except ServiceError as error:
             self._close(activity, "Failed", f"Failed to set {what}. {error.message}")
             return
@@ -523,14 +533,12 @@ class ApplicationAutoScaling(Service):
 
     def _order(self, target: Target, capacity: int, cause: str, cooldown: timedelta | None) -> None:
         """Ask SageMaker for a capacity; a refusal fails the activity and starts no cooldown."""
-        endpoint = target.endpoint
         activity = self._record(target, f"Setting desired instance count to {capacity}.", cause)
-        before = endpoint.current_count
+        before = target.variant.current_count
         try:
-            self.sagemaker.order(endpoint, capacity)
+            self.sagemaker.order(target.variant, capacity)
         except ServiceError as error:
-            message = f"Failed to set desired instance count to {capacity}. Reason: {error.message}"
-            self._close(activity, "Failed", message)
+            self._close(activity, "Failed", _failed(capacity, error.message))
             return
         target.change = Change(before=before, after=capacity, cooldown=cooldown, activity=activity)
 
@@ -541,20 +549,22 @@ class ApplicationAutoScaling(Service):
             wish = self._wish(target)
             if wish is None:
                 continue
-            endpoint = target.endpoint
-            if endpoint.status != IN_SERVICE:
+            if target.endpoint.status != IN_SERVICE:
                 self._not_scaled(target, wish, "TargetServicePutResourceAsUnscalable")
                 continue
             self._follow(target, wish)
 
     def _finish(self, target: Target) -> None:
-        change, endpoint, now = target.change, target.endpoint, self.world.now
-        if change is None or endpoint.status != IN_SERVICE:
+        change, variant, now = target.change, target.variant, self.world.now
+        if change is None or target.endpoint.status != IN_SERVICE:
             return
         target.change = None
-        if endpoint.current_count != change.after:
+        if variant.failure:
+            self._close(change.activity, "Failed", _failed(change.after, variant.failure))
+            return
+        if variant.current_count != change.after:
             self._close(
-                change.activity, "Overridden", f"Desired instance count was set to {endpoint.current_count} meanwhile"
+                change.activity, "Overridden", f"Desired instance count was set to {variant.current_count} meanwhile"
             )
             return
         done = f"Successfully set desired instance count to {change.after}. Change successfully fulfilled by sagemaker."
@@ -575,7 +585,7 @@ class ApplicationAutoScaling(Service):
         Target tracking scales in only if all its policies that may do so agree; a silent metric therefore blocks it.
         A step policy's scale-in asks nobody.
         """
-        current = target.endpoint.desired_count
+        current = target.variant.desired_count
         tracking = [policy for policy in target.policies.values() if policy.tracking]
         stepping = [policy for policy in target.policies.values() if not policy.tracking]
         cooling = target.out_until is not None and self.world.now < target.out_until
@@ -612,7 +622,7 @@ class ApplicationAutoScaling(Service):
         return wishes
 
     def _follow(self, target: Target, wish: Wish) -> None:
-        current, now = target.endpoint.desired_count, self.world.now
+        current, now = target.variant.desired_count, self.world.now
         if wish.capacity > current:
             if current >= target.maximum:
                 self._not_scaled(
@@ -643,7 +653,7 @@ class ApplicationAutoScaling(Service):
             "oldDesiredCapacity": change.before,
             "minCapacity": target.minimum,
             "maxCapacity": target.maximum,
-            "resourceId": target.endpoint.resource_id,
+            "resourceId": target.variant.resource_id,
             "scalableDimension": DIMENSION,
             "serviceNamespace": "sagemaker",
             "statusCode": "Successful",
@@ -652,6 +662,10 @@ class ApplicationAutoScaling(Service):
         }
         kind = "Application Auto Scaling Scaling Activity State Change"
         self.world.emit("aws.application-autoscaling", kind, [], detail)
+
+
+def _failed(capacity: int, reason: str) -> str:
+    return f"Failed to set desired instance count to {capacity}. Reason: {reason}"
 
 
 def _capacity(wish: Wish) -> int:

@@ -14,7 +14,7 @@ from simulator.aas import ApplicationAutoScaling
 from simulator.cloudwatch import CloudWatch
 from simulator.events import Event, World
 from simulator.metrics import epoch_minute
-from simulator.sagemaker import Endpoint, SageMaker, Tagging
+from simulator.sagemaker import Endpoint, SageMaker, Tagging, Variant
 from simulator.service import Service, ServiceError
 from simulator.transport import make_client
 
@@ -158,11 +158,7 @@ class SimulatedAccount:
         endpoint = Endpoint(
             name=name,
             arn=self._world.arn("sagemaker", f"endpoint/{name}"),
-            variant=variant,
-            instance_type=instance_type,
-            current_count=instance_count,
-            desired_count=instance_count,
-            workload=workload,
+            config_name=f"{name}-config-1",
             asynchronous=asynchronous,
             tags=dict(tags or {}),
             provisioning_delay=provisioning_delay,
@@ -172,16 +168,38 @@ class SimulatedAccount:
             created=self.now,
             modified=self.now,
         )
-        self.sagemaker.add(endpoint)
+        first = Variant(
+            endpoint=endpoint,
+            name=variant,
+            instance_type=instance_type,
+            current_count=instance_count,
+            desired_count=instance_count,
+            workload=workload,
+        )
+        self.sagemaker.add(endpoint, first)
         return endpoint
 
     def endpoint(self, name: str) -> Endpoint:
         """The state of one endpoint; raises KeyError."""
         return self.sagemaker.endpoints[name]
 
-    def deploy(self, endpoint_name: str, instance_count: int) -> None:
-        """Somebody deploys a new config with its own instance count: Updating for a while, then that count."""
-        self.sagemaker.deploy(self.endpoint(endpoint_name), instance_count)
+    def deploy(self, endpoint_name: str, instance_count: int, update: Mapping[str, Any] | None = None) -> None:
+        """Somebody deploys a new configuration with another instance count, as boto3 would. Raises ServiceError.
+
+        Args:
+            endpoint_name: the endpoint.
+            instance_count: InitialInstanceCount of every variant.
+            update: further parameters of UpdateEndpoint; without any, blue/green, all at once.
+        """
+        configs = self.sagemaker.configs
+        config = configs[self.endpoint(endpoint_name).config_name]
+        name = f"{endpoint_name}-config-{1 + sum(key.startswith(f'{endpoint_name}-config-') for key in configs)}"
+        variants = [{**each, "InitialInstanceCount": instance_count} for each in config["ProductionVariants"]]
+        queue = {key: config[key] for key in ("AsyncInferenceConfig",) if key in config}
+        described = {"EndpointConfigName": name, "ProductionVariants": variants, **queue}
+        self.call("sagemaker", "CreateEndpointConfig", described)
+        request = {"EndpointName": endpoint_name, "EndpointConfigName": name, **(update or {})}
+        self.call("sagemaker", "UpdateEndpoint", request)
 
     def silence(self, namespace: str, metric: str, endpoint: str) -> None:
         """From now on this metric of the endpoint is not published, whatever its dimensions."""
@@ -200,8 +218,11 @@ class SimulatedAccount:
         self.sagemaker.finish_changes()
         minute = epoch_minute(self.now)
         for endpoint in self.sagemaker.endpoints.values():
-            self._serve(endpoint, endpoint.workload, minute)
-            endpoint.instance_minutes += max(endpoint.current_count, endpoint.desired_count)
+            for variant in endpoint.variants.values():
+                self._serve(variant, variant.workload, minute)
+            endpoint.instance_minutes += endpoint.billed
+        for workload in self.sagemaker.unserved.values():
+            workload.serve(0, 0, _into_the_void)
         self._world.now += MINUTE
         self.autoscaling.run_scheduled_actions()
         self.cloudwatch.evaluate_alarms()
@@ -211,15 +232,17 @@ class SimulatedAccount:
 
     def backfill(self, endpoint_name: str, workload: Workload, minutes: int) -> None:
         """Write the metrics of the past `minutes` as if `workload` had met the present instances; no time passes."""
-        endpoint, end = self.endpoint(endpoint_name), epoch_minute(self.now)
+        variant, end = self.endpoint(endpoint_name).first, epoch_minute(self.now)
         for minute in range(end - minutes, end):
-            self._serve(endpoint, workload, minute)
+            self._serve(variant, workload, minute)
 
-    def _serve(self, endpoint: Endpoint, workload: Workload, minute: int) -> None:
-        workload.serve(endpoint.current_count, endpoint.desired_count, self._publisher(endpoint, minute))
+    def _serve(self, variant: Variant, workload: Workload, minute: int) -> None:
+        reached = variant.endpoint.status not in {"Creating", "Failed", "Deleting"}
+        publish = self._publisher(variant, minute) if reached else _into_the_void
+        workload.serve(variant.current_count, variant.desired_count, publish)
 
-    def _publisher(self, endpoint: Endpoint, minute: int) -> Callable[[str, str, tuple[str, ...], Datum], None]:
-        known = {"EndpointName": endpoint.name, "VariantName": endpoint.variant}
+    def _publisher(self, variant: Variant, minute: int) -> Callable[[str, str, tuple[str, ...], Datum], None]:
+        known = {"EndpointName": variant.endpoint.name, "VariantName": variant.name}
 
         def publish(namespace: str, metric: str, dimensions: tuple[str, ...], datum: Datum) -> None:
             key = (namespace, metric, tuple((name, known[name]) for name in dimensions))
@@ -246,3 +269,7 @@ class SimulatedAccount:
             "policies": {name: bare(policy.request) for name, policy in sorted(target.policies.items())},
             "scheduled_actions": {name: bare(action.request) for name, action in sorted(target.actions.items())},
         }
+
+
+def _into_the_void(_namespace: str, _metric: str, _dimensions: tuple[str, ...], _datum: Datum) -> None:
+    """Requests to an endpoint that is not there leave no metric of it."""

@@ -142,6 +142,8 @@ class DirectServing(SageMaker):
     def capacity(self, target: ScalableTarget) -> Capacity | Missing:
         """Return the counts and status of the variant, Missing if endpoint or variant is gone."""
         endpoint = self._account.sagemaker.endpoints.get(target.endpoint_name)
-        if self._account.scripted or endpoint is None or endpoint.variant != target.variant_name:
+        variant = endpoint.variants.get(target.variant_name) if endpoint else None
+        if self._account.scripted or endpoint is None or variant is None or endpoint.status == "Creating":
             return super().capacity(target)
-        return Capacity(endpoint.current_count, endpoint.desired_count, endpoint.status)
+        counts = (variant.current_count, variant.desired_count)
+        return Capacity(*counts, endpoint.status, endpoint.created, endpoint.config_name)

@@ -144,10 +144,16 @@ def _broken_rule(value: object, shape: Shape) -> str | None:
     return None
 
 
+_CLASSES = {r"\p{Print}": r"[\x20-\x7e]", r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s"}
+"""Java's classes of characters, and what is nearest to them in Python's dialect, alone or inside brackets."""
+
+
 @functools.cache
 def _compiled(java_pattern: str) -> re.Pattern[str]:
-    r"""Java's dialect as Python's: `\p{Print}` is printable ASCII, surrogate pairs are single code points."""
-    translated = java_pattern.replace(r"\p{Print}", r"[\x20-\x7e]")
+    """Java's dialect as Python's: surrogate pairs are single code points."""
+    translated = java_pattern
+    for java, python in _CLASSES.items():
+        translated = translated.replace(java, python)
     return re.compile(translated.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF"))
 
 

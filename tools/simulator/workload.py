@@ -76,6 +76,7 @@ class RealtimeWorkload:
         cpu_at_capacity: share of the CPU that is busy at capacity, 0 to 1.
         gpus: GPUs of the instance type; GPU metrics are published if above 0.
         turned_away_above: load as a share of capacity that is never exceeded, above 1; infinite if demand shows.
+        share: of the requests that this variant gets, 0 to 1.
     """
 
     per_minute_requests: Sequence[int]
@@ -87,6 +88,7 @@ class RealtimeWorkload:
     turned_away_above: float = math.inf
     history: History = field(default_factory=History)
     minute: int = 0
+    share: float = 1.0
 
     @property
     def latency_objective(self) -> timedelta:
@@ -100,7 +102,8 @@ class RealtimeWorkload:
 
     def serve(self, ready: int, desired: int, publish: Publish) -> None:
         """See Workload."""
-        load = int(self.per_minute_requests[self.minute]) if self.minute < len(self.per_minute_requests) else 0
+        arriving = self.per_minute_requests[self.minute] if self.minute < len(self.per_minute_requests) else 0
+        load = int(arriving * self.share)
         self.minute += 1
         capacity = ready * self.capacity_per_instance
         violated = load if load > capacity else 0

@@ -432,7 +432,7 @@ def test_adversarial_a_deployment_during_a_scale_out_cooldown_does_not_scale_fro
 def test_adversarial_a_hand_made_count_above_the_maximum_is_not_scaled_out_further() -> None:
     account = scaled(at=4)
     register(account, 1, 4)
-    account.sagemaker.order(account.endpoint("ranker"), 6)
+    account.sagemaker.order(account.endpoint("ranker").first, 6)
     feed(account, 200.0, minutes=10)
     assert count(account) == (6, 6)
 

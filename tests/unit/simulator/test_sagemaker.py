@@ -79,7 +79,8 @@ def test_adversarial_a_fleet_over_its_quota_may_still_shrink() -> None:
 def test_status_changes_send_events_in_awss_form() -> None:
     account = realtime_account(count=4, tags={"team": "ranking"})
     order(account, 6)
-    events = play(account, 7)
+    sent = play(account, 7)
+    events = [event for event in sent if event["detail-type"] == "SageMaker Endpoint State Change"]
     assert [event["detail"]["EndpointStatus"] for event in events] == ["UPDATING", "IN_SERVICE"]
     updating = events[0]
     assert (updating["source"], updating["detail-type"]) == ("aws.sagemaker", "SageMaker Endpoint State Change")
@@ -96,16 +97,35 @@ def test_status_changes_send_events_in_awss_form() -> None:
         "Tags": {"team": "ranking"},
     }
     assert events[1]["time"] == "2025-04-02T06:06:00Z"
-    assert len({event["id"] for event in events}) == 2
+    assert len({event["id"] for event in sent}) == 3
+    (deployment,) = [e for e in sent if e["detail-type"] == "SageMaker Endpoint Deployment State Change"]
+    assert deployment["detail"]["ProductionVariants"] == [
+        {
+            "VariantName": "AllTraffic",
+            "CurrentWeight": 1.0,
+            "DesiredWeight": 1.0,
+            "CurrentInstanceCount": 4,
+            "DesiredInstanceCount": 6,
+            "VariantStatus": [
+                {
+                    "Status": "Updating",
+                    "StatusMessage": "Scaling out desired instance count to 6.",
+                    "StartTime": milliseconds,
+                }
+            ],
+        }
+    ]
 
 
 def test_a_deployment_resets_the_count_and_brings_a_new_config() -> None:
     account = realtime_account(count=5)
     account.deploy("ranker", 2)
     described = account.client("sagemaker").describe_endpoint(EndpointName="ranker")
-    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("Updating", "ranker-config-2")
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("Updating", "ranker-config-1")
+    assert described["PendingDeploymentSummary"]["EndpointConfigName"] == "ranker-config-2"
     play(account, 7)
     assert count(account) == (2, 2)
+    assert account.endpoint("ranker").config_name == "ranker-config-2"
 
 
 def test_describe_tells_counts_and_kind() -> None:
