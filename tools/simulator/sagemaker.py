@@ -14,7 +14,6 @@ from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, Protocol
 
-from core.instances import gpus_of, vcpus_of
 from simulator.events import epoch_milliseconds
 from simulator.service import Page, Service, ServiceError
 from simulator.workload import History, RealtimeWorkload
@@ -363,9 +362,6 @@ class SageMaker(Service):
         for name, new in wanted.items():
             variant = endpoint.variants.get(name, new)
             variant.instance_type, variant.weight = new.instance_type, new.weight
-            if isinstance(variant.workload, RealtimeWorkload):
-                variant.workload.vcpus = vcpus_of(new.instance_type) or variant.workload.vcpus
-                variant.workload.gpus = gpus_of(new.instance_type) or variant.workload.gpus
             variant.current_count = variant.desired_count = new.desired_count
             kept[name] = variant
         endpoint.variants = kept
