@@ -7,6 +7,7 @@ from typing import Any
 
 from core.fleet import FleetSync
 from core.model import Memory, Mode, ScalableTarget
+from core.native import full
 from core.reconcile import Outcome, Pass, Ports, Reconciler
 from simulator.in_memory import InMemoryStore, StaticPolicies
 from tests.builders import NOW, REALTIME
@@ -81,6 +82,6 @@ class World:
         """Enrol, let the state settle for a day, and forget what was written."""
         self.sync()
         self.later(days=1)
-        self.metrics.states = dict.fromkeys(self.memory().scale_out_alarms, "OK")
+        self.metrics.states = dict.fromkeys((full(n, self.orders) for n in self.memory().scale_out_alarms), "OK")
         _ = self.writes
         return self

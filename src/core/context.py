@@ -58,6 +58,9 @@ class Context:
     alarms: Mapping[str, str] = field(default_factory=dict)
     """The states of our own alarms on the target by what their names end with; absent if not known."""
 
+    low_alarms: Mapping[str, str] = field(default_factory=dict)
+    """The states of the alarms by which tracking policies agree to scale in, by policy; absent if not known."""
+
     @property
     def profile(self) -> Profile:
         """The target's profile."""

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from core.context import EXPIRY, Context, Decision
 from core.model import Capacity, Envelope, Kind, OverrideAction, Reason, Recommendation, Step
+from core.policy import StepScaling
 from core.signals import recommendations
 from core.signals.utilisation import instances
 from core.signals.window import openings
@@ -214,6 +215,30 @@ def refused(ctx: Context, wanted: Envelope) -> Step | None:
     return Step(rule="refused", reason=Reason.CAPACITY_REFUSED, before=wanted, after=wanted, seen=seen)
 
 
+def blocked(ctx: Context, wanted: Envelope) -> Step | None:
+    """Name the policies that hold scale-in back while more runs than the floor; it moves nothing (facts 2.4, 2.5).
+
+    AAS scales in only if every tracking policy that may do so sees little load: one whose metric is silent never does.
+    """
+    if not isinstance(ctx.capacity, Capacity) or ctx.capacity.desired <= wanted.floor:
+        return None
+    why: dict[str, str] = {}
+    tracking = ctx.memory.tracking
+    steps_in = any(s.change < 0 for p in ctx.profile.native_policies if isinstance(p, StepScaling) for s in p.steps)
+    alone = all(policy.disabled for policy in tracking) and not steps_in and ctx.profile.settling_target is None
+    for policy in tracking:
+        state = ctx.low_alarms.get(policy.name)
+        if policy.disabled:
+            why |= {policy.name: "scale-in is disabled here and on every other policy"} if alone else {}
+        elif state == "INSUFFICIENT_DATA":
+            why[policy.name] = "its metric is or was silent, and scale-in needs all policies"
+        elif policy.foreign and state == "OK":
+            why[policy.name] = "made by somebody else, and it does not agree"
+    if not why:
+        return None
+    return Step(rule="blocked", reason=Reason.SCALE_IN_BLOCKED, before=wanted, after=wanted, seen=why)
+
+
 RULES: tuple[Rule, ...] = (
     demand,
     guard,
@@ -223,6 +248,7 @@ RULES: tuple[Rule, ...] = (
     override,
     bounds,  # the last that moves anything: nothing escapes
     refused,
+    blocked,
 )
 
 

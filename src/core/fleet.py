@@ -10,7 +10,7 @@ from core.decide import decide
 from core.errors import ConfigError, Problem, TidegateError
 from core.instances import gpus_of, vcpus_of
 from core.model import Capacity, Envelope, Kind, Missing, Mode, ScalableTarget
-from core.native import ALARM_SUFFIX, alarm_prefix, scale_out_alarms
+from core.native import ALARM_SUFFIX, alarm_prefix, scale_out_alarms, short, tracking_policies
 from core.plan import (
     Action,
     Inventory,
@@ -120,11 +120,18 @@ class FleetSync:
         foreign = [p.name for p in foreign_policies(inventory, self._stage)]
         foreign += [a.name for a in foreign_actions(inventory, self._stage)]
         if foreign and not ctx.enrolment.adopt:
-            barred = replace(ctx.memory, enrolled=False, first_seen_at=ctx.memory.first_seen_at or ctx.now)
+            barred = replace(
+                ctx.memory,
+                enrolled=False,
+                first_seen_at=ctx.memory.first_seen_at or ctx.now,
+                tracking=tracking_policies(inventory.policies, target, self._stage),
+            )
             if not when.dry_run and barred != ctx.memory:
                 store.record(target, barred, when.holder, when.now)
             names = ", ".join(sorted(foreign))
             error = f"left alone: others made {names}; `adopt: true` in the policy file replaces them (saved first)"
+            if foreign_policies(inventory, self._stage):
+                error += "; until then scale-in waits for their consent too"
             return Outcome(target=target, status=Status.LEFT_ALONE, error=error)
         decision = decide(ctx)
         natives: tuple[Action, ...] = ()
@@ -160,7 +167,13 @@ class FleetSync:
     def _note_enrolment(self, target: ScalableTarget, policies: tuple[NativePolicy, ...], when: Pass) -> None:
         """Let the owners write from now on, and note which alarms forbid them a direct scale-in while in ALARM."""
         memory = self._ports.store.memories([target])[target]
-        noted = replace(memory, enrolled=True, scale_out_alarms=scale_out_alarms(policies), missing_since=None)
+        noted = replace(
+            memory,
+            enrolled=True,
+            scale_out_alarms=tuple(short(name, target) for name in scale_out_alarms(policies)),
+            tracking=tracking_policies(policies, target, self._stage),
+            missing_since=None,
+        )
         if noted != memory:
             self._ports.store.record(target, noted, when.holder, when.now)
 

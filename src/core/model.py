@@ -68,6 +68,7 @@ class Reason(StrEnum):
     LIMITED_BY_MAX_CAPACITY = "LimitedByMaxCapacity"
     LIMITED_BY_MIN_CAPACITY = "LimitedByMinCapacity"
     CAPACITY_REFUSED = "CapacityRefused"
+    SCALE_IN_BLOCKED = "ScaleInBlocked"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -203,6 +204,16 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tracking:
+    """A target tracking policy as it was found: `low` is the alarm by which it agrees to scale in, if it may."""
+
+    name: str
+    low: str | None = None
+    disabled: bool = False
+    foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """What is remembered of a target between passes (the table's STATE item). Everything may be lost.
 
@@ -222,6 +233,7 @@ class Memory:
     tries: int = 0
     expires_at: datetime | None = None
     scale_out_alarms: tuple[str, ...] = ()
+    tracking: tuple[Tracking, ...] = ()
     missing_since: datetime | None = None
     decided: Envelope | None = None
     reason: Reason | None = None

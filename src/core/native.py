@@ -11,7 +11,7 @@ from typing import Any
 from core.context import Enrolment
 from core.errors import ConfigError, Problem
 from core.metrics import BACKLOG, FAILED, HAS_BACKLOG_WITHOUT_CAPACITY, LATENCY, METRICS, Metric
-from core.model import Kind, ScalableTarget
+from core.model import Kind, ScalableTarget, Tracking
 from core.policy import CloudWatchMetric, MetricMath, StepScaling, TargetTracking
 from core.ports import NativePolicy
 
@@ -82,13 +82,41 @@ def guard_alarms(enrolment: Enrolment, stage: str) -> Mapping[str, str]:
 
 
 def scale_out_alarms(policies: tuple[NativePolicy, ...]) -> tuple[str, ...]:
-    """Return the names of those alarms that ask for more capacity, given policies as AAS describes them."""
+    """Return the names of those alarms that ask for more capacity, given policies as AAS describes them.
+
+    Those that the guard reads (`guard_alarms`) are not among them.
+    """
     return tuple(
         name
         for policy in policies
         for name in policy.alarm_names
-        if "AlarmHigh" in name or name.endswith(("-out", "-saturation", "-slow", "-congested", "-wake"))
+        if "AlarmHigh" in name or name.endswith(("-out", "-wake"))
     )
+
+
+def tracking_policies(policies: tuple[NativePolicy, ...], target: ScalableTarget, stage: str) -> tuple[Tracking, ...]:
+    """Return what a scale-in needs the consent of, given policies as AAS describes them (facts 2.4)."""
+    ours = owned_prefix(stage)
+    return tuple(
+        Tracking(
+            name=policy.name.removeprefix(ours),
+            low=next((short(name, target) for name in policy.alarm_names if "AlarmLow" in name), None),
+            disabled=bool(policy.configuration.get("DisableScaleIn", False)),
+            foreign=not policy.name.startswith(ours),
+        )
+        for policy in policies
+        if policy.policy_type == "TargetTrackingScaling"
+    )
+
+
+def short(alarm: str, target: ScalableTarget) -> str:
+    """Return an alarm's name with `*` for what those of target tracking on this target begin with (facts 2.1)."""
+    return alarm.replace(f"TargetTracking-{target.resource_id}-Alarm", "*")
+
+
+def full(alarm: str, target: ScalableTarget) -> str:
+    """Return the name that `short` made short."""
+    return alarm.replace("*", f"TargetTracking-{target.resource_id}-Alarm")
 
 
 class _Shapes:

@@ -22,7 +22,7 @@ from core.model import (
     ScalableTarget,
     Signal,
 )
-from core.native import guard_alarms, owned_prefix
+from core.native import full, guard_alarms, owned_prefix
 from core.plan import (
     EXPIRY_REPEATS,
     Action,
@@ -194,7 +194,7 @@ class Reconciler:
         own = {enrolment.target: guard_alarms(enrolment, self.stage) for enrolment in enrolments}
         names = [
             *(n for each in own.values() for n in each.values()),
-            *(n for m in memories.values() for n in m.scale_out_alarms),
+            *(full(n, target) for target, m in memories.items() for n in (*m.scale_out_alarms, *_lows(m).values())),
         ]
         alarms = self._alarm_states(names)
         found: list[Context | Outcome] = []
@@ -214,11 +214,12 @@ class Reconciler:
                     capacity=capacity,
                     registered=registered.get(target),
                     signals=signals[target],
-                    scaling_out=_any_in_alarm(memory.scale_out_alarms, alarms),
+                    scaling_out=_any_in_alarm([full(name, target) for name in memory.scale_out_alarms], alarms),
                     memory=memory,
                     refusal=refusal,
                     overrides=(*overrides.get(target, ()), *(o for o in extra if o.target == target)),
-                    alarms={what: alarms[name] for what, name in own[target].items() if name in alarms},
+                    alarms=_known(own[target], alarms),
+                    low_alarms=_known({what: full(n, target) for what, n in _lows(memory).items()}, alarms),
                 )
             )
         return found
@@ -269,7 +270,7 @@ class Reconciler:
         decision = decide(ctx)
         writes = decision.effective_mode(self.mode) is Mode.ACTIVE
         if writes and not (ctx.memory.enrolled and ctx.registered is not None):
-            return Outcome(target=ctx.target, status=Status.NOT_ENROLLED)
+            return Outcome(target=ctx.target, status=Status.NOT_ENROLLED, decision=decision)
         return self.carry_out(decision, plan_bounds(decision), when)
 
     def _ours_by_name(self, ctx: Context) -> bool:
@@ -400,6 +401,15 @@ def _broken(ctx: Context) -> str | None:
     if not status.endswith(("Failed", "OutOfService")):
         return None
     return f"endpoint {ctx.target.endpoint_name} is {status}: nothing is written until a deployment brings it InService"
+
+
+def _lows(memory: Memory) -> Mapping[str, str]:
+    """Return the alarms by which tracking policies agree to scale in, by policy."""
+    return {policy.name: policy.low for policy in memory.tracking if policy.low is not None}
+
+
+def _known(names: Mapping[str, str], states: Mapping[str, str]) -> Mapping[str, str]:
+    return {what: states[name] for what, name in names.items() if name in states}
 
 
 def _any_in_alarm(names: Sequence[str], states: Mapping[str, str]) -> bool | None:

@@ -18,7 +18,7 @@ from core.aws.policies import AppConfigPolicies
 from core.aws.sagemaker import SageMaker
 from core.aws.store import Table
 from core.errors import TidegateError
-from core.model import Capacity, Kind, Mode
+from core.model import Capacity, Kind, Mode, Reason
 from core.reconcile import SPARE, Outcome, Pass, Ports, Reconciler, Status
 
 
@@ -98,6 +98,8 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             "scale_in_to": decision.scale_in_to,
             "steps": [f"{s.rule} {s.reason.value} {s.before} -> {s.after}" for s in decision.steps],
         }
+        if by := _blocked(outcome):
+            said["scale_in_blocked_by"] = "; ".join(f"{policy}: {why}" for policy, why in by.items())
     if outcome.actions:
         said["actions"] = list(outcome.actions)
     if outcome.error:
@@ -116,7 +118,8 @@ class PowertoolsTelemetry:
         """Log and count the outcomes of one pass."""
         quiet = {Status.UNCHANGED, Status.WAITING, Status.PAUSED, Status.BUSY, Status.NOT_ENROLLED}
         for outcome in outcomes:
-            level = self._logger.debug if outcome.status in quiet and not outcome.error else self._logger.info
+            unsaid = outcome.status in quiet and not outcome.error and not _blocked(outcome)
+            level = self._logger.debug if unsaid else self._logger.info
             if outcome.status is Status.FAILED:
                 level = self._logger.error
             level("target looked at", extra=summary(outcome))
@@ -133,6 +136,13 @@ def _counts(outcomes: tuple[Outcome, ...]) -> Iterator[tuple[str, int]]:
     yield "TargetsFailed", sum(o.status is Status.FAILED for o in outcomes)
     yield "MetricsMissing", sum(bool(o.decision and o.decision.context.unknown) for o in outcomes)
     yield "CapacityRefused", sum(bool(o.decision and o.decision.context.refusal) for o in outcomes)
+    yield "ScaleInBlocked", sum(bool(_blocked(o)) for o in outcomes)
+
+
+def _blocked(outcome: Outcome) -> Mapping[str, float | str]:
+    """Return what holds scale-in back on a target, and why; empty if nothing does."""
+    steps = outcome.decision.steps if outcome.decision else ()
+    return next((step.seen for step in steps if step.reason is Reason.SCALE_IN_BLOCKED), {})
 
 
 def endpoint_named_by(event: Mapping[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 
 from core.context import CONTEXTS, Context
 from core.decide import RULES, decide
-from core.model import Envelope, Memory, Missing, Observation, Reason
+from core.model import Envelope, Memory, Missing, Observation, Reason, Tracking
 from tests.builders import (
     ASYNC,
     BATCH,
@@ -232,7 +232,17 @@ def test_a_decision_survives_being_written_down(case: Case) -> None:
 
 def test_the_order_of_the_rules_is_the_documented_precedence() -> None:
     names = [rule.__name__ for rule in RULES]
-    assert names == ["demand", "guard", "stabilize", "hold_unknown", "windows", "override", "bounds", "refused"]
+    assert names == [
+        "demand",
+        "guard",
+        "stabilize",
+        "hold_unknown",
+        "windows",
+        "override",
+        "bounds",
+        "refused",
+        "blocked",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -345,6 +355,47 @@ def test_a_batch_target_is_left_to_its_native_policies() -> None:
 def test_the_guard_says_what_it_saw() -> None:
     seen = decide(context(load=steady(2500), **ringing("slow", "latency"))).deciding_step.seen
     assert seen == {"ready": 4, "requests_per_minute": 2500, "requests_per_instance": 1000, "alarms": "latency, slow"}
+
+
+# Scale-in: 6 run where the floor is 2, and every tracking policy that may scale in must agree.
+REQUESTS, MEMORY = Tracking(name="track-requests", low="r"), Tracking(name="track-memory", low="m")
+NEVER = replace(REQUESTS, disabled=True)
+THEIRS = Tracking(name="by-hand", low="h", foreign=True)
+BY_CPU = [{"type": "target_tracking", "metric": "cpu", "target": 70}]
+DOWN = [*BY_CPU, {"type": "step", "metric": "cpu", "steps": [{"upper": 30, "change": -1}]}]
+SILENT = "its metric is or was silent, and scale-in needs all policies"
+
+
+@pytest.mark.parametrize(
+    ("what", "tracking", "states", "why"),
+    [
+        ("all agree", (REQUESTS, MEMORY), {"track-requests": "ALARM", "track-memory": "ALARM"}, {}),
+        ("one does not yet", (REQUESTS, MEMORY), {"track-requests": "ALARM", "track-memory": "OK"}, {}),
+        ("one cannot", (REQUESTS, MEMORY), {"track-memory": "INSUFFICIENT_DATA"}, {"track-memory": SILENT}),
+        ("one may not, and is not asked", (NEVER, MEMORY), {"track-requests": "INSUFFICIENT_DATA"}, {}),
+        ("states that are not known say nothing", (REQUESTS, MEMORY, THEIRS), {}, {}),
+        ("none may", (NEVER,), {}, {"track-requests": "scale-in is disabled here and on every other policy"}),
+        ("theirs", (REQUESTS, THEIRS), {"by-hand": "OK"}, {"by-hand": "made by somebody else, and it does not agree"}),
+        ("theirs agrees", (REQUESTS, THEIRS), {"by-hand": "ALARM"}, {}),
+    ],
+)
+def test_what_holds_scale_in_back_is_named(
+    what: str, tracking: tuple[Tracking, ...], states: dict[str, str], why: dict[str, str]
+) -> None:
+    memory = replace(SETTLED_MEMORY, tracking=tracking, ready=6)
+    seen = replace(context(load=steady(500), capacity=running(6), memory=memory, policies=BY_CPU), low_alarms=states)
+    decision = decide(seen)
+    assert {k: v for step in decision.steps if step.rule == "blocked" for k, v in step.seen.items()} == why, what
+    assert (decision.envelope, decision.reason) == (Envelope(2, 12), Reason.POLICY_MINIMUM)  # it moves nothing
+    at_the_floor = replace(seen, capacity=running(2))
+    assert all(step.rule != "blocked" for step in decide(at_the_floor).steps)
+
+
+@pytest.mark.parametrize("changes", [{"policies": DOWN}, {}], ids=["steps do", "Tidegate does"])
+def test_disabled_scale_in_blocks_nothing_where_somebody_else_scales_in(changes: dict[str, Any]) -> None:
+    memory = replace(SETTLED_MEMORY, tracking=(NEVER,), ready=6)
+    decision = decide(context(load=steady(500), capacity=running(6), memory=memory, **changes))
+    assert all(step.rule != "blocked" for step in decision.steps)
 
 
 # Direct scale-in: tracking rests at 0.5 of 1000 = 500 requests an instance.

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from core.errors import ThrottledError
-from core.model import Capacity, Envelope, Kind, Mode, ScalableTarget
+from core.model import Capacity, Envelope, Kind, Mode, ScalableTarget, Tracking
 from core.native import ALARM_SUFFIX, alarm_prefix, heard_alarms, native_policies
 from core.ports import NativePolicy, ScheduledAction
 from core.reconcile import Status
@@ -66,9 +66,11 @@ def test_the_alarms_that_forbid_a_direct_scale_in_are_remembered() -> None:
     world = World()
     world.sync()
     assert sorted(name.rpartition("-")[2] for name in world.memory().scale_out_alarms) == [
-        "requests_per_instance",
-        "saturation",
+        "requests_per_instance"  # saturation and its like are the guard's, read under names that need no memory
     ]
+    (tracking,) = world.memory().tracking
+    low = "*Low-tidegate-prod-track-requests_per_instance"  # `*`: TargetTracking-<resource ID>-Alarm
+    assert tracking == Tracking(name="track-requests_per_instance", low=low)
 
 
 def test_a_deleted_policy_and_a_deleted_alarm_come_back() -> None:

@@ -296,6 +296,7 @@ def test_alarms_that_ask_for_more_capacity() -> None:
         NativePolicy("h", "StepScaling", {}, alarm_names=("t-congested",)),
     )
     assert scale_out_alarms(policies) == (
-        *("TargetTracking-x-AlarmHigh-1", "t-cpu-out", "t-wake"),
-        *("t-saturation", "t-slow", "t-congested"),
+        "TargetTracking-x-AlarmHigh-1",
+        "t-cpu-out",
+        "t-wake",  # what the guard reads is read anyway
     )

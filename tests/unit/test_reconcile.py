@@ -7,6 +7,7 @@ import pytest
 
 from core.errors import ObservationError, TargetBusyError, ThrottledError
 from core.model import Capacity, Envelope, Memory, Missing, Mode, Reason, Refusal
+from core.native import full
 from core.reconcile import Status
 from tests.builders import NOW, override, refusal
 from tests.fakes.aws import observed
@@ -402,7 +403,7 @@ def test_an_endpoint_that_was_recreated_under_its_name_is_enrolled_anew_and_lowe
     after = world.memory()
     assert (before.created_at, after.created_at) == (NOW - timedelta(days=30), world.now)
     assert (after.first_seen_at, after.enrolled) == (world.now, True)
-    world.metrics.states = dict.fromkeys(after.scale_out_alarms, "OK")
+    world.metrics.states = dict.fromkeys((full(name, world.orders) for name in after.scale_out_alarms), "OK")
     _ = world.writes
     for _ in range(9):  # nothing of the nine instances is given back before ten minutes were seen
         world.later(minutes=1)

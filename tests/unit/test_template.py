@@ -477,7 +477,13 @@ def test_the_dashboard_shows_every_alarm_and_every_measure_of_a_pass(resources: 
     widgets = json.loads(body)["widgets"]
     shown = {m[1] for widget in widgets for m in widget["properties"].get("metrics", ())}
     assert {"Heartbeat", "TargetsSeen", "TargetsChanged", "TargetsFailed", "MetricsMissing", "CapacityRefused"} <= shown
+    assert "ScaleInBlocked" in shown
     assert {"Duration", "Errors", "ApproximateNumberOfMessagesVisible"} <= shown
+    (query,) = (widget["properties"]["query"] for widget in widgets if widget["type"] == "log")
+    assert "scale_in_blocked_by" in query  # the field that `handlers.wiring.summary` writes
+    assert re.findall(r"SOURCE '(.+?)'", query) == [
+        f"/aws/lambda/tidegate-${{Stage}}-{owner}" for owner in ("realtime-target", "async-queue", "batch-window")
+    ]
     listed = {arn for widget in widgets for arn in widget["properties"].get("alarms", ())}
     assert listed == {f"${{{name}.Arn}}" for name in of_type(resources, "AWS::CloudWatch::Alarm")}
 

@@ -24,6 +24,7 @@ from core.model import (
     ScalableTarget,
     Signal,
     Step,
+    Tracking,
 )
 from core.policy import parse_fleet
 from core.ports import NativePolicy, Original, ScheduledAction, StateStore
@@ -60,10 +61,10 @@ USUAL = Memory(
     written_at=NOW,
     decided=Envelope(4, 12),
     expires_at=NOW + timedelta(hours=1),
-    scale_out_alarms=(
-        "TargetTracking-endpoint/orders-ranker-prod/variant/AllTraffic-AlarmHigh-0f3c1a52-55cf-4a64-b1b5-7f6d0f6a1c11",
-        "tidegate-target-prod-realtime-orders-ranker-prod-AllTraffic-saturation",
-    ),
+    scale_out_alarms=("*High-0f3c1a52-55cf-4a64-b1b5-7f6d0f6a1c11",),
+    tracking=(Tracking(name="track-requests_per_instance", low="*Low-0f3c1a52-55cf-4a64-b1b5-7f6d0f6a1c12"),),
+    ready=4,
+    ready_since=NOW,
     reason=Reason.LOAD,
 )
 
