@@ -96,15 +96,14 @@ class Context:
 
     @property
     def next_try(self) -> datetime:
-        """When standing bounds that the count does not follow are registered again, after 2, 4, 8, 16, 30 minutes.
+        """When standing bounds that the count does not follow are registered again: 2, 4, 8, 16, 30 minutes later.
 
-        Counted from our last write or AAS's last failure, whichever is later; from the start once the count has moved.
+        Counted from our last write, for AAS may fail every minute by itself; from the start once the count has moved.
         """
         memory, capacity = self.memory, self.capacity
-        moved = isinstance(capacity, Capacity) and capacity.desired != memory.count
+        moved = isinstance(capacity, Capacity) and capacity.settled and capacity.desired != memory.count
         wait = min(FIRST_RETRY * 2 ** (0 if moved else min(memory.tries, 4)), LONGEST_RETRY)
-        since = [memory.written_at, self.refusal.at if self.refusal else None]
-        return max((at + wait for at in since if at), default=self.now)
+        return self.now if memory.written_at is None else memory.written_at + wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,7 +78,10 @@ class FleetSync:
                 enrolments += self._resolve(fleet, endpoint, profile_name, entry)
             except TidegateError as err:
                 target = ScalableTarget.variant(endpoint, entry.variant if entry else "*")
-                rejected.append(Outcome(target=target, status=Status.FAILED, error=str(err)))
+                # News of an endpoint that is being made or deleted is no failure: the full pass says what is missing.
+                coming = only is not None and not self._ports.serving.variants(endpoint)
+                status = Status.WAITING if coming else Status.FAILED
+                rejected.append(Outcome(target=target, status=status, error=str(err)))
         return Found(tuple(enrolments), tuple(rejected))
 
     def _resolve(self, fleet: Fleet, endpoint: str, profile_name: str, entry: Endpoint | None) -> list[Enrolment]:

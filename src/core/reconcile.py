@@ -49,7 +49,7 @@ SPARE = timedelta(seconds=2)
 """Kept of an invocation's time: no write starts in it, so that what was started ends before the lease does."""
 
 SLOW_CHANGE = timedelta(minutes=10)
-"""A change that takes longer than instances take to start may be the repetition of one that failed."""
+"""Instances start within this time; what takes longer may be AAS's repetition of a change that failed before."""
 
 CLOCKS_APART = timedelta(minutes=1)
 """How far AAS's clock may be behind ours when a failure is matched with the write that caused it."""
@@ -232,12 +232,16 @@ class Reconciler:
         memory: Memory,
         now: datetime,
     ) -> Refusal | None:
-        """Ask AAS why the floor that stands is not reached, where nothing is under way or it takes too long."""
-        if isinstance(capacity, Missing) or registered is None or capacity.current >= registered.floor:
+        """Ask AAS why the floor that stands is not reached; while a change is in flight, why one before it failed."""
+        if isinstance(capacity, Missing) or registered is None:
+            return None
+        if capacity.current >= max(registered.floor, capacity.desired):
             return None
         since = memory.written_at
-        if not capacity.settled and (since is None or now - since < SLOW_CHANGE):
-            return None
+        if not capacity.settled:
+            if since is not None and now - since < SLOW_CHANGE:
+                return None
+            since = now - 2 * SLOW_CHANGE
         with suppress(ObservationError):  # then it is only not named
             found = self.ports.autoscaling.refusal(target)
             if found and (since is None or found.at >= since - CLOCKS_APART):

@@ -247,11 +247,13 @@ def test_the_order_of_the_rules_is_the_documented_precedence() -> None:
 
 @pytest.mark.parametrize(
     ("tries", "next_try"),
+    # last written at 08:59: 2, 4, 8 and 30 minutes later
     [(0, "2026-11-18T09:01Z"), (1, "2026-11-18T09:03Z"), (2, "2026-11-18T09:07Z"), (9, "2026-11-18T09:29Z")],
 )
 def test_a_refusal_is_named_with_the_next_try_and_lowers_nothing(tries: int, next_try: str) -> None:
-    memory = replace(SETTLED_MEMORY, tries=tries, count=2)
-    heard = refusal(minutes_ago=1)  # 08:59, so 2, 4, 8 and 30 minutes later
+    written_at = NOW - timedelta(minutes=1)
+    memory = replace(SETTLED_MEMORY, tries=tries, count=2, written=Envelope(6, 12), written_at=written_at)
+    heard = refusal(minutes_ago=1)
     seen = context(load=steady(6000), capacity=running(2), registered=Envelope(6, 12), memory=memory, refusal=heard)
     decision = decide(seen)
     assert (decision.envelope, decision.reason) == (Envelope(6, 12), Reason.LOAD)

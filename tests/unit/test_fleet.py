@@ -201,6 +201,23 @@ def test_what_cannot_be_enrolled_is_named_and_the_rest_goes_on() -> None:
     assert "no such endpoint in SageMaker" in errors["ghost"]
 
 
+def test_news_of_an_endpoint_that_is_being_made_is_no_failure_but_its_absence_at_a_full_pass_is() -> None:
+    world = World()
+    world.document["endpoints"].append({"name": "ghost", "profile": "p"})
+    assert world.sync()["ghost"].status is Status.FAILED
+    assert world.sync("ghost")["ghost"].status is Status.WAITING
+
+
+def test_a_named_variant_that_is_gone_is_one_error_that_names_those_that_exist() -> None:
+    world = World()
+    world.document["endpoints"] = [{"name": "orders", "profile": "p", "variant": "green"}]
+    world.serving.add("orders", variant="blue")
+    outcome = world.sync("orders")["orders"]
+    assert outcome.status is Status.FAILED
+    said = "endpoints.orders.variant = 'orders/green': the endpoint's variants are AllTraffic, blue"
+    assert outcome.error == said
+
+
 def test_cpu_per_core_needs_a_known_vcpu_count() -> None:
     world = World()
     world.document["profiles"]["p"]["policies"] = [{"type": "target_tracking", "metric": "cpu", "target": 70}]

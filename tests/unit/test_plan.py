@@ -135,12 +135,8 @@ CASES = [
         for tries, wait in RETRIES
     ),
     Case(
-        "a change that was accepted and failed minutes later counts from its failure",
-        context(capacity=running(1), memory=tried(1, ago=60), refusal=refusal(minutes_ago=3)),
-    ),
-    Case(
-        "four minutes after the failure it is tried again",
-        context(capacity=running(1), memory=tried(1, ago=60), refusal=refusal(minutes_ago=4)),
+        "that AAS fails every minute by itself puts nothing off",
+        context(capacity=running(1), memory=tried(1, ago=4), refusal=refusal(minutes_ago=1)),
         [SetBounds(POLICY, "repair")],
     ),
     Case(
