@@ -1,6 +1,7 @@
 """Short ways to say what a test sees. Every builder's arguments show up in what it builds."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ from core.policy import Fleet, Profile, parse_fleet
 
 NOW = datetime(2026, 11, 18, 9, 0, tzinfo=UTC)  # a Wednesday
 TARGET = ScalableTarget.variant("orders", "AllTraffic")
+CHAT = ScalableTarget.component("chat-8b")  # on the endpoint `orders`
 SETTLED_MEMORY = Memory(
     version=7,
     first_seen_at=NOW - timedelta(days=1),
@@ -45,11 +47,27 @@ ASYNC: dict[str, Any] = {
 }
 NIGHT = {"name": "night", "start": "02:00", "duration": "4h", "min_capacity": 6}
 BATCH: dict[str, Any] = {"kind": "batch", "min_capacity": 1, "max_capacity": 10, "windows": [NIGHT]}
+COMPONENT: dict[str, Any] = {
+    "kind": "realtime",
+    "serving": "inference_component",
+    "min_capacity": 0,
+    "max_capacity": 6,
+    "objectives": {"requests_per_instance": 30},  # a copy
+}
+SERVERLESS: dict[str, Any] = {
+    "kind": "realtime",
+    "serving": "serverless",
+    "min_capacity": 1,
+    "max_capacity": 20,
+    "objectives": {"requests_per_instance": 120},  # a unit of provisioned concurrency: half a second each
+}
 
 
 def fleet(profile: Mapping[str, Any], **endpoint: Any) -> Fleet:
-    """Return a document with one endpoint, `orders`."""
+    """Return a document with one endpoint, `orders`, or its inference component `chat-8b`."""
     entry = {"name": "orders", "profile": "p", **endpoint}
+    if profile.get("serving") == "inference_component":
+        entry.setdefault("inference_component", "chat-8b")
     return parse_fleet({"version": 1, "profiles": {"p": profile}, "endpoints": [entry]})
 
 
@@ -60,7 +78,9 @@ def profile(document: Mapping[str, Any], **changes: Any) -> Profile:
 
 def enrolment(document: Mapping[str, Any], **changes: Any) -> Enrolment:
     """Return `orders` enrolled under a profile with some fields changed, on an 8-vCPU instance type."""
-    return Enrolment(target=TARGET, profile_name="p", profile=profile(document, **changes), vcpus=8)
+    described = fleet({**document, **changes})
+    [target] = described.targets
+    return Enrolment(target=target, profile_name="p", profile=described.profiles["p"], endpoint="orders", vcpus=8)
 
 
 def minutes(values: Sequence[float], newest: datetime = NOW - timedelta(minutes=2)) -> Observation:
@@ -78,6 +98,7 @@ def context(  # noqa: PLR0913 - a context has this many sides, and each test nam
     document: Mapping[str, Any] = REALTIME,
     *,
     load: Observation | Missing | None = None,
+    refused: Observation | Missing | None = None,
     capacity: Capacity | Missing | None = None,
     registered: Envelope | None = Envelope(2, 12),
     memory: Memory = SETTLED_MEMORY,
@@ -89,16 +110,19 @@ def context(  # noqa: PLR0913 - a context has this many sides, and each test nam
     refusal: Refusal | None = None,
     **changes: Any,
 ) -> Context:
-    """Return what a pass sees of `orders`; the load is requests or backlog, whichever the kind measures."""
+    """Return what a pass sees of `orders`; the load is requests or backlog, whichever the kind measures.
+
+    Of requests that were refused for want of a copy there are none but `refused`.
+    """
     enrolled = enrolment(document, **changes)
     signals: dict[Signal, Observation | Missing] = {}
     for signal in enrolled.profile.signals:
         signals[signal] = load if load is not None else steady(0)
+    if Signal.NO_CAPACITY in signals:
+        signals[Signal.NO_CAPACITY] = refused if refused is not None else steady(0)
     return Context(
         now=now,
-        enrolment=Enrolment(
-            target=TARGET, profile_name="p", profile=enrolled.profile, vcpus=enrolled.vcpus, fleet_max=fleet_max
-        ),
+        enrolment=replace(enrolled, fleet_max=fleet_max),
         capacity=capacity if capacity is not None else running(4),
         registered=registered,
         signals=signals,

@@ -54,14 +54,14 @@ class World:
         return Pass(now=self.now, deadline=self.now + timedelta(seconds=48), holder=holder, dry_run=dry_run)
 
     def tick(self, holder: str = "test", *, dry_run: bool = False) -> Mapping[str, Outcome]:
-        """An owner's pass over everything, outcomes by endpoint."""
+        """An owner's pass over everything, outcomes by endpoint or inference component."""
         outcomes = self.reconciler.run(lambda _: True, self.when(holder, dry_run=dry_run))
-        return {outcome.target.endpoint_name: outcome for outcome in outcomes}
+        return {_name(outcome.target): outcome for outcome in outcomes}
 
     def sync(self, endpoint: str | None = None, *, dry_run: bool = False) -> Mapping[str, Outcome]:
-        """FleetSync, outcomes by endpoint."""
+        """FleetSync, outcomes by endpoint or inference component."""
         outcomes = FleetSync(self.reconciler).run(self.when("sync", dry_run=dry_run), endpoint)
-        return {outcome.target.endpoint_name: outcome for outcome in outcomes}
+        return {_name(outcome.target): outcome for outcome in outcomes}
 
     def later(self, **span: float) -> None:
         self.now += timedelta(**span)
@@ -85,3 +85,7 @@ class World:
         self.metrics.states = dict.fromkeys((full(n, self.orders) for n in self.memory().scale_out_alarms), "OK")
         _ = self.writes
         return self
+
+
+def _name(target: ScalableTarget) -> str:
+    return next(iter(target.names.values()))

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from core.model import (
     Capacity,
+    Dimension,
     Envelope,
     Memory,
     Missing,
@@ -30,11 +31,23 @@ class Enrolment:
     target: ScalableTarget
     profile_name: str
     profile: Profile
+    endpoint: str = ""
+    """The endpoint of an inference component, which its target does not name."""
+
     fleet_max: int = 100
     vcpus: int | None = None
     gpus: int | None = None
     adopt: bool = False
     by_tag: bool = False
+
+    @property
+    def endpoint_name(self) -> str:
+        """The endpoint that the target belongs to."""
+        return self.endpoint or self.target.names["EndpointName"]
+
+    def concerned_by(self, resource: str | None) -> bool:
+        """Whether news of a resource (`endpoint/<name>`, `inference-component/<name>`, None for all) is of it."""
+        return resource in {None, f"endpoint/{self.endpoint_name}", self.target.resource_id}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +92,10 @@ class Context:
 
     @property
     def unknown(self) -> Mapping[Signal, Missing]:
-        """The signals that could not be measured."""
-        return {name: seen for name, seen in self.signals.items() if isinstance(seen, Missing)}
+        """The signals that could not be measured; an inference component without a copy in service serves nothing."""
+        copies = self.capacity.current if isinstance(self.capacity, Capacity) else None
+        silent = {Signal.REQUESTS} if self.target.dimension is Dimension.COPIES and copies == 0 else set()
+        return {name: seen for name, seen in self.signals.items() if isinstance(seen, Missing) and name not in silent}
 
     @property
     def requests(self) -> float | None:

@@ -73,7 +73,7 @@ def guard(ctx: Context, wanted: Envelope) -> Step | None:
     ready, load = ctx.capacity.current, ctx.requests
     ringing = {name for name, state in ctx.alarms.items() if state == "ALARM"}
     each = ctx.profile.objectives.requests_per_instance  # a declared target is not what an instance can serve
-    at_ceiling = load is not None and each is not None and load >= AT_CEILING * ready * each
+    at_ceiling = bool(load and each and load >= AT_CEILING * ready * each)
     # Failures alone say nothing of demand: without a known load a broken model would climb to the maximum.
     saturated = at_ceiling or bool(ringing & {"saturation", "slow", "congested", *(["errors"] if load else [])})
     if not saturated and "latency" not in ringing:
@@ -192,7 +192,7 @@ def override(ctx: Context, wanted: Envelope) -> Step | None:
 def bounds(ctx: Context, wanted: Envelope) -> Step | None:
     """Let nothing escape: at most the policy maximum and the fleet's cap, at least the lowest minimum of the kind."""
     highest = min(ctx.profile.max_capacity, ctx.enrolment.fleet_max)
-    lowest = min(0 if ctx.profile.queued else 1, highest)
+    lowest = min(ctx.profile.serving.lowest, highest)
     floor = min(max(wanted.floor, lowest), highest)
     after = Envelope(floor, min(max(wanted.ceiling, floor), highest))
     if after == wanted:

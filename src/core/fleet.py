@@ -9,7 +9,7 @@ from core.context import Context, Enrolment
 from core.decide import decide
 from core.errors import ConfigError, Problem, TidegateError
 from core.instances import gpus_of, vcpus_of
-from core.model import Capacity, Envelope, Kind, Missing, Mode, ScalableTarget
+from core.model import Capacity, Envelope, Kind, Missing, Mode, ScalableTarget, Serving
 from core.native import ALARM_SUFFIX, alarm_prefix, scale_out_alarms, short, tracking_policies
 from core.plan import (
     Action,
@@ -22,11 +22,16 @@ from core.plan import (
     plan_release,
 )
 from core.policy import Endpoint, Fleet, Profile
-from core.ports import NativePolicy, Variant
+from core.ports import NativePolicy, Place, Variant
 from core.reconcile import Outcome, Pass, Reconciler, Status
 
 TAG_GRACE = timedelta(minutes=30)
 """A tag that vanished must be gone in two looks this far apart: an incomplete answer releases nobody."""
+
+
+INSTANCES_STAY = (
+    "its instances stay paid at zero copies: that needs managed instance scaling with MinInstanceCount 0 on its variant"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,11 @@ class Found:
     """What discovery found, and what it could not use."""
 
     enrolments: tuple[Enrolment, ...]
-    rejected: tuple[Outcome, ...]
+    rejected: tuple[tuple[str, Outcome], ...]
+    """Each with the name of its endpoint."""
+
+    remarks: Mapping[ScalableTarget, str]
+    """What will not be as the profile says."""
 
 
 class FleetSync:
@@ -55,17 +64,20 @@ class FleetSync:
         fleet = self._ports.policies.fleet()
         lost = self._ports.store.roster() is None  # then one endpoint's news is no reason to forget the others
         found = self.discover(fleet, None if lost else endpoint)
-        chosen = [e for e in found.enrolments if endpoint in {None, e.target.endpoint_name}]
-        outcomes = self._reconciler.look(chosen, when, settle=self._settle)
+        chosen = [e for e in found.enrolments if endpoint in {None, e.endpoint_name}]
+        looked = self._reconciler.look(chosen, when, settle=self._settle)
+        outcomes = [replace(outcome, remark=found.remarks.get(outcome.target)) for outcome in looked]
         kept, released = self._leavers(found, when, release=endpoint is None)
         if not when.dry_run:
-            self._ports.store.put_roster({**kept, **{e.target: (e.profile_name, e.by_tag) for e in found.enrolments}})
-        return (*outcomes, *found.rejected, *released)
+            places = {e.target: Place(e.profile_name, e.by_tag, e.endpoint_name) for e in found.enrolments}
+            self._ports.store.put_roster({**kept, **places})
+        return (*outcomes, *(outcome for _, outcome in found.rejected), *released)
 
     def discover(self, fleet: Fleet, only: str | None = None) -> Found:
-        """Return the named and the tagged endpoints' variants (of one endpoint); a name in the file beats a tag."""
+        """Return what is named and what tagged endpoints host (of one endpoint); a name in the file beats a tag."""
         enrolments: list[Enrolment] = []
-        rejected: list[Outcome] = []
+        rejected: list[tuple[str, Outcome]] = []
+        remarks: dict[ScalableTarget, str] = {}
         # Endpoint ARNs, and so the tagging API, spell names in lower case.
         named = {entry.name.lower() for entry in fleet.endpoints}
         wanted: list[tuple[str, str, Endpoint | None]] = [(e.name, e.profile, e) for e in fleet.endpoints]
@@ -75,46 +87,52 @@ class FleetSync:
             wanted = [each for each in wanted if each[0].lower() == only.lower()]
         for endpoint, profile_name, entry in wanted:
             try:
-                enrolments += self._resolve(fleet, endpoint, profile_name, entry)
+                profile = _profile(fleet, profile_name, endpoint)
+                for seen in self._variants(endpoint, entry, profile):
+                    enrolments.append(_enrolment(fleet, endpoint, profile_name, entry, seen))
+                    component = seen.serving is Serving.INFERENCE_COMPONENT
+                    if component and profile.min_capacity == 0 and seen.managed_minimum != 0:
+                        remarks[seen.target] = INSTANCES_STAY
             except TidegateError as err:
-                target = ScalableTarget.variant(endpoint, entry.variant if entry else "*")
+                named_target = entry and entry.target(fleet.profiles[entry.profile].serving)
+                target = named_target or ScalableTarget.variant(endpoint, "*")
                 # News of an endpoint that is being made or deleted is no failure: the full pass says what is missing.
                 coming = only is not None and not self._ports.serving.variants(endpoint)
                 status = Status.WAITING if coming else Status.FAILED
-                rejected.append(Outcome(target=target, status=status, error=str(err)))
-        return Found(tuple(enrolments), tuple(rejected))
+                rejected.append((endpoint, Outcome(target=target, status=status, error=str(err))))
+        return Found(tuple(enrolments), tuple(rejected), remarks)
 
-    def _resolve(self, fleet: Fleet, endpoint: str, profile_name: str, entry: Endpoint | None) -> list[Enrolment]:
-        """Return what one endpoint enrols: the variant named in the file, or all of a tagged endpoint's."""
-        profile = _profile(fleet, profile_name, endpoint)
-        return [
-            Enrolment(
-                target=seen.target,
-                profile_name=profile_name,
-                profile=profile,
-                fleet_max=fleet.max_capacity,
-                vcpus=(entry.vcpus if entry else None) or vcpus_of(seen.instance_type or ""),
-                gpus=(entry.gpus if entry else None) or gpus_of(seen.instance_type or ""),
-                adopt=entry.adopt if entry else False,
-                by_tag=entry is None,
-            )
-            for seen in self._variants(endpoint, entry.variant if entry else None, profile)
-        ]
+    def _variants(self, endpoint: str, entry: Endpoint | None, profile: Profile) -> list[Variant]:
+        """Return what one endpoint enrols: what the file names, else its inference components, else its variants.
 
-    def _variants(self, endpoint: str, variant: str | None, profile: Profile) -> tuple[Variant, ...]:
-        there = self._ports.serving.variants(endpoint)
-        found = [v for v in there if variant in {None, v.target.variant_name}]
+        Raises:
+            ConfigError: where there is none, SageMaker scales it itself, or the profile is for something else.
+        """
+        hosted = self._ports.serving.variants(endpoint)
+        components = [v for v in hosted if v.serving is Serving.INFERENCE_COMPONENT]
+        if entry is None:
+            found = components or list(hosted)
+        else:  # whatever is counted there
+            wanted = entry.target(profile.serving).resource_id.lower()
+            found = [v for v in hosted if v.target.resource_id.lower() == wanted]
         if not found:
-            names = ", ".join(sorted(v.target.variant_name for v in there))
-            allowed = f"the endpoint's variants are {names}" if there else "no such endpoint in SageMaker"
-            seen = f"{endpoint}/{variant or '*'}"
-            raise ConfigError([Problem(("endpoints", endpoint, "variant"), seen, allowed)])
+            field = "inference_component" if entry and entry.inference_component else "variant"
+            there = [v for v in hosted if (v in components) == (field == "inference_component")]
+            names = ", ".join(sorted(_name(v) for v in there)) or "none"
+            allowed = f"the endpoint's {field}s are {names}" if hosted else "no such endpoint in SageMaker"
+            seen = f"{endpoint}/{getattr(entry, field, '*')}"
+            raise ConfigError([Problem(("endpoints", endpoint, field), seen, allowed)])
         for each in found:
-            if each.queued != profile.queued:
-                seen = "asynchronous" if each.queued else "real-time"
-                allowed = f"its profile is for {'asynchronous' if profile.queued else 'real-time'} endpoints"
+            if each.serving is not profile.serving:
+                seen, allowed = each.serving.value, f"its profile is for serving: {profile.serving}"
                 raise ConfigError([Problem(("endpoints", endpoint, "profile"), seen, allowed)])
-        return tuple(found)
+            if each.managed_minimum is not None and each not in components:
+                names, seen = ", ".join(map(_name, components)) or "there are none yet", _name(each)
+                allowed = (
+                    f"SageMaker scales its instances itself: enrol its inference components ({names}) by their copies"
+                )
+                raise ConfigError([Problem(("endpoints", endpoint, "variant"), seen, allowed)])
+        return found
 
     def _settle(self, ctx: Context, when: Pass) -> Outcome:
         """Decide as any owner does, and put native policies, alarms and expiry in order beside it."""
@@ -180,24 +198,22 @@ class FleetSync:
         if noted != memory:
             self._ports.store.record(target, noted, when.holder, when.now)
 
-    def _leavers(
-        self, found: Found, when: Pass, *, release: bool
-    ) -> tuple[dict[ScalableTarget, tuple[str, bool]], list[Outcome]]:
+    def _leavers(self, found: Found, when: Pass, *, release: bool) -> tuple[dict[ScalableTarget, Place], list[Outcome]]:
         """Release enrolled targets that left the fleet; return what stays in the roster for now, and outcomes."""
         present = {e.target for e in found.enrolments}
-        rejected = {outcome.target.endpoint_name for outcome in found.rejected}
-        kept: dict[ScalableTarget, tuple[str, bool]] = {}
+        rejected = {endpoint for endpoint, _ in found.rejected}
+        kept: dict[ScalableTarget, Place] = {}
         outcomes: list[Outcome] = []
-        for target, entry in (self._ports.store.roster() or {}).items():
+        for target, place in (self._ports.store.roster() or {}).items():
             if target in present:
                 continue
-            stays = not release or target.endpoint_name in rejected
-            if stays or (entry[1] and not self._gone_for_long(target, when)):
-                kept[target] = entry
+            stays = not release or place.endpoint in rejected
+            if stays or (place.by_tag and not self._gone_for_long(target, when)):
+                kept[target] = place
                 continue
             outcomes.append(self._release(target, when))
             if outcomes[-1].status is not Status.RELEASED:
-                kept[target] = entry
+                kept[target] = place
         return kept, outcomes
 
     def _gone_for_long(self, target: ScalableTarget, when: Pass) -> bool:
@@ -228,11 +244,29 @@ class FleetSync:
         return plan_release(self._stage, inventory, self._ports.store.original(target), gone=gone)
 
 
+def _enrolment(fleet: Fleet, endpoint: str, profile_name: str, entry: Endpoint | None, seen: Variant) -> Enrolment:
+    return Enrolment(
+        target=seen.target,
+        profile_name=profile_name,
+        profile=fleet.profiles[profile_name],
+        endpoint=seen.target.names.get("EndpointName", endpoint),
+        fleet_max=fleet.max_capacity,
+        vcpus=(entry.vcpus if entry else None) or vcpus_of(seen.instance_type or ""),
+        gpus=(entry.gpus if entry else None) or gpus_of(seen.instance_type or ""),
+        adopt=entry.adopt if entry else False,
+        by_tag=entry is None,
+    )
+
+
 def _profile(fleet: Fleet, name: str, endpoint: str) -> Profile:
     if name not in fleet.profiles:
         allowed = f"the tag tidegate:profile must name a profile ({', '.join(sorted(fleet.profiles)) or 'none'})"
         raise ConfigError([Problem(("endpoints", endpoint, "profile"), name, allowed)])
     return fleet.profiles[name]
+
+
+def _name(hosted: Variant) -> str:
+    return [*hosted.target.names.values()][-1]
 
 
 def _needs_registration(action: Action) -> bool:

@@ -1,4 +1,4 @@
-"""The metrics a native policy of a variant may follow: one table (facts 1.2, 3.1, 3.2, 3.4), read by policy and native.
+"""The metrics a native policy may follow: one table (facts 1.2, 3), read by policy and native.
 
 A wrong dimension set matches no data and raises no error, so names, dimensions and statistics stand here only.
 """
@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from core.model import ScalableTarget
+from core.model import ScalableTarget, Serving
 
 MetricName = Literal[
     "requests_per_instance",
+    "requests_per_copy",
     "concurrent_requests",
     "cpu",
     "memory",
@@ -18,19 +19,21 @@ MetricName = Literal[
     "gpu",
     "gpu_memory",
     "backlog_per_instance",
+    "provisioned_concurrency",
 ]
 Device = Literal["vcpus", "gpus"]
 """What a percentage is summed over; also the field of `Endpoint` that states the count."""
 
 INVOCATIONS = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
+COMPONENTS = "/aws/sagemaker/InferenceComponents"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """One metric of CloudWatch, and what a target on it means."""
 
-    namespace: str = INSTANCES
+    namespace: str = INVOCATIONS
     name: str
     statistic: str = "Average"
     unit: str
@@ -51,18 +54,10 @@ class Metric:
     steps: bool = True
     """Whether an alarm of ours can follow it each minute."""
 
-    realtime: bool = True
-    queued: bool = True
-    """Which endpoints publish it."""
-
-    def published_by(self, *, queued: bool) -> bool:
-        """Whether an asynchronous (or a real-time) endpoint publishes it."""
-        return self.queued if queued else self.realtime
-
     def dimensions(self, target: ScalableTarget) -> list[dict[str, str]]:
         """Return the exact dimension set under which a target's data lies."""
-        found = [{"Name": "EndpointName", "Value": target.endpoint_name}]
-        return [*found, {"Name": "VariantName", "Value": target.variant_name}] if self.by_variant else found
+        names = target.names.items()
+        return [{"Name": name, "Value": value} for name, value in names if self.by_variant or name != "VariantName"]
 
     def query(self, target: ScalableTarget) -> dict[str, object]:
         """Return it in the form that alarms and customized metrics share."""
@@ -74,53 +69,84 @@ class Metric:
         }
 
 
-METRICS: Mapping[str, Metric] = {
-    "requests_per_instance": Metric(
-        namespace=INVOCATIONS,
-        name="InvocationsPerInstance",
-        statistic="Sum",  # each request sends 1/instances
-        unit="requests a minute and instance",
-        predefined="SageMakerVariantInvocationsPerInstance",
-        queued=False,
-    ),
-    "concurrent_requests": Metric(
-        namespace=INVOCATIONS,
-        name="ConcurrentRequestsPerModel",
-        statistic="Maximum",
-        unit="requests in flight an instance, those waiting in the container included",
-        predefined="SageMakerVariantConcurrentRequestsPerModelHighResolution",
-        steps=False,  # published every 10 seconds, with Maximum and Minimum only
-        queued=False,
-    ),
-    "cpu": Metric(name="CPUUtilization", unit="percent per core", per="vcpus", highest=100),
-    "memory": Metric(name="MemoryUtilization", unit="percent", highest=100),
-    "disk": Metric(name="DiskUtilization", unit="percent", highest=100),
-    "gpu": Metric(name="GPUUtilization", unit="percent per GPU", per="gpus", highest=100),
-    "gpu_memory": Metric(name="GPUMemoryUtilization", unit="percent per GPU", per="gpus", highest=100),
-    "backlog_per_instance": Metric(
-        namespace=INVOCATIONS,
-        name="ApproximateBacklogSizePerInstance",
-        unit="items an instance, queued or being processed",
-        by_variant=False,
-        realtime=False,
-    ),
+def _utilisation(name: str, per: Device | None = None, unit: str = "percent") -> dict[Serving, Metric]:
+    """Return the utilisation of a variant, summed over its devices, and that of a component, which never is."""
+    variant = Metric(namespace=INSTANCES, name=name, unit=unit, per=per, highest=100)
+    component = Metric(namespace=COMPONENTS, name=f"{name}Normalized", unit="percent", highest=100)
+    return {Serving.REALTIME: variant, Serving.ASYNC: variant, Serving.INFERENCE_COMPONENT: component}
+
+
+_DISK = Metric(namespace=INSTANCES, name="DiskUtilization", unit="percent", highest=100)
+_IN_FLIGHT = "requests in flight {each}, those waiting in the container included"
+
+METRICS: Mapping[str, Mapping[Serving, Metric]] = {
+    "requests_per_instance": {
+        Serving.REALTIME: Metric(
+            name="InvocationsPerInstance",
+            statistic="Sum",  # each request sends 1/instances
+            unit="requests a minute and instance",
+            predefined="SageMakerVariantInvocationsPerInstance",
+        )
+    },
+    "requests_per_copy": {
+        Serving.INFERENCE_COMPONENT: Metric(
+            name="InvocationsPerCopy",
+            statistic="Sum",
+            unit="requests a minute and copy",
+            predefined="SageMakerInferenceComponentInvocationsPerCopy",
+        )
+    },
+    "concurrent_requests": {  # published every 10 seconds, with Maximum and Minimum only
+        Serving.REALTIME: Metric(
+            name="ConcurrentRequestsPerModel",
+            statistic="Maximum",
+            unit=_IN_FLIGHT.format(each="an instance"),
+            predefined="SageMakerVariantConcurrentRequestsPerModelHighResolution",
+            steps=False,
+        ),
+        Serving.INFERENCE_COMPONENT: Metric(
+            name="ConcurrentRequestsPerCopy",
+            statistic="Maximum",
+            unit=_IN_FLIGHT.format(each="a copy"),
+            predefined="SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution",
+            steps=False,
+        ),
+    },
+    "cpu": _utilisation("CPUUtilization", "vcpus", "percent per core"),
+    "memory": _utilisation("MemoryUtilization"),
+    "disk": {Serving.REALTIME: _DISK, Serving.ASYNC: _DISK},
+    "gpu": _utilisation("GPUUtilization", "gpus", "percent per GPU"),
+    "gpu_memory": _utilisation("GPUMemoryUtilization", "gpus", "percent per GPU"),
+    "backlog_per_instance": {
+        Serving.ASYNC: Metric(
+            name="ApproximateBacklogSizePerInstance",
+            unit="items an instance, queued or being processed",
+            by_variant=False,
+        )
+    },
+    "provisioned_concurrency": {
+        Serving.SERVERLESS: Metric(
+            name="ServerlessProvisionedConcurrencyUtilization",
+            unit="share of the provisioned concurrency in use, 0 to 1",
+            highest=1,
+            predefined="SageMakerVariantProvisionedConcurrencyUtilization",
+        )
+    },
 }
 
-HAS_BACKLOG_WITHOUT_CAPACITY = Metric(
-    namespace=INVOCATIONS, name="HasBacklogWithoutCapacity", unit="1 or 0", by_variant=False, realtime=False
-)
-BACKLOG = Metric(
-    namespace=INVOCATIONS,
-    name="ApproximateBacklogSize",
-    statistic="Maximum",
-    unit="items",
-    by_variant=False,
-    realtime=False,
-)
-"""These two are followed by the policies of zero (facts 5.1) and are no metrics to choose."""
 
-LATENCY = Metric(namespace=INVOCATIONS, name="ModelLatency", statistic="p95", unit="microseconds", queued=False)
-FAILED = Metric(namespace=INVOCATIONS, name="Invocation5XXErrors", unit="share of the requests", queued=False)
+def common(name: str) -> Metric | None:
+    """Return the metric as any endpoint publishes it: range and steps are the same for all. None for `custom`."""
+    return next(iter(METRICS.get(name, {}).values()), None)
+
+
+HAS_BACKLOG_WITHOUT_CAPACITY = Metric(name="HasBacklogWithoutCapacity", unit="1 or 0", by_variant=False)
+BACKLOG = Metric(name="ApproximateBacklogSize", statistic="Maximum", unit="items", by_variant=False)
+NO_CAPACITY = Metric(name="NoCapacityInvocationFailures", statistic="Sum", unit="requests refused at zero copies")
+"""These are followed by the policies of zero (facts 5) and are no metrics to choose."""
+
+LATENCY = Metric(name="ModelLatency", statistic="p95", unit="microseconds")
+FAILED = Metric(name="Invocation5XXErrors", unit="share of the requests")
 """These two say that demand is hidden (algorithms 7); no target can be set on them."""
 
 _LATENCY = "a latency does not fall in proportion to capacity: track what causes it, requests or utilization"
@@ -141,6 +167,10 @@ _UNFIT: Mapping[str, tuple[str, ...]] = {
     _TOTAL.format(instead="requests_per_instance"): ("Invocations",),
     _TOTAL.format(instead="backlog_per_instance"): (
         *("ApproximateBacklogSize", "InvocationsProcessed", "HasBacklogWithoutCapacity"),
+    ),
+    _TOTAL.format(instead="provisioned_concurrency"): (
+        *("ServerlessProvisionedConcurrencyExecutions", "ServerlessProvisionedConcurrencyInvocations"),
+        *("ServerlessProvisionedConcurrencySpilloverInvocations", "ServerlessConcurrentExecutionsUtilization"),
     ),
 }
 

@@ -1,6 +1,8 @@
 """The words of the core: targets, observations, envelopes, steps and their reasons.
 
-Everything here is a frozen value. Capacity is counted in instances, times are aware datetimes in UTC.
+Everything here is a frozen value. Capacity is counted in what the target's dimension counts: instances of a variant,
+copies of an inference component, or provisioned concurrency of a serverless variant; texts that say instances mean
+all three. Times are aware datetimes in UTC.
 """
 
 from collections.abc import Mapping
@@ -30,6 +32,28 @@ class Dimension(StrEnum):
     """What Application Auto Scaling counts on a target (facts 1.1)."""
 
     INSTANCES = "sagemaker:variant:DesiredInstanceCount"
+    CONCURRENCY = "sagemaker:variant:DesiredProvisionedConcurrency"
+    COPIES = "sagemaker:inference-component:DesiredCopyCount"
+
+
+class Serving(StrEnum):
+    """What serves the requests: it decides what is counted, how low it may go and which metrics there are."""
+
+    REALTIME = "realtime"
+    ASYNC = "async"
+    INFERENCE_COMPONENT = "inference_component"
+    SERVERLESS = "serverless"
+
+    @property
+    def dimension(self) -> Dimension:
+        """What is counted."""
+        counted = {Serving.INFERENCE_COMPONENT: Dimension.COPIES, Serving.SERVERLESS: Dimension.CONCURRENCY}
+        return counted.get(self, Dimension.INSTANCES)
+
+    @property
+    def lowest(self) -> int:
+        """The least there may be of it (facts 1.1)."""
+        return 0 if self in {Serving.ASYNC, Serving.INFERENCE_COMPONENT} else 1
 
 
 class Signal(StrEnum):
@@ -37,6 +61,7 @@ class Signal(StrEnum):
 
     REQUESTS = "requests"
     BACKLOG = "backlog"
+    NO_CAPACITY = "no_capacity"
 
 
 class OverrideAction(StrEnum):
@@ -54,6 +79,7 @@ class Reason(StrEnum):
     POLICY_MINIMUM = "PolicyMinimum"
     LOAD = "Load"
     BACKLOG = "Backlog"
+    NO_CAPACITY = "NoCapacity"
     SCALE_IN_STABILIZED = "ScaleInStabilized"
     SATURATED = "Saturated"
     LATENCY_ABOVE_OBJECTIVE = "LatencyAboveObjective"
@@ -79,19 +105,22 @@ class ScalableTarget:
     dimension: Dimension = Dimension.INSTANCES
 
     @classmethod
-    def variant(cls, endpoint: str, variant: str) -> "ScalableTarget":
-        """Return the instance count of one production variant as a target."""
-        return cls(f"endpoint/{endpoint}/variant/{variant}")
+    def variant(cls, endpoint: str, variant: str, dimension: Dimension = Dimension.INSTANCES) -> "ScalableTarget":
+        """Return what is counted of one production variant as a target."""
+        return cls(f"endpoint/{endpoint}/variant/{variant}", dimension)
+
+    @classmethod
+    def component(cls, name: str) -> "ScalableTarget":
+        """Return the copy count of an inference component as a target; its ID does not say on which endpoint."""
+        return cls(f"inference-component/{name}", Dimension.COPIES)
 
     @property
-    def endpoint_name(self) -> str:
-        """`orders` of `endpoint/orders/variant/AllTraffic`."""
-        return self.resource_id.split("/")[1]
-
-    @property
-    def variant_name(self) -> str:
-        """`AllTraffic` of `endpoint/orders/variant/AllTraffic`."""
-        return self.resource_id.split("/")[3]
+    def names(self) -> Mapping[str, str]:
+        """What CloudWatch's dimensions and SageMaker's requests call the target."""
+        parts = self.resource_id.split("/")
+        if self.dimension is Dimension.COPIES:
+            return {"InferenceComponentName": parts[1]}
+        return {"EndpointName": parts[1], "VariantName": parts[3]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +172,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What SageMaker says of a variant: instances in service, instances asked for, and the endpoint's status.
+    """What SageMaker says of a target: capacity in service, capacity asked for, and the status of what is changed.
 
     `created_at` and `config` tell this endpoint from one of the same name before, and this deployment from the last.
     """
@@ -156,7 +185,7 @@ class Capacity:
 
     @property
     def in_service(self) -> bool:
-        """Whether the endpoint can be changed now (facts 2.7)."""
+        """Whether the endpoint or component can be changed now (facts 2.7)."""
         return self.status == "InService"
 
     @property

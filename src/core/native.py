@@ -10,8 +10,8 @@ from typing import Any
 
 from core.context import Enrolment
 from core.errors import ConfigError, Problem
-from core.metrics import BACKLOG, FAILED, HAS_BACKLOG_WITHOUT_CAPACITY, LATENCY, METRICS, Metric
-from core.model import Kind, ScalableTarget, Tracking
+from core.metrics import BACKLOG, FAILED, HAS_BACKLOG_WITHOUT_CAPACITY, LATENCY, METRICS, NO_CAPACITY, Metric
+from core.model import Kind, ScalableTarget, Serving, Tracking
 from core.policy import CloudWatchMetric, MetricMath, StepScaling, TargetTracking
 from core.ports import NativePolicy
 
@@ -35,7 +35,9 @@ def owned_prefix(stage: str) -> str:
 
 def alarm_prefix(target: ScalableTarget, kind: Kind, stage: str) -> str:
     """Return what the names of our alarms on this target begin with; one EventBridge rule a kind matches them."""
-    return f"tidegate-target-{stage}-{kind.value}-{target.endpoint_name}-{target.variant_name}-"
+    component = target.names.get("InferenceComponentName")  # no endpoint's name contains a full stop
+    name = f"ic.{component}" if component else "-".join(target.names.values())
+    return f"tidegate-target-{stage}-{kind.value}-{name}-"
 
 
 def native_policies(enrolment: Enrolment, stage: str) -> tuple[NativePolicy, ...]:
@@ -53,9 +55,9 @@ def native_policies(enrolment: Enrolment, stage: str) -> tuple[NativePolicy, ...
         )
     ]
     if not enrolment.profile.queued:
-        return (*declared, *shapes.doubling())
+        declared += shapes.doubling()
     if enrolment.profile.min_capacity == 0:
-        return (*declared, shapes.wake(), shapes.idle())
+        declared += [shapes.wake(), shapes.idle()] if enrolment.profile.queued else [shapes.wake_component()]
     return tuple(declared)
 
 
@@ -131,7 +133,11 @@ class _Shapes:
         """Return a target-tracking policy."""
         configuration = {
             "TargetValue": float(policy.target),
-            **(self._tracked_metric(METRICS[policy.metric]) if policy.custom is None else self._custom(policy.custom)),
+            **(
+                self._tracked_metric(self._metric(policy.metric))
+                if policy.custom is None
+                else self._custom(policy.custom)
+            ),
             "ScaleOutCooldown": int(policy.scale_out_cooldown.total_seconds()),
             "ScaleInCooldown": int(policy.scale_in_cooldown.total_seconds()),
             "DisableScaleIn": policy.disable_scale_in,
@@ -144,39 +150,49 @@ class _Shapes:
 
         Bounds are relative to the alarm's threshold: metric minus threshold (facts 1.5).
         """
-        found, metric = [], METRICS[policy.metric]
+        found, metric, cooldown = [], self._metric(policy.metric), int(policy.cooldown.total_seconds())
         out = [step for step in policy.ranges if step.change > 0]
         if out:
             at = out[0].lower or 0.0
             steps = [_adjustment(_minus(s.lower, at), _minus(s.upper, at), s.change) for s in out]
             alarm = self.alarm(metric, f"{policy.metric}-out", "GreaterThanOrEqualToThreshold", at, 3)
-            found.append(self._step(f"step-{policy.metric}-out", "ChangeInCapacity", steps, alarm, policy))
+            found.append(self._step(f"step-{policy.metric}-out", "ChangeInCapacity", steps, alarm, Cooldown=cooldown))
         into = [step for step in policy.ranges if step.change < 0]
         if into and into[-1].upper is not None:
             at = into[-1].upper
             steps = [_adjustment(_minus(s.lower, at), _minus(s.upper, at), s.change) for s in into]
             alarm = self.alarm(metric, f"{policy.metric}-in", "LessThanThreshold", at, 15)
-            found.append(self._step(f"step-{policy.metric}-in", "ChangeInCapacity", steps, alarm, policy))
+            found.append(self._step(f"step-{policy.metric}-in", "ChangeInCapacity", steps, alarm, Cooldown=cooldown))
         return tuple(found)
 
     def doubling(self) -> list[NativePolicy]:
-        """Return the policies that double capacity where demand is hidden, as the guard does (algorithms 7).
-
-        A request target that somebody declared is what AAS keeps an instance at, not what it can serve: then only CPU
-        can say that it is at its ceiling.
-        """
-        profile, objectives = self._enrolment.profile, self._enrolment.profile.objectives
-        capacity = objectives.requests_per_instance or (
-            None if self._enrolment.vcpus else profile.capacity_per_instance
-        )
-        at_ceiling = ("cpu", 95.0) if capacity is None else ("requests_per_instance", float(capacity))
-        found = [self._doubling("saturation", METRICS[at_ceiling[0]], at_ceiling[1])]
+        """Return the policies that double capacity where demand is hidden, as the guard does (algorithms 7)."""
+        objectives = self._enrolment.profile.objectives
+        found = [self._doubling("saturation", *self._ceiling())]
         if objectives.latency_p95 is not None:
             found.append(self._doubling("slow", LATENCY, 2 * _microseconds(objectives.latency_p95)))
         if objectives.concurrent_requests is not None:
             limit = float(objectives.concurrent_requests)
-            found.append(self._doubling("congested", METRICS["concurrent_requests"], limit))
+            found.append(self._doubling("congested", self._metric("concurrent_requests"), limit))
         return found
+
+    def _ceiling(self) -> tuple[Metric, float]:
+        """Return the metric that says when what runs is at its ceiling, and the ceiling.
+
+        A request target that somebody declared is what AAS keeps an instance at, not what it can serve: then only CPU
+        can say that it is at its ceiling, or the GPU of a component that does not follow its CPU.
+        """
+        profile = self._enrolment.profile
+        if profile.serving is Serving.SERVERLESS:
+            return self._metric("provisioned_concurrency"), 0.95
+        component = profile.serving is Serving.INFERENCE_COMPONENT
+        capacity = profile.objectives.requests_per_instance
+        if capacity is None and not component and not self._enrolment.vcpus:
+            capacity = profile.capacity_per_instance
+        if capacity is not None:
+            return self._metric(profile.request_metric), float(capacity)
+        follows_cpu = any(policy.metric == "cpu" for policy in profile.native_policies)
+        return self._metric("gpu" if component and not follows_cpu else "cpu"), 95.0
 
     def _doubling(self, what: str, metric: Metric, threshold: float) -> NativePolicy:
         alarm = self.alarm(metric, what, "GreaterThanOrEqualToThreshold", threshold, SATURATED_MINUTES)
@@ -187,11 +203,20 @@ class _Shapes:
         alarm = self.alarm(HAS_BACKLOG_WITHOUT_CAPACITY, "wake", "GreaterThanOrEqualToThreshold", 1.0, 2)
         return self._step("wake", "ChangeInCapacity", [_adjustment(0.0, None, 1)], alarm)
 
+    def wake_component(self) -> NativePolicy:
+        """Return the policy that leaves zero when a request was refused (facts 5.2): one is enough, so at least 1."""
+        alarm = self.alarm(NO_CAPACITY, "wake", "GreaterThanOrEqualToThreshold", 1.0, 1)
+        steps = [_adjustment(0.0, None, 1)]
+        return self._step("wake", "ChangeInCapacity", steps, alarm, Cooldown=60, MetricAggregationType="Maximum")
+
     def idle(self) -> NativePolicy:
         """Return the policy that goes to zero after the idle delay; the backlog counts items being processed."""
         minutes = int(self._enrolment.profile.idle_after.total_seconds() // 60)
         alarm = self.alarm(BACKLOG, "idle", "LessThanOrEqualToThreshold", 0.0, minutes)
         return self._step("idle", "ExactCapacity", [_adjustment(None, 0.0, 0)], alarm)
+
+    def _metric(self, name: str) -> Metric:
+        return METRICS[name][self._enrolment.profile.serving]
 
     def _tracked_metric(self, metric: Metric) -> dict[str, Any]:
         if metric.predefined:
@@ -210,7 +235,12 @@ class _Shapes:
         return {"CustomizedMetricSpecification": {"Metrics": metrics}}
 
     def _query(self, metric: CloudWatchMetric) -> dict[str, Any]:
-        names = {"{endpoint}": self._enrolment.target.endpoint_name, "{variant}": self._enrolment.target.variant_name}
+        named = self._enrolment.target.names
+        names = {
+            "{endpoint}": self._enrolment.endpoint_name,
+            "{variant}": named.get("VariantName", ""),
+            "{inference_component}": named.get("InferenceComponentName", ""),
+        }
         dimensions = []
         for name, written in metric.dimensions.items():
             value = written
@@ -254,7 +284,7 @@ class _Shapes:
     def _devices(self, metric: Metric) -> int:
         count = self._enrolment.gpus if metric.per == "gpus" else self._enrolment.vcpus
         if not count:
-            where = ("endpoints", self._enrolment.target.endpoint_name, str(metric.per))
+            where = ("endpoints", self._enrolment.endpoint_name, str(metric.per))
             known = (
                 "no count is known of the instance type: state it" if count is None else "the instance type has none"
             )
@@ -268,13 +298,14 @@ class _Shapes:
         adjustment: str,
         steps: list[dict[str, Any]],
         alarm: Mapping[str, Any],
-        policy: StepScaling | None = None,
+        **settings: object,
     ) -> NativePolicy:
         configuration: dict[str, Any] = {
             "AdjustmentType": adjustment,
             "StepAdjustments": steps,
-            "Cooldown": int(policy.cooldown.total_seconds()) if policy else 300,
+            "Cooldown": 300,
             "MetricAggregationType": "Average",
+            **settings,
         }
         if adjustment == "PercentChangeInCapacity":
             configuration["MinAdjustmentMagnitude"] = 1

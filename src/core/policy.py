@@ -26,11 +26,12 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
 from core.errors import ConfigError, Problem
-from core.metrics import METRICS, MetricName, unfit
-from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Signal
+from core.metrics import METRICS, MetricName, common, unfit
+from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Serving, Signal
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -78,7 +79,7 @@ class Objectives(_Strict):
     """What the endpoint promises its users, in terms of what one instance can do."""
 
     requests_per_instance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Requests a minute one instance serves within its latency objective (`c` in the formulas). Real-time, batch."""
+    """Requests a minute one instance, copy or unit of concurrency serves within its latency objective (`c`)."""
 
     items_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Items one instance finishes in a minute (`mu`). Asynchronous."""
@@ -107,7 +108,7 @@ class CloudWatchMetric(_Strict):
     namespace: MetricText
     name: MetricText
     dimensions: dict[MetricText, MetricText] = Field(default_factory=dict, max_length=30)
-    """The exact set under which it is published; `{endpoint}` and `{variant}` stand for the target's names."""
+    """The exact set under which it is published; `{endpoint}`, `{variant}` and `{inference_component}` are names."""
 
     statistic: Literal["Average", "Sum", "Maximum", "Minimum", "SampleCount"] = "Average"
 
@@ -179,17 +180,21 @@ class TargetTracking(_Strict):
         return custom
 
     @property
+    def own_metrics(self) -> Sequence[CloudWatchMetric]:
+        """The metrics that `custom` describes."""
+        return self.custom.metrics if isinstance(self.custom, MetricMath) else [self.custom] if self.custom else []
+
+    @property
     def followed(self) -> str:
         """The metric's name; two policies that follow one are refused, by us as by AAS (facts 2.4)."""
         if self.custom is None:
             return self.metric
-        metrics = [self.custom] if isinstance(self.custom, CloudWatchMetric) else self.custom.metrics
-        return "-".join(["custom", *(re.sub(r"[^A-Za-z0-9]+", "_", each.name) for each in metrics)])[:100]
+        return "-".join(["custom", *(re.sub(r"[^A-Za-z0-9]+", "_", each.name) for each in self.own_metrics)])[:100]
 
     @field_validator("target")
     @classmethod
     def _within_the_metrics_range(cls, target: float, info: ValidationInfo) -> float:
-        metric = METRICS.get(info.data.get("metric", ""))
+        metric = common(info.data.get("metric", ""))
         if metric and metric.highest and target > metric.highest:
             raise ValueError(f"must be above 0 and at most {metric.highest:g} ({metric.unit})")
         return target
@@ -280,7 +285,7 @@ class StepScaling(_Strict):
     @field_validator("metric")
     @classmethod
     def _an_alarm_can_follow(cls, metric: MetricName) -> MetricName:
-        if not METRICS[metric].steps:
+        if (known := common(metric)) and not known.steps:
             raise ValueError("only target tracking follows this metric: it has no average a step could act on")
         return metric
 
@@ -368,8 +373,8 @@ class Profile(_Strict):
     """How endpoints of one sort are scaled."""
 
     kind: Kind
-    serving: Literal["realtime", "async"] | None = None
-    """What a `batch` profile's endpoint is; the other kinds say it themselves. Default realtime."""
+    serving: Serving = Field(default=Serving.REALTIME)
+    """What serves the requests: `async` goes with kind async, the others with kind realtime, any with kind batch."""
 
     mode: Mode = Mode.ACTIVE
     """The more cautious of this and the stack's mode wins."""
@@ -389,21 +394,28 @@ class Profile(_Strict):
 
     windows: tuple[Window, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _an_async_profile_serves_a_queue(cls, data: object) -> object:
+        if isinstance(data, Mapping) and data.get("serving") is None:
+            return {**data, "serving": Serving.ASYNC if data.get("kind") == Kind.ASYNC else Serving.REALTIME}
+        return data
+
     @field_validator("serving")
     @classmethod
-    def _serving_is_for_batch(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _serving_goes_with_the_kind(cls, value: Serving, info: ValidationInfo) -> Serving:
         kind = info.data.get("kind")
-        if value is not None and kind is not None and kind is not Kind.BATCH:
-            raise ValueError(f"only a batch profile says what it serves; kind is {kind.value}")
+        if kind in {Kind.ASYNC, Kind.REALTIME} and (kind is Kind.ASYNC) != (value is Serving.ASYNC):
+            raise ValueError(f"no endpoint of kind {kind} serves so: async goes with kind async or batch, only it does")
         return value
 
     @field_validator("min_capacity")
     @classmethod
     def _zero_only_where_allowed(cls, value: int, info: ValidationInfo) -> int:
-        """Real-time variants cannot go to zero (facts 1.1)."""
-        kind, serving = info.data.get("kind"), info.data.get("serving")
-        if value == 0 and kind is not None and kind is not Kind.ASYNC and serving != "async":
-            raise ValueError("must be at least 1: only asynchronous endpoints can go to zero")
+        """Real-time and serverless variants cannot go to zero (facts 1.1)."""
+        serving: Serving | None = info.data.get("serving")
+        if serving and value < serving.lowest:
+            raise ValueError("must be at least 1: only asynchronous endpoints and inference components can go to zero")
         return value
 
     @field_validator("max_capacity")
@@ -417,9 +429,11 @@ class Profile(_Strict):
     def _queue_needs_its_rate(cls, value: Objectives, info: ValidationInfo) -> Objectives:
         if info.data.get("kind") is Kind.ASYNC and value.items_per_minute is None:
             raise ValueError("an async profile needs items_per_minute: the items one instance finishes in a minute")
-        queued = info.data.get("kind") is Kind.ASYNC or info.data.get("serving") == "async"
-        if queued and (value.latency_p95 or value.concurrent_requests) is not None:
+        serving = info.data.get("serving")
+        if serving is Serving.ASYNC and (value.latency_p95 or value.concurrent_requests) is not None:
             raise ValueError("latency_p95 and concurrent_requests are of real-time endpoints: a queue answers later")
+        if serving is Serving.SERVERLESS and value.concurrent_requests is not None:
+            raise ValueError("concurrent_requests is not measured on serverless variants: each unit serves one request")
         return value
 
     @field_validator("policies")
@@ -428,13 +442,17 @@ class Profile(_Strict):
         cls, value: tuple[DeclaredPolicy, ...] | None, info: ValidationInfo
     ) -> tuple[DeclaredPolicy, ...] | None:
         """Refuse metrics the endpoint never publishes (facts 3.4) and two policies of a type on one metric (2.4)."""
-        queued = info.data.get("kind") is Kind.ASYNC or info.data.get("serving") == "async"
+        serving: Serving = info.data.get("serving", Serving.REALTIME)
+        nameless = "{variant}" if serving is Serving.INFERENCE_COMPONENT else "{inference_component}"
         for index, policy in enumerate(value or ()):
-            if policy.metric != "custom" and not METRICS[policy.metric].published_by(queued=queued):
+            if policy.metric != "custom" and serving not in METRICS[policy.metric]:
                 raise ValueError(
                     f"policy {index}: this kind of endpoint never publishes {policy.metric}; "
                     "the policy would block scale-in"
                 )
+            own = policy.own_metrics if isinstance(policy, TargetTracking) else ()
+            if any(nameless in written for each in own for written in each.dimensions.values()):
+                raise ValueError(f"policy {index}: {nameless} is no name of a target that serves as {serving}")
         keys = [(policy.type, policy.followed) for policy in value or ()]
         if len(set(keys)) < len(keys):
             raise ValueError("at most one policy of a type may use a metric")
@@ -463,7 +481,7 @@ class Profile(_Strict):
     @property
     def queued(self) -> bool:
         """Whether the endpoint is an asynchronous one."""
-        return self.kind is Kind.ASYNC or self.serving == "async"
+        return self.serving is Serving.ASYNC
 
     @cached_property
     def native_policies(self) -> tuple[TargetTracking | StepScaling, ...]:
@@ -471,19 +489,35 @@ class Profile(_Strict):
 
         Requests at half of what an instance can serve, AWS's own starting point (facts 7): without a forecast the
         room above it carries the minutes an instance takes to start. A queue at half of what an instance drains
-        within the objective (algorithms 9). Without a known capacity, CPU at 70 % per core.
+        within the objective (algorithms 9). Without a known capacity, CPU at 70 % per core, or GPU for a component.
+        Provisioned concurrency at half in use, AWS's own example (facts 3.5): more comes within a minute or two, and
+        what spills over is served all the same.
         """
         if self.policies is not None:
             return self.policies
+        metric: MetricName
         if self.queued:
             if self.objectives.items_per_minute is None:
                 return ()
-            half = max(round(0.5 * self.objectives.items_per_instance, 2), 1.0)
-            return (TargetTracking(type="target_tracking", metric="backlog_per_instance", target=half),)
-        if self.objectives.requests_per_instance is not None:
-            share = round(0.5 * self.objectives.requests_per_instance, 2)
-            return (TargetTracking(type="target_tracking", metric="requests_per_instance", target=share),)
-        return (TargetTracking(type="target_tracking", metric="cpu", target=70.0),)
+            metric, target = "backlog_per_instance", max(round(0.5 * self.objectives.items_per_instance, 2), 1.0)
+        elif self.serving is Serving.SERVERLESS:
+            minute = timedelta(minutes=1)
+            return (
+                TargetTracking(
+                    type="target_tracking", metric="provisioned_concurrency", target=0.5, scale_in_cooldown=minute
+                ),
+            )
+        elif self.objectives.requests_per_instance is not None:
+            metric = self.request_metric
+            target = round(0.5 * self.objectives.requests_per_instance, 2)
+        else:
+            metric, target = ("gpu" if self.serving is Serving.INFERENCE_COMPONENT else "cpu"), 70.0
+        return (TargetTracking(type="target_tracking", metric=metric, target=target),)
+
+    @property
+    def request_metric(self) -> MetricName:
+        """Requests divided by what is counted; nobody publishes it for serverless variants or queues."""
+        return "requests_per_copy" if self.serving is Serving.INFERENCE_COMPONENT else "requests_per_instance"
 
     @cached_property
     def capacity_per_instance(self) -> float | None:
@@ -494,7 +528,7 @@ class Profile(_Strict):
             (
                 p.target
                 for p in self.native_policies
-                if p.metric == "requests_per_instance" and isinstance(p, TargetTracking)
+                if p.metric == self.request_metric and isinstance(p, TargetTracking)
             ),
             None,
         )
@@ -504,9 +538,10 @@ class Profile(_Strict):
         """What a pass must measure; a batch profile does nothing outside its windows and measures nothing."""
         if self.kind is Kind.ASYNC:
             return (Signal.BACKLOG,)
-        if self.kind is Kind.REALTIME and self.capacity_per_instance is not None:
-            return (Signal.REQUESTS,)
-        return ()
+        if self.kind is not Kind.REALTIME:
+            return ()
+        refused = (Signal.NO_CAPACITY,) if self.min_capacity == 0 else ()
+        return refused if self.capacity_per_instance is None else (Signal.REQUESTS, *refused)
 
     @cached_property
     def settling_target(self) -> float | None:
@@ -517,7 +552,7 @@ class Profile(_Strict):
         """
         if self.scale_in == "native" or not self.signals:
             return None
-        wanted = {"requests_per_instance", "backlog_per_instance"}
+        wanted = {"requests_per_instance", "requests_per_copy", "backlog_per_instance"}
         if any(p.metric not in wanted for p in self.native_policies):
             return None
         return next((p.target for p in self.native_policies if isinstance(p, TargetTracking)), None)
@@ -529,6 +564,9 @@ class Endpoint(_Strict):
     name: Name
     profile: str
     variant: Name = "AllTraffic"
+    inference_component: Name | None = None
+    """The component of this endpoint to scale, by its copies; then `variant` says nothing."""
+
     vcpus: int | None = Field(default=None, ge=1, le=1024)
     """Only where the instance type is one the catalogue does not know."""
 
@@ -546,6 +584,12 @@ class Endpoint(_Strict):
             raise ValueError(f"must name a profile of this file ({', '.join(sorted(known)) or 'there are none'})")
         return value
 
+    def target(self, serving: Serving) -> ScalableTarget:
+        """Return what the entry scales."""
+        if self.inference_component is not None:
+            return ScalableTarget.component(self.inference_component)
+        return ScalableTarget.variant(self.name, self.variant, serving.dimension)
+
 
 class Fleet(_Strict):
     """The whole policy document."""
@@ -560,11 +604,28 @@ class Fleet(_Strict):
     @field_validator("endpoints")
     @classmethod
     def _each_once(cls, value: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
-        keys = [(endpoint.name, endpoint.variant) for endpoint in value]
-        twice = sorted({f"{name}/{variant}" for name, variant in keys if keys.count((name, variant)) > 1})
-        if twice:
-            raise ValueError(f"each variant may be listed once ({', '.join(twice)})")
+        keys = [e.inference_component or f"{e.name}/{e.variant}" for e in value]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise ValueError(f"each variant or inference component may be listed once ({', '.join(twice)})")
         return value
+
+    @field_validator("endpoints")
+    @classmethod
+    def _components_are_named(cls, value: tuple[Endpoint, ...], info: ValidationInfo) -> tuple[Endpoint, ...]:
+        profiles: Mapping[str, Profile] = info.data.get("profiles", {})
+        for entry in value:
+            profile = profiles.get(entry.profile)
+            component = profile is not None and profile.serving is Serving.INFERENCE_COMPONENT
+            if profile is not None and component != (entry.inference_component is not None):
+                serving = f"profile {entry.profile} has serving {profile.serving}"
+                needs = "needs inference_component" if component else "takes no inference_component"
+                raise ValueError(f"{entry.name} {needs}: {serving}")
+        return value
+
+    @property
+    def targets(self) -> Mapping[ScalableTarget, Endpoint]:
+        """What the entries scale."""
+        return {entry.target(self.profiles[entry.profile].serving): entry for entry in self.endpoints}
 
 
 class OverrideRequest(_Strict):
@@ -576,6 +637,7 @@ class OverrideRequest(_Strict):
     action: OverrideAction
     target: Name
     variant: Name = "AllTraffic"
+    inference_component: Name | None = None
     capacity: int | None = Field(default=None, ge=0, le=10_000)
     expires_at: AwareDatetime
     reason: Annotated[str, StringConstraints(min_length=3, max_length=500)]
@@ -602,12 +664,19 @@ class OverrideRequest(_Strict):
             )
         return value.astimezone(UTC)
 
-    def as_override(self, now: datetime) -> Override:
+    @property
+    def resource_id(self) -> str:
+        """What the request is about, as AAS names it; what is counted there, the enrolment says."""
+        if self.inference_component is not None:
+            return ScalableTarget.component(self.inference_component).resource_id
+        return ScalableTarget.variant(self.target, self.variant).resource_id
+
+    def as_override(self, target: ScalableTarget, now: datetime) -> Override:
         """Return the override this request stands for, made at `now`."""
         return Override(
             override_id=self.request_id,
             action=self.action,
-            target=ScalableTarget.variant(self.target, self.variant),
+            target=target,
             capacity=self.capacity,
             created_at=now,
             expires_at=self.expires_at,

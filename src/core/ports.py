@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from core.context import Decision
-from core.model import Capacity, Envelope, Memory, Missing, Observation, Override, Refusal, ScalableTarget
+from core.model import Capacity, Envelope, Memory, Missing, Observation, Override, Refusal, ScalableTarget, Serving
 from core.policy import Fleet
 
 
@@ -18,6 +18,8 @@ class MetricQuery:
     name: str
     dimensions: tuple[tuple[str, str], ...]
     stat: str
+    sparse: bool = False
+    """Whether it is published only when there is something to count, so that a silent minute is one of 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,21 @@ class Original:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """A production variant as SageMaker describes it."""
+    """What an endpoint hosts, as SageMaker describes it: a production variant or an inference component of one."""
 
     target: ScalableTarget
     instance_type: str | None
-    queued: bool
-    """Whether the endpoint is an asynchronous one."""
+    serving: Serving
+    managed_minimum: int | None = None
+    """Fewest instances where SageMaker itself scales those of the variant (managed instance scaling), else None."""
+
+
+class Place(NamedTuple):
+    """Where an enrolled target belongs: what the roster holds."""
+
+    profile: str
+    by_tag: bool
+    endpoint: str
 
 
 class PolicySource(Protocol):
@@ -96,11 +107,11 @@ class StateStore(Protocol):
     def put_decision(self, decision: Decision, outcome: str) -> None:
         """Keep a decision with its whole context for 90 days."""
 
-    def roster(self) -> Mapping[ScalableTarget, tuple[str, bool]] | None:
-        """Return profile name and whether by tag of each enrolled target, or None if nothing was ever written."""
+    def roster(self) -> Mapping[ScalableTarget, Place] | None:
+        """Return the place of each enrolled target, or None if nothing was ever written."""
 
-    def put_roster(self, roster: Mapping[ScalableTarget, tuple[str, bool]]) -> None:
-        """Replace the roster: profile name and whether by tag of each target."""
+    def put_roster(self, roster: Mapping[ScalableTarget, Place]) -> None:
+        """Replace the roster."""
 
     def original(self, target: ScalableTarget) -> Original | None:
         """Return what was saved before adoption."""
@@ -164,17 +175,17 @@ class Autoscaling(Protocol):
         """Delete a scheduled action; absent is fine."""
 
 
-class Serving(Protocol):
+class Hosting(Protocol):
     """SageMaker."""
 
     def capacity(self, target: ScalableTarget) -> Capacity | Missing:
-        """Return the counts and status of the variant, Missing if endpoint or variant is gone."""
+        """Return counts and status, Missing if the endpoint, variant or component is gone."""
 
     def variants(self, endpoint: str) -> tuple[Variant, ...]:
-        """Return the endpoint's variants, none if it does not exist."""
+        """Return the endpoint's variants and inference components, none if it does not exist."""
 
     def tagged(self) -> Mapping[str, str]:
         """Return profile name by endpoint name for endpoints tagged `tidegate:profile`."""
 
     def set_count(self, target: ScalableTarget, count: int) -> None:
-        """Ask for exactly `count` instances once. Raises TargetBusyError while the endpoint changes."""
+        """Ask for exactly `count` instances or copies once. Raises TargetBusyError while the endpoint changes."""

@@ -42,7 +42,7 @@ from core.plan import (
     plan_bounds,
 )
 from core.policy import Fleet
-from core.ports import Autoscaling, Metrics, PolicySource, ScheduledAction, Serving, StateStore
+from core.ports import Autoscaling, Hosting, Metrics, Place, PolicySource, ScheduledAction, StateStore
 from core.signals import LOOKBACK, queries
 
 SPARE = timedelta(seconds=2)
@@ -83,6 +83,7 @@ class Outcome:
     decision: Decision | None = None
     actions: tuple[str, ...] = ()
     error: str | None = None
+    remark: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ class Ports:
     store: StateStore
     metrics: Metrics
     autoscaling: Autoscaling
-    serving: Serving
+    serving: Hosting
     clock: Callable[[], datetime]
 
 
@@ -140,19 +141,22 @@ class Reconciler:
     def enrolments(self, fleet: Fleet) -> tuple[Enrolment, ...]:
         """Return the roster resolved against the document; without a roster, what the document names."""
         roster = self.ports.store.roster()
-        named = {ScalableTarget.variant(e.name, e.variant): e for e in fleet.endpoints}
+        named = fleet.targets
         if roster is None:
-            roster = {target: (entry.profile, False) for target, entry in named.items()}
+            roster = {
+                target: Place(entry.profile, by_tag=False, endpoint=entry.name) for target, entry in named.items()
+            }
         found = []
-        for target, (profile_name, by_tag) in roster.items():
+        for target, place in roster.items():
             entry = named.get(target)
-            name = entry.profile if entry else profile_name
-            if (entry or by_tag) and name in fleet.profiles:
+            name = entry.profile if entry else place.profile
+            if (entry or place.by_tag) and name in fleet.profiles:
                 found.append(
                     Enrolment(
                         target=target,
                         profile_name=name,
                         profile=fleet.profiles[name],
+                        endpoint=place.endpoint,
                         fleet_max=fleet.max_capacity,
                         vcpus=entry.vcpus if entry else None,
                         adopt=entry.adopt if entry else False,
@@ -404,7 +408,9 @@ def _broken(ctx: Context) -> str | None:
     status = ctx.capacity.status if isinstance(ctx.capacity, Capacity) else ""
     if not status.endswith(("Failed", "OutOfService")):
         return None
-    return f"endpoint {ctx.target.endpoint_name} is {status}: nothing is written until a deployment brings it InService"
+    return (
+        f"endpoint {ctx.enrolment.endpoint_name} is {status}: nothing is written until a deployment brings it InService"
+    )
 
 
 def _lows(memory: Memory) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from core.context import Enrolment
 from core.model import Kind
 from core.signals.window import edge_within
-from handlers.wiring import LambdaContext, LambdaHandler, Runtime, endpoint_named_by, from_environment
+from handlers.wiring import LambdaContext, LambdaHandler, Runtime, from_environment, resource_named_by
 
 EDGE = timedelta(minutes=5)
 """An edge is looked at this long: longer than a missed tick, and a second look changes nothing."""
@@ -18,11 +18,9 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
 
     def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         tidegate = runtime()
-        endpoint = endpoint_named_by(event)
+        resource = resource_named_by(event)
         when = tidegate.begin(context)
-        outcomes = tidegate.reconciler.run(
-            lambda e: endpoint in {None, e.target.endpoint_name} and _concerns(e, when.now), when
-        )
+        outcomes = tidegate.reconciler.run(lambda e: e.concerned_by(resource) and _concerns(e, when.now), when)
         return tidegate.finish(context, outcomes)
 
     return handler

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from core.fleet import FleetSync
-from handlers.wiring import LambdaContext, LambdaHandler, Runtime, endpoint_named_by, from_environment
+from handlers.wiring import LambdaContext, LambdaHandler, Runtime, from_environment, resource_named_by
 
 
 def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
@@ -12,7 +12,8 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
 
     def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         tidegate = runtime()
-        outcomes = FleetSync(tidegate.reconciler).run(tidegate.begin(context), endpoint_named_by(event))
+        endpoint = (resource_named_by(event) or "").removeprefix("endpoint/") or None
+        outcomes = FleetSync(tidegate.reconciler).run(tidegate.begin(context), endpoint)
         return tidegate.finish(context, outcomes)
 
     return handler

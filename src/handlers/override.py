@@ -23,8 +23,7 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
         tidegate = runtime()
         when = tidegate.begin(context)
         request = parse_override(event, when.now)
-        override = request.as_override(when.now)
-        _refuse_unknown(tidegate, override.target)
+        override = request.as_override(_enrolled(tidegate, request.resource_id), when.now)
         if request.dry_run:
             when = tidegate.begin(context, dry_run=True)
             outcomes = tidegate.reconciler.run(lambda e: e.target == override.target, when, extra=[override])
@@ -36,12 +35,13 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
     return handler
 
 
-def _refuse_unknown(tidegate: Runtime, target: ScalableTarget) -> None:
+def _enrolled(tidegate: Runtime, resource_id: str) -> ScalableTarget:
     reconciler = tidegate.reconciler
-    known = sorted(e.target.resource_id for e in reconciler.enrolments(reconciler.ports.policies.fleet()))
-    if target.resource_id not in known:
-        allowed = f"must be an enrolled target ({', '.join(known) or 'there are none yet'})"
-        raise ConfigError([Problem(("target",), target.resource_id, allowed)])
+    known = {e.target.resource_id: e.target for e in reconciler.enrolments(reconciler.ports.policies.fleet())}
+    if resource_id not in known:
+        allowed = f"must be an enrolled target ({', '.join(sorted(known)) or 'there are none yet'})"
+        raise ConfigError([Problem(("target",), resource_id, allowed)])
+    return known[resource_id]
 
 
 def _insist(tidegate: Runtime, target: ScalableTarget, when: Pass, context: LambdaContext) -> tuple[Outcome, ...]:

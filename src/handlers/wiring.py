@@ -102,8 +102,9 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             said["scale_in_blocked_by"] = "; ".join(f"{policy}: {why}" for policy, why in by.items())
     if outcome.actions:
         said["actions"] = list(outcome.actions)
-    if outcome.error:
-        said["error"] = outcome.error
+    for name in ("error", "remark"):
+        if text := getattr(outcome, name):
+            said[name] = text
     return said
 
 
@@ -145,20 +146,21 @@ def _blocked(outcome: Outcome) -> Mapping[str, float | str]:
     return next((step.seen for step in steps if step.reason is Reason.SCALE_IN_BLOCKED), {})
 
 
-def endpoint_named_by(event: Mapping[str, Any]) -> str | None:
-    """Return the endpoint an event is about, or None for all: schedules, composite and multi-series alarms (facts 6).
+def resource_named_by(event: Mapping[str, Any]) -> str | None:
+    """Return what an event is about, `endpoint/<name>` or `inference-component/<name>`, or None for all.
 
-    Only the name is taken; what the event says of state is read again.
+    For all are schedules, composite and multi-series alarms (facts 6). Only the name is taken; what the event says of
+    state is read again.
     """
     detail = event.get("detail")
     if not isinstance(detail, Mapping):
         return None
-    if "EndpointName" in detail:
-        return str(detail["EndpointName"])
-    for metric in detail.get("configuration", {}).get("metrics", ()):
-        name = metric.get("metricStat", {}).get("metric", {}).get("dimensions", {}).get("EndpointName")
-        if name is not None:
-            return str(name)
+    metrics = detail.get("configuration", {}).get("metrics", ())
+    measured = (metric.get("metricStat", {}).get("metric", {}).get("dimensions", {}) for metric in metrics)
+    for names in (detail, *measured):
+        for kind, name in (("inference-component", "InferenceComponentName"), ("endpoint", "EndpointName")):
+            if name in names:
+                return f"{kind}/{names[name]}"
     return None
 
 
@@ -167,9 +169,9 @@ def make_owner(kind: Kind, runtime: Callable[[], Runtime]) -> LambdaHandler:
 
     def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         tidegate = runtime()
-        endpoint = endpoint_named_by(event)
+        resource = resource_named_by(event)
         outcomes = tidegate.reconciler.run(
-            lambda e: e.profile.kind is kind and endpoint in {None, e.target.endpoint_name}, tidegate.begin(context)
+            lambda e: e.profile.kind is kind and e.concerned_by(resource), tidegate.begin(context)
         )
         return tidegate.finish(context, outcomes)
 

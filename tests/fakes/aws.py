@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.errors import TargetBusyError, TargetNotFoundError, TidegateError
-from core.model import Capacity, Envelope, Missing, Observation, Point, Refusal, ScalableTarget
+from core.model import Capacity, Envelope, Missing, Observation, Point, Refusal, ScalableTarget, Serving
 from core.ports import MetricQuery, NativePolicy, ScheduledAction, Variant
 
 Write = tuple[Any, ...]
@@ -56,9 +56,12 @@ class FakeMetrics(_Fake):
     ) -> Mapping[MetricQuery, Observation | Missing]:
         """Return what was set, within the last `span`."""
         self._read("fetch")
+        silent = Observation((Point(_first_minute(now, span), 0.0),))
         return {
             query: _since(
-                self.observed.get(query, self.series.get(query.name, Missing("no data points"))),
+                self.observed.get(
+                    query, self.series.get(query.name, silent if query.sparse else Missing("no data points"))
+                ),
                 _first_minute(now, span),
             )
             for query in queries
@@ -168,19 +171,26 @@ class FakeServing(_Fake):
         status: str = "InService",
         variant: str = "AllTraffic",
         instance_type: str | None = "ml.m5.xlarge",
-        queued: bool = False,
+        serving: Serving = Serving.REALTIME,
+        managed_minimum: int | None = None,
         profile: str | None = None,
         created_at: datetime | None = None,
     ) -> ScalableTarget:
         """Add an endpoint with one variant, tagged if `profile` is given, and return the variant's target."""
-        target = ScalableTarget.variant(endpoint, variant)
+        target = ScalableTarget.variant(endpoint, variant, serving.dimension)
         self.capacities[target] = Capacity(count, count, status, created_at, f"{endpoint}-config-1")
-        self.endpoints[endpoint] = (
-            *self.endpoints.get(endpoint, ()),
-            Variant(target=target, instance_type=instance_type, queued=queued),
-        )
+        seen = Variant(target=target, instance_type=instance_type, serving=serving, managed_minimum=managed_minimum)
+        self.endpoints[endpoint] = (*self.endpoints.get(endpoint, ()), seen)
         if profile is not None:
             self.tags[endpoint] = profile
+        return target
+
+    def add_component(self, name: str, endpoint: str, *, copies: int = 1, status: str = "InService") -> ScalableTarget:
+        """Add an inference component to the first variant of an endpoint and return its target."""
+        target = ScalableTarget.component(name)
+        self.capacities[target] = Capacity(copies, copies, status)
+        seen = replace(self.endpoints[endpoint][0], target=target, serving=Serving.INFERENCE_COMPONENT)
+        self.endpoints[endpoint] = (*self.endpoints[endpoint], seen)
         return target
 
     def capacity(self, target: ScalableTarget) -> Capacity | Missing:

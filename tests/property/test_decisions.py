@@ -9,10 +9,22 @@ from hypothesis import strategies as st
 
 from core.context import CONTEXTS, Context
 from core.decide import decide
-from core.model import Envelope, Memory, Missing, Observation, Override, Signal
-from tests.builders import ASYNC, BATCH, NOW, REALTIME, context, minutes, override, running, steady
+from core.model import Envelope, Memory, Missing, Observation, Override
+from tests.builders import (
+    ASYNC,
+    BATCH,
+    COMPONENT,
+    NOW,
+    REALTIME,
+    SERVERLESS,
+    context,
+    minutes,
+    override,
+    running,
+    steady,
+)
 
-documents = st.sampled_from([REALTIME, ASYNC, BATCH])
+documents = st.sampled_from([REALTIME, ASYNC, BATCH, COMPONENT, SERVERLESS])
 loads = st.floats(0, 1e6, allow_nan=False)
 series = st.lists(loads, min_size=1, max_size=15).map(minutes)
 observed = st.one_of(series, st.just(Missing("no data")))
@@ -44,6 +56,7 @@ def contexts(draw: st.DrawFn) -> Context:
     return context(
         draw(documents),
         load=draw(observed),
+        refused=draw(observed),
         capacity=draw(capacities),
         registered=draw(st.one_of(st.none(), envelopes)),
         memory=draw(memories),
@@ -70,7 +83,7 @@ def test_an_alarm_never_lowers_and_one_that_does_not_ring_changes_nothing(seen: 
 def test_nothing_escapes_the_policy_and_the_fleet(seen: Context) -> None:
     envelope = decide(seen).envelope
     assert envelope.ceiling <= min(seen.profile.max_capacity, seen.enrolment.fleet_max)
-    assert envelope.floor >= (0 if seen.profile.queued else min(1, seen.enrolment.fleet_max))
+    assert envelope.floor >= min(seen.profile.serving.lowest, seen.enrolment.fleet_max)
 
 
 @given(contexts())
@@ -104,7 +117,7 @@ def test_the_order_of_overrides_and_signals_is_irrelevant(seen: Context, chance:
     assert decide(replace(seen, overrides=tuple(shuffled))).envelope == decide(seen).envelope
 
 
-@given(st.sampled_from([REALTIME, ASYNC]), st.integers(0, 12), st.integers(0, 59))
+@given(st.sampled_from([REALTIME, ASYNC, COMPONENT, SERVERLESS]), st.integers(0, 12), st.integers(0, 59))
 def test_stale_metrics_never_lower_a_remembered_floor(document: dict[str, Any], floor: int, age: int) -> None:
     memory = Memory(
         first_seen_at=NOW - timedelta(days=1), demand_floor=floor, demand_at=NOW - timedelta(minutes=age), enrolled=True
@@ -140,10 +153,22 @@ def test_a_decision_survives_log_and_replay(seen: Context) -> None:
     )
 
 
-@given(st.sampled_from([REALTIME, ASYNC]), series)
+@given(st.sampled_from([REALTIME, ASYNC, COMPONENT, SERVERLESS]), series)
 def test_the_newest_minute_is_always_served(document: dict[str, Any], load: Observation) -> None:
     seen = context(document, load=load)
-    signal = next(iter(seen.signals))
-    each = 1000 if signal is Signal.REQUESTS else 60
+    each = seen.profile.objectives.requests_per_instance or 60  # a queue's instance works off 60 items in time
     served = decide(seen).envelope.floor * each
     assert served >= min(load.newest.value, seen.policy_envelope.ceiling * each) - 1e-3
+
+
+@given(series, st.booleans())
+def test_what_was_refused_for_want_of_a_copy_wakes_and_is_served(refused: Observation, known: bool) -> None:
+    objectives = {"requests_per_instance": 30} if known else {}
+    seen = context(
+        COMPONENT, objectives=objectives, load=Missing("no data points"), refused=refused, capacity=running(0)
+    )
+    floor = decide(seen).envelope.floor
+    asked = refused.newest.value > 0
+    assert floor >= asked
+    if known:
+        assert floor * 30 >= min(refused.newest.value, seen.policy_envelope.ceiling * 30) - 1e-3

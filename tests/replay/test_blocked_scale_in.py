@@ -36,7 +36,7 @@ def stack() -> SimulatedStack:
 
 def blockers(made: SimulatedStack) -> set[str]:
     """What the newest pass names."""
-    _, outcome = [seen for seen in made.outcomes if seen[1].target.endpoint_name == "orders"][-1]
+    _, outcome = [seen for seen in made.outcomes if seen[1].target.names["EndpointName"] == "orders"][-1]
     assert outcome.decision is not None
     steps = [step for step in outcome.decision.steps if step.reason is Reason.SCALE_IN_BLOCKED]
     assert ("scale_in_blocked_by" in summary(outcome)) == bool(steps)

@@ -12,8 +12,10 @@ from core.model import Envelope, Memory, Missing, Observation, Reason, Tracking
 from tests.builders import (
     ASYNC,
     BATCH,
+    COMPONENT,
     NOW,
     REALTIME,
+    SERVERLESS,
     SETTLED_MEMORY,
     context,
     minutes,
@@ -39,6 +41,9 @@ def night(hour: int, minute: int = 0) -> Any:
 
 STALE = Missing("stale: 9 minutes old")
 
+ASLEEP: dict[str, Any] = {"load": Missing("no data points"), "capacity": running(0), "registered": Envelope(0, 6)}
+REMEMBERED = Memory(first_seen_at=NOW - timedelta(days=1), demand_floor=5, demand_at=NOW - timedelta(minutes=5))
+
 CASES = [
     # demand: ceil(requests / 1000 per instance), at least the policy minimum of 2
     Case("idle stays at the minimum", context(load=steady(0)), 2, 12, Reason.POLICY_MINIMUM),
@@ -59,6 +64,63 @@ CASES = [
     Case(
         "wake to what the backlog needs, not to 1", context(ASYNC, load=minutes([0] * 14 + [200])), 4, 8, Reason.BACKLOG
     ),
+    # inference components: one copy answers 30 requests a minute
+    Case("an idle component may be gone", context(COMPONENT, load=steady(0)), 0, 6, Reason.POLICY_MINIMUM),
+    Case("a request keeps a copy", context(COMPONENT, load=steady(1)), 1, 6, Reason.LOAD),
+    Case("copies for the load", context(COMPONENT, load=steady(61)), 3, 6, Reason.LOAD),  # 61/30 = 2.03
+    Case(
+        "asleep, its requests are silent and nothing is unknown",
+        context(COMPONENT, **ASLEEP),
+        0,
+        6,
+        Reason.POLICY_MINIMUM,
+    ),
+    Case(
+        "one refused request wakes",
+        context(COMPONENT, **ASLEEP, refused=minutes([0] * 14 + [1])),
+        1,
+        6,
+        Reason.NO_CAPACITY,
+    ),
+    Case(
+        "wake to what was refused, not to 1",
+        context(COMPONENT, **ASLEEP, refused=minutes([0] * 14 + [75])),
+        3,
+        6,
+        Reason.NO_CAPACITY,
+    ),  # 75/30 = 2.5
+    Case(
+        "without a known copy, wake to 1",
+        context(COMPONENT, **ASLEEP, refused=minutes([0] * 14 + [75]), objectives={}),
+        1,
+        6,
+        Reason.NO_CAPACITY,
+    ),
+    Case(
+        "until the copy serves, the wish holds",
+        context(COMPONENT, **ASLEEP, refused=minutes([0] * 9 + [75] + [0] * 5)),
+        3,
+        6,
+        Reason.NO_CAPACITY,
+    ),
+    Case(
+        "a copy whose requests are silent is unknown",
+        context(COMPONENT, load=Missing("no data points"), capacity=running(2), memory=REMEMBERED),
+        5,
+        6,
+        Reason.METRICS_UNKNOWN,
+    ),
+    Case(
+        "nobody knows what was refused",
+        context(COMPONENT, **ASLEEP, refused=Missing("InternalError"), memory=REMEMBERED),
+        5,
+        6,
+        Reason.METRICS_UNKNOWN,
+    ),
+    # serverless: a unit of provisioned concurrency answers 120 requests a minute
+    Case(
+        "concurrency for the load", context(SERVERLESS, load=steady(601), capacity=running(7)), 6, 20, Reason.LOAD
+    ),  # 601/120 = 5.01
     # stabilize: the floor falls to the highest floor of the last 10 minutes
     Case(
         "a dip lowers nothing yet",  # 5 minutes ago 6000 -> 6
@@ -475,3 +537,17 @@ def test_what_is_remembered_as_demand_holds_no_window_and_no_override() -> None:
         windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 7}],
     )
     assert decide(seen).demand_floor == 3
+
+
+def test_a_component_at_one_copy_is_left_to_the_native_policies() -> None:
+    """Nothing was asked for in the window: one copy is more than that needs, and only they go to zero."""
+    idle: dict[str, Any] = {"load": steady(0), "registered": Envelope(0, 6)}
+    assert decide(context(COMPONENT, **idle, capacity=running(3))).scale_in_to == 1
+    assert decide(context(COMPONENT, **idle, capacity=running(1))).scale_in_to is None
+    assert decide(context(COMPONENT, **ASLEEP)).scale_in_to is None
+
+
+def test_provisioned_concurrency_is_never_set_directly() -> None:
+    for policies in (None, [], [{"type": "target_tracking", "metric": "provisioned_concurrency", "target": 0.6}]):
+        seen = context(SERVERLESS, load=steady(0), capacity=running(9), policies=policies)
+        assert decide(seen).scale_in_to is None

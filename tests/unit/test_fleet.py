@@ -4,11 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 from core.errors import ThrottledError
-from core.model import Capacity, Envelope, Kind, Mode, ScalableTarget, Tracking
+from core.model import Capacity, Envelope, Kind, Mode, ScalableTarget, Serving, Tracking
 from core.native import ALARM_SUFFIX, alarm_prefix, heard_alarms, native_policies
 from core.ports import NativePolicy, ScheduledAction
 from core.reconcile import Status
-from tests.builders import ASYNC, BATCH, REALTIME, TARGET, enrolment
+from tests.builders import ASYNC, BATCH, COMPONENT, REALTIME, SERVERLESS, enrolment
 from tests.world import World
 
 BY_HAND = NativePolicy("by-hand", "TargetTrackingScaling", {"TargetValue": 70.0})
@@ -191,13 +191,13 @@ def test_a_state_change_of_one_endpoint_releases_no_other() -> None:
 def test_what_cannot_be_enrolled_is_named_and_the_rest_goes_on() -> None:
     world = World()
     world.serving.add("chat", profile="no-such-profile")
-    world.serving.add("queue", queued=True, profile="p")
+    world.serving.add("queue", serving=Serving.ASYNC, profile="p")
     world.document["endpoints"].append({"name": "ghost", "profile": "p"})
     outcomes = world.sync()
     assert outcomes["orders"].status is Status.CHANGED
     errors = {name: str(o.error) for name, o in outcomes.items() if o.status is Status.FAILED}
     assert "the tag tidegate:profile must name a profile (p)" in errors["chat"]
-    assert "'asynchronous': its profile is for real-time endpoints" in errors["queue"]
+    assert "'async': its profile is for serving: realtime" in errors["queue"]
     assert "no such endpoint in SageMaker" in errors["ghost"]
 
 
@@ -262,10 +262,11 @@ def test_every_alarm_we_make_is_known_again_as_ours() -> None:
     steps = [{"upper": 30, "change": -1}, {"lower": 30, "upper": 70, "change": 0}, {"lower": 70, "change": 1}]
     policies = [{"type": "step", "metric": metric, "steps": steps} for metric in ("cpu", "memory")]
     promises = {"requests_per_instance": 1000, "latency_p95": "200ms", "concurrent_requests": 8}
-    for document in ({**REALTIME, "policies": policies, "objectives": promises}, ASYNC, BATCH):
+    documents = [{**document, "objectives": promises} for document in ({**REALTIME, "policies": policies}, COMPONENT)]
+    for document in (*documents, ASYNC, BATCH, SERVERLESS):
         enrolled = enrolment(document)
         alarms = [policy.alarm for policy in native_policies(enrolled, "prod") if policy.alarm is not None]
-        prefix = alarm_prefix(TARGET, Kind(document["kind"]), "prod")
+        prefix = alarm_prefix(enrolled.target, Kind(document["kind"]), "prod")
         for alarm in (*alarms, *heard_alarms(enrolled, "prod")):
             assert ALARM_SUFFIX.fullmatch(alarm["AlarmName"].removeprefix(prefix))
 
@@ -324,3 +325,114 @@ def test_while_an_endpoint_updates_it_is_not_enrolled_yet() -> None:
     world.serving.capacities[world.orders] = Capacity(4, 4, "Updating")
     assert world.sync()["orders"].status is Status.WAITING
     assert world.writes == []
+
+
+def llm(world: World, *, managed_minimum: int | None = 0, by_tag: bool = False) -> list[ScalableTarget]:
+    """An endpoint `llm` with two inference components, named in the file or enrolled by tag, and its profile."""
+    world.document["profiles"]["c"] = dict(COMPONENT)
+    names = ("chat-8b", "embed")
+    if not by_tag:
+        entries = [{"name": "llm", "profile": "c", "inference_component": name} for name in names]
+        world.document["endpoints"] += entries
+    world.serving.add("llm", managed_minimum=managed_minimum, profile="c" if by_tag else None)
+    return [world.serving.add_component(name, "llm") for name in names]
+
+
+def test_an_inference_component_is_enrolled_by_its_copies() -> None:
+    world = World()
+    chat, _ = llm(world)
+    outcome = world.sync()["chat-8b"]
+    assert (outcome.status, outcome.remark) == (Status.CHANGED, None)
+    assert world.autoscaling.bounds[chat] == Envelope(0, 6)
+    assert world.memory(chat).scale_out_alarms == (
+        "*High-tidegate-prod-track-requests_per_copy",
+        "tidegate-target-prod-realtime-ic.chat-8b-wake",
+    )
+
+
+def test_a_tagged_endpoint_enrols_all_its_components_and_not_its_variant() -> None:
+    world = World()
+    components = llm(world, by_tag=True)
+    world.sync()
+    assert set(world.autoscaling.bounds) == {world.orders, *components}
+    assert {e.endpoint_name for e in world.reconciler.enrolments(world.reconciler.ports.policies.fleet())} == {
+        "orders",
+        "llm",
+    }
+
+
+def test_news_of_an_endpoint_is_news_of_its_components() -> None:
+    world = World()
+    llm(world)
+    world.sync()
+    assert set(world.sync("llm")) == {"chat-8b", "embed"}
+
+
+def test_components_of_an_endpoint_that_cannot_be_read_right_stay() -> None:
+    world = World()
+    chat, embed = llm(world, by_tag=True)
+    world.sync()
+    world.serving.tags["llm"] = "no-such-profile"
+    world.later(days=1)
+    world.sync()
+    world.later(days=1)
+    assert "llm" in world.sync()
+    assert {chat, embed} <= set(world.autoscaling.bounds)
+
+
+def test_a_variant_whose_instances_sagemaker_scales_is_not_enrolled() -> None:
+    world = World()
+    llm(world)
+    world.document["endpoints"].append({"name": "llm", "profile": "p"})
+    assert str(world.sync()["llm"].error) == (
+        "endpoints.llm.variant = 'AllTraffic': SageMaker scales its instances itself: "
+        "enrol its inference components (chat-8b, embed) by their copies"
+    )
+
+
+def test_a_component_that_is_not_there_is_named() -> None:
+    world = World()
+    llm(world)
+    entry = {"name": "llm", "profile": "c", "inference_component": "gone"}
+    world.document["endpoints"].append(entry)
+    assert str(world.sync()["gone"].error) == (
+        "endpoints.llm.inference_component = 'llm/gone': the endpoint's inference_components are chat-8b, embed"
+    )
+
+
+def test_a_profile_for_components_fits_no_variant_and_the_other_way_round() -> None:
+    world = World()
+    world.document["profiles"]["c"] = dict(COMPONENT)
+    world.document["profiles"]["s"] = dict(SERVERLESS)
+    world.serving.add("plain", profile="c")
+    world.serving.add("less", serving=Serving.SERVERLESS, profile="p")
+    world.document["endpoints"].append({"name": "orders-b", "profile": "s"})
+    world.serving.add("orders-b")
+    errors = {name: str(outcome.error) for name, outcome in world.sync().items() if outcome.error}
+    assert errors == {
+        "plain": "endpoints.plain.profile = 'realtime': its profile is for serving: inference_component",
+        "less": "endpoints.less.profile = 'serverless': its profile is for serving: realtime",
+        "orders-b": "endpoints.orders-b.profile = 'realtime': its profile is for serving: serverless",
+    }
+
+
+def test_instances_that_stay_paid_at_zero_copies_are_remarked_on() -> None:
+    for managed_minimum in (1, None):
+        world = World()
+        llm(world, managed_minimum=managed_minimum)
+        outcome = world.sync()["chat-8b"]
+        assert outcome.status is Status.CHANGED
+        assert str(outcome.remark).startswith("its instances stay paid at zero copies")
+    world = World()
+    llm(world, managed_minimum=1)
+    world.document["profiles"]["c"]["min_capacity"] = 1
+    assert world.sync()["chat-8b"].remark is None
+
+
+def test_a_serverless_variant_is_enrolled_by_its_provisioned_concurrency() -> None:
+    world = World()
+    world.document["profiles"]["s"] = dict(SERVERLESS)
+    world.document["endpoints"].append({"name": "less", "profile": "s"})
+    target = world.serving.add("less", serving=Serving.SERVERLESS, count=2)
+    assert world.sync()["less"].status is Status.CHANGED
+    assert world.autoscaling.bounds[target] == Envelope(1, 20)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from core.errors import ActuationError, ConfigError, ObservationError
-from core.model import Capacity, Envelope, Refusal
+from core.model import Capacity, Envelope, Refusal, Serving
 from core.reconcile import Outcome
 from handlers import async_queue, batch_window, fleet_sync, override, realtime_target, wiring
-from handlers.wiring import LambdaHandler, PassFailedError, PowertoolsTelemetry, Runtime, endpoint_named_by
+from handlers.wiring import LambdaHandler, PassFailedError, PowertoolsTelemetry, Runtime, resource_named_by
 from tests.builders import ASYNC, BATCH, NIGHT
 from tests.fakes.aws import observed
 from tests.world import World
@@ -73,7 +73,7 @@ def three_kinds() -> World:
     world = World()
     world.document["profiles"] |= {"a": ASYNC, "b": BATCH}
     world.document["endpoints"] += [{"name": "queue", "profile": "a"}, {"name": "nightly", "profile": "b"}]
-    world.serving.add("queue", queued=True, count=1)
+    world.serving.add("queue", serving=Serving.ASYNC, count=1)
     world.serving.add("nightly", count=1)
     world.enrolled()
     world.metrics.series = {
@@ -118,16 +118,16 @@ def test_batch_window_also_visits_others_at_the_edges_of_their_windows() -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "endpoint"),
+    ("name", "resource"),
     [
         ("realtime-target-schedule", None),
-        ("realtime-target-alarm", "orders-ranker-prod"),
-        ("async-queue-alarm-wake", "doc-ocr-async-prod"),
-        ("fleet-sync-endpoint-in-service", "orders-ranker-prod"),
+        ("realtime-target-alarm", "endpoint/orders-ranker-prod"),
+        ("async-queue-alarm-wake", "endpoint/doc-ocr-async-prod"),
+        ("fleet-sync-endpoint-in-service", "endpoint/orders-ranker-prod"),
     ],
 )
-def test_the_endpoint_an_event_is_about(name: str, endpoint: str | None) -> None:
-    assert endpoint_named_by(event(name)) == endpoint
+def test_what_an_event_is_about(name: str, resource: str | None) -> None:
+    assert resource_named_by(event(name)) == resource
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_the_endpoint_an_event_is_about(name: str, endpoint: str | None) -> None
     ],
 )
 def test_an_event_without_a_name_means_look_at_all(given: dict[str, Any]) -> None:
-    assert endpoint_named_by(given) is None
+    assert resource_named_by(given) is None
 
 
 def test_a_pass_that_failed_for_some_is_a_failed_invocation_after_all_were_tried() -> None:

@@ -10,7 +10,7 @@ from botocore.validate import ParamValidator
 from core.errors import ConfigError
 from core.native import guard_alarms, heard_alarms, native_policies, scale_out_alarms
 from core.ports import NativePolicy
-from tests.builders import ASYNC, BATCH, REALTIME, TARGET, enrolment
+from tests.builders import ASYNC, BATCH, COMPONENT, REALTIME, SERVERLESS, enrolment
 
 TUTORIAL: dict[str, Any] = {
     "kind": "realtime",
@@ -133,6 +133,11 @@ def test_the_alarms_of_the_step_policies_are_made() -> None:
         ({"kind": "realtime", "min_capacity": 1, "max_capacity": 4}, ["track-cpu", "saturation"]),
         (ASYNC, ["track-backlog_per_instance", "wake", "idle"]),
         ({**ASYNC, "min_capacity": 1}, ["track-backlog_per_instance"]),
+        (COMPONENT, ["track-requests_per_copy", "saturation", "wake"]),
+        ({**COMPONENT, "min_capacity": 1}, ["track-requests_per_copy", "saturation"]),
+        ({**COMPONENT, "objectives": {}}, ["track-gpu", "saturation", "wake"]),
+        (SERVERLESS, ["track-provisioned_concurrency", "saturation"]),
+        ({**BATCH, "serving": "inference_component", "min_capacity": 0}, ["track-gpu", "saturation", "wake"]),
         (BATCH, ["track-cpu", "saturation"]),
         ({**BATCH, "objectives": {"requests_per_instance": 100}}, ["track-requests_per_instance", "saturation"]),
         (
@@ -143,6 +148,55 @@ def test_the_alarms_of_the_step_policies_are_made() -> None:
 )
 def test_each_kind_has_its_default(document: dict[str, Any], names: list[str]) -> None:
     assert list(natives(document)) == names
+
+
+BY_COMPONENT = [{"Name": "InferenceComponentName", "Value": "chat-8b"}]
+
+
+def test_a_component_leaves_zero_when_one_request_was_refused() -> None:
+    """As facts 5.2 has it; with the guide's GreaterThan a single request would not do."""
+    wake = natives(COMPONENT)["wake"]
+    assert wake.configuration == {
+        "AdjustmentType": "ChangeInCapacity",
+        "MetricAggregationType": "Maximum",
+        "Cooldown": 60,
+        "StepAdjustments": [{"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}],
+    }
+    assert wake.alarm is not None
+    assert dict(wake.alarm) == {
+        "AlarmName": "tidegate-target-prod-realtime-ic.chat-8b-wake",
+        "AlarmDescription": "Made by Tidegate to scale by; edits are undone by the next sync.",
+        "MetricName": "NoCapacityInvocationFailures",
+        "Namespace": "AWS/SageMaker",
+        "Dimensions": BY_COMPONENT,
+        "Statistic": "Sum",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "DatapointsToAlarm": 1,
+        "Threshold": 1.0,
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        "TreatMissingData": "missing",
+    }
+
+
+def cpu_steps(document: dict[str, Any]) -> dict[str, Any]:
+    return {**document, "objectives": {}, "policies": [{"type": "target_tracking", "metric": "cpu", "target": 70}]}
+
+
+@pytest.mark.parametrize(
+    ("document", "metric", "threshold"),
+    [
+        (REALTIME, "InvocationsPerInstance", 1000.0),
+        (COMPONENT, "InvocationsPerCopy", 30.0),
+        ({**COMPONENT, "objectives": {}}, "GPUUtilizationNormalized", 95.0),
+        (cpu_steps(COMPONENT), "CPUUtilizationNormalized", 95.0),  # it may have no GPU
+        (SERVERLESS, "ServerlessProvisionedConcurrencyUtilization", 0.95),
+    ],
+)
+def test_what_counts_as_saturated(document: dict[str, Any], metric: str, threshold: float) -> None:
+    alarm = natives(document)["saturation"].alarm
+    assert alarm is not None
+    assert (alarm["MetricName"], alarm["Threshold"]) == (metric, threshold)
 
 
 def test_default_targets() -> None:
@@ -240,19 +294,20 @@ def test_idle_goes_to_exactly_zero_after_the_idle_delay() -> None:
     )
 
 
-@pytest.mark.parametrize("document", [REALTIME, ASYNC, BATCH, TUTORIAL], ids=["realtime", "async", "batch", "tutorial"])
+@pytest.mark.parametrize("document", [REALTIME, ASYNC, BATCH, TUTORIAL, COMPONENT, SERVERLESS])
 def test_every_shape_is_valid_to_botocore(document: dict[str, Any]) -> None:
     loader = botocore.session.Session()
     put_policy = loader.get_service_model("application-autoscaling").operation_model("PutScalingPolicy").input_shape
     put_alarm = loader.get_service_model("cloudwatch").operation_model("PutMetricAlarm").input_shape
     assert put_policy is not None
     assert put_alarm is not None
+    target = enrolment(document).target
     for policy in natives(document).values():
         request = {
             "PolicyName": policy.name,
             "ServiceNamespace": "sagemaker",
-            "ResourceId": TARGET.resource_id,
-            "ScalableDimension": TARGET.dimension.value,
+            "ResourceId": target.resource_id,
+            "ScalableDimension": target.dimension.value,
             "PolicyType": policy.policy_type,
             f"{policy.policy_type}PolicyConfiguration": policy.configuration,
         }

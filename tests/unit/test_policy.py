@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
-from core.model import Kind, Mode, OverrideAction, ScalableTarget, Signal
+from core.model import Dimension, Kind, Mode, OverrideAction, ScalableTarget, Signal
 from core.policy import Profile, StepScaling, TargetTracking, parse_fleet, parse_override
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -128,6 +128,8 @@ def test_durations(text: str, seconds: int) -> None:
 
 # --- what each kind gets by itself -----------------------------------------------------------------------------------
 
+COPIES: dict[str, Any] = {"serving": "inference_component", "min_capacity": 0}
+
 DEFAULTS = [
     ("requests at half of an instance", REALTIME | {"objectives": {"requests_per_instance": 400}},
      "requests_per_instance", 200.0),  # 0.5 * 400
@@ -139,6 +141,10 @@ DEFAULTS = [
      "requests_per_instance", 20.0),  # 0.5 * 40
     ("batch before a queue", BATCH | {"serving": "async", "objectives": {"items_per_minute": 10}},
      "backlog_per_instance", 75.0),  # 0.5 * 10 * 15
+    ("requests at half of a copy", REALTIME | COPIES | {"objectives": {"requests_per_instance": 30}},
+     "requests_per_copy", 15.0),  # 0.5 * 30
+    ("gpu while nothing is known of a copy", REALTIME | COPIES, "gpu", 70.0),
+    ("half of the provisioned concurrency", REALTIME | {"serving": "serverless"}, "provisioned_concurrency", 0.5),
 ]  # fmt: skip
 
 
@@ -199,13 +205,17 @@ def test_settling_target(profile: dict[str, Any], target: float | None) -> None:
 REFUSED = [
     ("max below min", REALTIME | {"max_capacity": 1}, "max_capacity", "must be at least min_capacity (2)"),
     ("real-time to zero", REALTIME | {"min_capacity": 0}, "min_capacity",
-     "must be at least 1: only asynchronous endpoints can go to zero"),
+     "must be at least 1: only asynchronous endpoints and inference components can go to zero"),
     ("batch to zero before a real-time endpoint", BATCH | {"min_capacity": 0}, "min_capacity",
-     "must be at least 1: only asynchronous endpoints can go to zero"),
+     "must be at least 1: only asynchronous endpoints and inference components can go to zero"),
     ("misspelt field", REALTIME | {"max_capacty": 3}, "max_capacty", "no such field; is it misspelt?"),
     ("missing field", {"kind": "realtime", "min_capacity": 1}, "max_capacity", "is required"),
-    ("serving outside batch", REALTIME | {"serving": "async"}, "serving",
-     "only a batch profile says what it serves; kind is realtime"),
+    ("serverless to zero", REALTIME | {"serving": "serverless", "min_capacity": 0}, "min_capacity",
+     "must be at least 1: only asynchronous endpoints and inference components can go to zero"),
+    ("a queue is no real-time endpoint", REALTIME | {"serving": "async"}, "serving",
+     "no endpoint of kind realtime serves so: async goes with kind async or batch, only it does"),
+    ("a component is no queue", ASYNC | {"serving": "inference_component"}, "serving",
+     "no endpoint of kind async serves so: async goes with kind async or batch, only it does"),
     ("a queue of unknown speed", ASYNC | {"objectives": {}}, "objectives",
      "an async profile needs items_per_minute: the items one instance finishes in a minute"),
     ("a duration without unit", REALTIME | {"stabilization": "10"}, "stabilization",
@@ -318,11 +328,32 @@ def test_what_is_no_mapping(document: object) -> None:
     assert problems(document) == {"": "must be a mapping of fields"}
 
 
+def test_components_are_named_where_their_copies_are_scaled_and_nowhere_else() -> None:
+    entry = {"name": "llm", "profile": "p", "inference_component": "chat-8b"}
+    fleet = parse_fleet(fleet_of(REALTIME | COPIES) | {"endpoints": [entry]})
+    assert list(fleet.targets) == [ScalableTarget("inference-component/chat-8b", Dimension.COPIES)]
+    assert problems(fleet_of(REALTIME | COPIES) | {"endpoints": [{"name": "llm", "profile": "p"}]}) == {
+        "endpoints": "llm needs inference_component: profile p has serving inference_component"
+    }
+    assert problems(fleet_of(REALTIME) | {"endpoints": [entry]}) == {
+        "endpoints": "llm takes no inference_component: profile p has serving realtime"
+    }
+
+
+def test_a_serverless_variant_is_scaled_by_its_provisioned_concurrency() -> None:
+    document = fleet_of(REALTIME | {"serving": "serverless"}) | {"endpoints": [{"name": "a", "profile": "p"}]}
+    variant = ScalableTarget("endpoint/a/variant/AllTraffic", Dimension.CONCURRENCY)
+    assert list(parse_fleet(document).targets) == [variant]
+
+
 def test_endpoints_name_profiles_of_the_file_and_come_once() -> None:
     document = fleet_of(REALTIME) | {"endpoints": [{"name": "a", "profile": "q"}]}
     assert problems(document) == {"endpoints.0.profile": "must name a profile of this file (p)"}
     document = fleet_of(REALTIME) | {"endpoints": [{"name": "a", "profile": "p"}, {"name": "a", "profile": "p"}]}
-    assert problems(document) == {"endpoints": "each variant may be listed once (a/AllTraffic)"}
+    assert problems(document) == {"endpoints": "each variant or inference component may be listed once (a/AllTraffic)"}
+    twins = [{"name": name, "profile": "p", "inference_component": "chat-8b"} for name in ("a", "b")]
+    document = fleet_of(REALTIME | COPIES) | {"endpoints": twins}
+    assert problems(document) == {"endpoints": "each variant or inference component may be listed once (chat-8b)"}
     document = {"version": 1, "endpoints": [{"name": "a", "profile": "p"}]}
     assert problems(document) == {"endpoints.0.profile": "must name a profile of this file (there are none)"}
 
@@ -462,10 +493,13 @@ def override_problems(event: object) -> dict[str, str]:
 
 
 def test_an_override_request_becomes_an_override() -> None:
-    made = parse_override(PIN | {"expires_at": "2026-03-02T16:00:00+01:00"}, NOW).as_override(NOW)
+    request = parse_override(PIN | {"expires_at": "2026-03-02T16:00:00+01:00"}, NOW)
+    target = ScalableTarget.variant("orders", "AllTraffic")
+    made = request.as_override(target, NOW)
+    assert request.resource_id == target.resource_id
     assert made.override_id == "INC-1234"
     assert made.action is OverrideAction.PIN
-    assert made.target == ScalableTarget.variant("orders", "AllTraffic")
+    assert made.target == target
     assert (made.capacity, made.created_at) == (6, NOW)
     assert made.expires_at == datetime(2026, 3, 2, 15, tzinfo=UTC)
     assert (made.reason, made.requested_by) == ("campaign", "maria")

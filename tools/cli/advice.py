@@ -29,7 +29,7 @@ def _tracking(profile: Profile) -> Iterator[tuple[int, TargetTracking]]:
 
 
 def _same_thing_twice(profile: Profile) -> Iterator[Remark]:
-    ours = {(metric.namespace, metric.name): name for name, metric in METRICS.items()}
+    ours = {(metric.namespace, metric.name): name for name in METRICS for metric in METRICS[name].values()}
     followed = {policy.metric for _, policy in _tracking(profile)}
     for index, policy in _tracking(profile):
         known = None
@@ -37,12 +37,12 @@ def _same_thing_twice(profile: Profile) -> Iterator[Remark]:
             known = ours.get((policy.custom.namespace, policy.custom.name))
         if known:
             again = ", which another policy follows already: remove one" if known in followed else ""
-            unit = METRICS[known].unit
+            unit = next(iter(METRICS[known].values())).unit
             yield ("policies", index, "custom"), f": this is the metric {known} ({unit}){again or ': write that'}"
-        if policy.metric == "concurrent_requests" and "requests_per_instance" in followed:
+        if policy.metric == "concurrent_requests" and profile.request_metric in followed:
             text = (
-                ": requests_per_instance follows the same requests; the larger capacity always wins and scale-in waits "
-                "for both. Keep concurrent_requests where requests differ in length, the other where they do not"
+                f": {profile.request_metric} follows the same requests; the larger capacity always wins and scale-in "
+                "waits for both. Keep concurrent_requests where requests differ in length, the other where they do not"
             )
             yield ("policies", index, "metric"), text
 

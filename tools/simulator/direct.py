@@ -89,7 +89,10 @@ class DirectMetrics(CloudWatch):
         last = epoch_minute(end)
         first = last - int(span.total_seconds()) // 60
         minutes = range(first, min(last, service.newest_minute + 1))
-        return {query: observed(self._series(query, minutes), end) for query in queries}
+        start = end - span
+        return {
+            query: observed(self._series(query, minutes), end, start if query.sparse else None) for query in queries
+        }
 
     def _series(self, query: MetricQuery, minutes: range) -> list[Point]:
         """Return the points of these minutes, those that did not change since the last look as they were."""
@@ -141,8 +144,9 @@ class DirectServing(SageMaker):
     @override
     def capacity(self, target: ScalableTarget) -> Capacity | Missing:
         """Return the counts and status of the variant, Missing if endpoint or variant is gone."""
-        endpoint = self._account.sagemaker.endpoints.get(target.endpoint_name)
-        variant = endpoint.variants.get(target.variant_name) if endpoint else None
+        names = target.names
+        endpoint = self._account.sagemaker.endpoints.get(names.get("EndpointName", ""))
+        variant = endpoint.variants.get(names["VariantName"]) if endpoint else None
         if self._account.scripted or endpoint is None or variant is None or endpoint.status == "Creating":
             return super().capacity(target)
         counts = (variant.current_count, variant.desired_count)

@@ -268,7 +268,7 @@ class Told:
     @property
     def endpoint(self) -> str:
         """The target's endpoint."""
-        return ScalableTarget(str(self.said["target"])).endpoint_name
+        return str(self.said["target"]).split("/")[1]
 
     @property
     def figures(self) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from core.context import Decision
 from core.model import Memory, Override, ScalableTarget
 from core.policy import Fleet, parse_fleet
-from core.ports import Original
+from core.ports import Original, Place
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class InMemoryStore:
         self._states: dict[ScalableTarget, _State] = {}
         self._overrides: dict[tuple[ScalableTarget, str], Override] = {}
         self._originals: dict[ScalableTarget, Original] = {}
-        self._roster: dict[ScalableTarget, tuple[str, bool]] | None = None
+        self._roster: dict[ScalableTarget, Place] | None = None
 
     def memories(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Memory]:
         """Return what is remembered; an unknown target gets an empty `Memory()`."""
@@ -97,11 +97,11 @@ class InMemoryStore:
         if self._keep_decisions:
             self.decisions.append((decision, outcome))
 
-    def roster(self) -> Mapping[ScalableTarget, tuple[str, bool]] | None:
-        """Return profile name and whether by tag of each enrolled target, or None if nothing was ever written."""
+    def roster(self) -> Mapping[ScalableTarget, Place] | None:
+        """Return the place of each enrolled target, or None if nothing was ever written."""
         return None if self._roster is None else dict(self._roster)
 
-    def put_roster(self, roster: Mapping[ScalableTarget, tuple[str, bool]]) -> None:
+    def put_roster(self, roster: Mapping[ScalableTarget, Place]) -> None:
         """Replace the roster."""
         self._roster = dict(roster)
 

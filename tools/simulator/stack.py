@@ -16,7 +16,7 @@ from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.cloudwatch import CloudWatch
 from core.aws.sagemaker import SageMaker
 from core.model import Kind, Mode
-from core.ports import Autoscaling, Metrics, PolicySource, Serving, StateStore
+from core.ports import Autoscaling, Hosting, Metrics, PolicySource, StateStore
 from core.reconcile import Outcome, Ports, Reconciler
 from handlers import async_queue, batch_window, fleet_sync, realtime_target
 from handlers import override as override_handler
@@ -97,7 +97,7 @@ class SimulatedStack:
         )
         self._handlers = {name: make(lambda: runtime) for name, make in MAKERS.items()}
 
-    def _adapters(self) -> tuple[Metrics, Autoscaling, Serving]:
+    def _adapters(self) -> tuple[Metrics, Autoscaling, Hosting]:
         client = self.account.client
         sagemaker = SageMaker(lambda: client("sagemaker"), lambda: client("resourcegroupstaggingapi"))
         return CloudWatch(client("cloudwatch")), ApplicationAutoScaling(client("application-autoscaling")), sagemaker
@@ -162,7 +162,7 @@ class DirectStack(SimulatedStack):
     """The same for replays of weeks: no botocore between adapters and account, and no record of outcomes."""
 
     @override
-    def _adapters(self) -> tuple[Metrics, Autoscaling, Serving]:
+    def _adapters(self) -> tuple[Metrics, Autoscaling, Hosting]:
         return DirectMetrics(self.account), DirectAutoscaling(self.account), DirectServing(self.account)
 
     @override

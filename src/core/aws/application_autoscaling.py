@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from core.aws.batches import batches
 from core.aws.errors import absent_is_fine, reading, writing
@@ -18,12 +18,6 @@ _REFUSALS = {"account-level service limit": "ResourceLimitExceeded", "Insufficie
 """A part of what an activity says to the error code it stands for; "" if it is the code itself."""
 
 _SETTINGS = ("Schedule", "Timezone", "StartTime", "EndTime", "ScalableTargetAction")
-
-
-class _Names(TypedDict):
-    ServiceNamespace: Literal["sagemaker"]
-    ResourceId: str
-    ScalableDimension: Literal["sagemaker:variant:DesiredInstanceCount"]
 
 
 class ApplicationAutoScaling:
@@ -131,7 +125,7 @@ class ApplicationAutoScaling:
             self._client.delete_scheduled_action(**_names(target), ScheduledActionName=name)
 
 
-def _names(target: ScalableTarget) -> _Names:
+def _names(target: ScalableTarget) -> dict[str, Any]:
     """Return the three names every call needs."""
     return {
         "ServiceNamespace": "sagemaker",

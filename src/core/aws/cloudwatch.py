@@ -45,7 +45,7 @@ class CloudWatch:
         seen: dict[MetricQuery, Observation | Missing] = {}
         for batch in batches(queries, QUERIES_A_CALL):
             results = self._results([_request(i, query) for i, query in enumerate(batch)], end - span, end)
-            seen |= {query: _observed(results.get(f"m{i}"), end - span, end) for i, query in enumerate(batch)}
+            seen |= {query: _observed(results.get(f"m{i}"), query, end - span, end) for i, query in enumerate(batch)}
         return seen
 
     def _results(
@@ -137,19 +137,26 @@ def _request(index: int, query: MetricQuery) -> "MetricDataQueryTypeDef":
     }
 
 
-def _observed(result: _Result | None, start: datetime, end: datetime) -> Observation | Missing:
+def _observed(result: _Result | None, query: MetricQuery, start: datetime, end: datetime) -> Observation | Missing:
     """Return the usable points from `start` until before `end`, or why there are none."""
     if result is None:
         return Missing("not in the answer")
     if result.status != "Complete":
         return Missing(": ".join([result.status, *result.messages]))
     inside = sorted((at.astimezone(UTC), value) for at, value in result.points if start <= at < end)
-    return observed([Point(at, value) for at, value in inside], end)
+    return observed([Point(at, value) for at, value in inside], end, start if query.sparse else None)
 
 
-def observed(inside: Sequence[Point], end: datetime) -> Observation | Missing:
-    """Return the usable ones among the points until `end`, oldest first, or why there are none."""
+def observed(inside: Sequence[Point], end: datetime, counted_from: datetime | None = None) -> Observation | Missing:
+    """Return the usable ones among the points until `end`, oldest first, or why there are none.
+
+    With `counted_from`, each minute from there on without a point is one of 0: the metric is published sparsely.
+    """
     points = tuple(point for point in inside if isfinite(point.value) and point.value >= 0)
+    if counted_from is not None:
+        counted = {point.at: point for point in points}
+        minutes = [counted_from + MINUTE * i for i in range((end - counted_from) // MINUTE)]
+        return Observation(tuple(counted.get(at, Point(at, 0.0)) for at in minutes))
     if not points:
         return Missing("no finite value of 0 or more" if inside else "no data points")
     if end - (points[-1].at + MINUTE) > STALE_AFTER:

@@ -17,9 +17,10 @@ MEANINGS: Mapping[tuple[str, str], type[ActuationError]] = {
     ("FailedResourceAccessException", "Throttling"): ThrottledError,
     ("ConcurrentUpdateException", ""): TargetBusyError,
     ("TransactionConflictException", ""): TargetBusyError,
-    ("ValidationException", "Cannot update in-progress endpoint"): TargetBusyError,
+    ("ValidationException", "Cannot update in-progress"): TargetBusyError,
     ("ObjectNotFoundException", ""): TargetNotFoundError,
     ("ValidationException", "Could not find endpoint"): TargetNotFoundError,
+    ("ValidationException", "Could not find inference component"): TargetNotFoundError,
 }
 """Error code and a part of its text to what it means: AWS gives several meanings to ValidationException (facts 2.7)."""
 

@@ -1,19 +1,24 @@
 """SageMaker, and discovery by tag, as the port `Serving`."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from core.aws.errors import is_absent, reading, writing
-from core.model import Capacity, Missing, ScalableTarget
+from core.model import Capacity, Dimension, Missing, ScalableTarget, Serving
 from core.ports import Variant
 
 if TYPE_CHECKING:
     from mypy_boto3_resourcegroupstaggingapi import ResourceGroupsTaggingAPIClient
     from mypy_boto3_sagemaker import SageMakerClient
-    from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
+    from mypy_boto3_sagemaker.type_defs import (
+        DescribeEndpointOutputTypeDef,
+        ProductionVariantOutputTypeDef,
+        ProductionVariantSummaryTypeDef,
+    )
 
 PROFILE_TAG = "tidegate:profile"
 
@@ -35,39 +40,52 @@ class SageMaker:
         self._tagging = tagging
 
     def capacity(self, target: ScalableTarget) -> Capacity | Missing:
-        """Return the counts and status of the variant, Missing if endpoint or variant is gone."""
-        endpoint = self._endpoint(target.endpoint_name)
+        """Return counts and status, Missing if the endpoint, variant or component is gone."""
+        if target.dimension is Dimension.COPIES:
+            return self._copies(target.names["InferenceComponentName"])
+        name, variant_name = target.names.values()
+        endpoint = self._endpoint(name)
         if endpoint is None:
-            return Missing(f"endpoint {target.endpoint_name} does not exist")
+            return Missing(f"endpoint {name} does not exist")
         for variant in endpoint.get("ProductionVariants", ()):
-            if variant["VariantName"] == target.variant_name and "CurrentInstanceCount" in variant:
-                current = variant["CurrentInstanceCount"]
-                return Capacity(
-                    current,
-                    variant.get("DesiredInstanceCount", current),
-                    endpoint["EndpointStatus"],
-                    endpoint["CreationTime"].astimezone(UTC),
-                    endpoint["EndpointConfigName"],
-                )
-        return Missing(f"variant {target.variant_name} of {target.endpoint_name} does not exist or counts no instances")
+            if variant["VariantName"] == variant_name:
+                current, desired = _counts(variant, target.dimension)
+                if current is not None:
+                    return Capacity(
+                        current,
+                        current if desired is None else desired,
+                        endpoint["EndpointStatus"],
+                        endpoint["CreationTime"].astimezone(UTC),
+                        endpoint["EndpointConfigName"],
+                    )
+        counted = "instances" if target.dimension is Dimension.INSTANCES else "provisioned concurrency"
+        return Missing(f"variant {variant_name} of {name} does not exist or counts no {counted}")
 
     def variants(self, endpoint: str) -> tuple[Variant, ...]:
-        """Return the endpoint's variants, none if it does not exist.
+        """Return the endpoint's variants and inference components, none if it does not exist.
 
         The resource IDs use the name as SageMaker spells it, for ARNs (so what `tagged` finds) have it in lower case.
         """
         found = self._endpoint(endpoint)
         if found is None:
             return ()
-        types = self._instance_types(found["EndpointConfigName"])
-        return tuple(
-            Variant(
-                target=ScalableTarget.variant(found["EndpointName"], variant["VariantName"]),
-                instance_type=types.get(variant["VariantName"]),
-                queued="AsyncInferenceConfig" in found,
+        config, queued = self._config(found["EndpointConfigName"]), "AsyncInferenceConfig" in found
+        variants = {}
+        for seen in found.get("ProductionVariants", ()):
+            name = seen["VariantName"]
+            serving = Serving.SERVERLESS if "CurrentServerlessConfig" in seen else Serving.REALTIME
+            serving = Serving.ASYNC if queued else serving
+            managed = seen.get("ManagedInstanceScaling")
+            scales = managed is not None and managed.get("Status") == "ENABLED"
+            variants[name] = Variant(
+                target=ScalableTarget.variant(found["EndpointName"], name, serving.dimension),
+                instance_type=config[name].get("InstanceType") if name in config else None,
+                serving=serving,
+                managed_minimum=managed.get("MinInstanceCount", 1) if managed is not None and scales else None,
             )
-            for variant in found.get("ProductionVariants", ())
-        )
+        if queued or all(name in config and "ModelName" in config[name] for name in variants):
+            return tuple(variants.values())  # inference components bring the models of variants without one
+        return (*variants.values(), *self._components(found["EndpointName"], variants))
 
     def tagged(self) -> Mapping[str, str]:
         """Return profile name by endpoint name for endpoints tagged `tidegate:profile`."""
@@ -82,11 +100,20 @@ class SageMaker:
         return profiles
 
     def set_count(self, target: ScalableTarget, count: int) -> None:
-        """Ask for exactly `count` instances once. Raises TargetBusyError while the endpoint changes."""
+        """Ask for exactly `count` instances or copies once. Raises TargetBusyError while the endpoint changes."""
+        if target.dimension is Dimension.COPIES:
+            with writing(f"UpdateInferenceComponentRuntimeConfig {target.resource_id} to {count}"):
+                self._client().update_inference_component_runtime_config(
+                    InferenceComponentName=target.names["InferenceComponentName"],
+                    DesiredRuntimeConfig={"CopyCount": count},
+                )
+            return
+        if target.dimension is not Dimension.INSTANCES:
+            raise ValueError(f"{target.dimension} is only moved by its bounds and native policies")
+        name, variant = target.names.values()
         with writing(f"UpdateEndpointWeightsAndCapacities {target.resource_id} to {count}"):
             self._client().update_endpoint_weights_and_capacities(
-                EndpointName=target.endpoint_name,
-                DesiredWeightsAndCapacities=[{"VariantName": target.variant_name, "DesiredInstanceCount": count}],
+                EndpointName=name, DesiredWeightsAndCapacities=[{"VariantName": variant, "DesiredInstanceCount": count}]
             )
 
     def _endpoint(self, name: str) -> "DescribeEndpointOutputTypeDef | None":
@@ -98,8 +125,8 @@ class SageMaker:
                     return None
                 raise
 
-    def _instance_types(self, config: str) -> Mapping[str, str]:
-        """Return instance type by variant; a configuration may be deleted while its endpoint runs on."""
+    def _config(self, config: str) -> "Mapping[str, ProductionVariantOutputTypeDef]":
+        """Return each variant's configuration, which may be deleted while its endpoint runs on."""
         with reading(f"DescribeEndpointConfig {config}"):
             try:
                 found = self._client().describe_endpoint_config(EndpointConfigName=config)
@@ -107,4 +134,40 @@ class SageMaker:
                 if is_absent(err):
                     return {}
                 raise
-        return {v["VariantName"]: v["InstanceType"] for v in found["ProductionVariants"] if "InstanceType" in v}
+        return {variant["VariantName"]: variant for variant in found["ProductionVariants"]}
+
+    def _components(self, endpoint: str, variants: Mapping[str, Variant]) -> list[Variant]:
+        """Return the inference components of an endpoint."""
+        with reading(f"ListInferenceComponents of {endpoint}"):
+            pages = self._client().get_paginator("list_inference_components").paginate(EndpointNameEquals=endpoint)
+            return [
+                replace(
+                    variants[seen["VariantName"]],
+                    target=ScalableTarget.component(seen["InferenceComponentName"]),
+                    serving=Serving.INFERENCE_COMPONENT,
+                )
+                for page in pages
+                for seen in page["InferenceComponents"]
+                if seen["VariantName"] in variants
+            ]
+
+    def _copies(self, name: str) -> Capacity | Missing:
+        """Return the copies of an inference component."""
+        with reading(f"DescribeInferenceComponent {name}"):
+            try:
+                found = self._client().describe_inference_component(InferenceComponentName=name)
+            except ClientError as err:
+                if is_absent(err):
+                    return Missing(f"inference component {name} does not exist")
+                raise
+        counts, status = found.get("RuntimeConfig", {}), found.get("InferenceComponentStatus", "Creating")
+        desired = counts.get("DesiredCopyCount", 0)
+        return Capacity(counts.get("CurrentCopyCount", desired), desired, status, found["CreationTime"].astimezone(UTC))
+
+
+def _counts(variant: "ProductionVariantSummaryTypeDef", dimension: Dimension) -> tuple[int | None, int | None]:
+    """Return what a variant has and what it was asked for, None where it does not count this."""
+    if dimension is Dimension.INSTANCES:
+        return variant.get("CurrentInstanceCount"), variant.get("DesiredInstanceCount")
+    current, desired = variant.get("CurrentServerlessConfig"), variant.get("DesiredServerlessConfig", {})
+    return current.get("ProvisionedConcurrency", 0) if current else None, desired.get("ProvisionedConcurrency")

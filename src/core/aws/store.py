@@ -5,7 +5,7 @@ TARGET#<resource id>#<dimension>   STATE                version, lease_until, le
                                    OVERRIDE#<id>        body, expires_at
                                    ORIGINAL             body
                                    DECISION#<time>      context, steps, envelope, reason, outcome, ..., expires_at
-FLEET                              ROSTER#<resource id>#<dimension>   resource_id, dimension, profile, by_tag
+FLEET                              ROSTER#<resource id>#<dimension>   resource_id, dimension, profile, by_tag, endpoint
                                    SYNCED               nothing: that it is there says that the roster is whole
 ```
 
@@ -26,7 +26,7 @@ from core.aws.errors import code_of, reading, writing
 from core.context import CONTEXTS, Decision
 from core.errors import ObservationError
 from core.model import Dimension, Memory, Override, ScalableTarget, Step
-from core.ports import Original, ScheduledAction
+from core.ports import Original, Place, ScheduledAction
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -174,10 +174,10 @@ class Table:
         }
         self._put(item)
 
-    def roster(self) -> Mapping[ScalableTarget, tuple[str, bool]] | None:
-        """Return profile name and whether by tag of each enrolled target, or None if nothing was ever written."""
+    def roster(self) -> Mapping[ScalableTarget, Place] | None:
+        """Return the place of each enrolled target, or None if nothing was ever written."""
         pages = self._client.get_paginator("query")
-        rows: dict[ScalableTarget, tuple[str, bool]] = {}
+        rows: dict[ScalableTarget, Place] = {}
         synced = False
         with reading("Query of the roster"):
             for page in pages.paginate(
@@ -191,24 +191,26 @@ class Table:
                         synced = True
                     else:
                         target = ScalableTarget(_text(item, "resource_id"), Dimension(_text(item, "dimension")))
-                        rows[target] = (_text(item, "profile"), item["by_tag"]["BOOL"])
+                        endpoint = target.names.get("EndpointName") or _text(item, "endpoint")
+                        rows[target] = Place(_text(item, "profile"), item["by_tag"]["BOOL"], endpoint)
         return rows if synced else None
 
-    def put_roster(self, roster: Mapping[ScalableTarget, tuple[str, bool]]) -> None:
+    def put_roster(self, roster: Mapping[ScalableTarget, Place]) -> None:
         """Replace the roster; only what differs is written, and the marker last."""
         before, after = self.roster(), roster
         for target in before or ():
             if target not in after:
                 self._delete("FLEET", _roster_sk(target))
-        for target, (profile, by_tag) in after.items():
-            if before is None or before.get(target) != (profile, by_tag):
+        for target, place in after.items():
+            if before is None or before.get(target) != place:
                 self._put(
                     {
                         **_key("FLEET", _roster_sk(target)),
                         "resource_id": {"S": target.resource_id},
                         "dimension": {"S": target.dimension.value},
-                        "profile": {"S": profile},
-                        "by_tag": {"BOOL": by_tag},
+                        "profile": {"S": place.profile},
+                        "by_tag": {"BOOL": place.by_tag},
+                        "endpoint": {"S": place.endpoint},
                     }
                 )
         if before is None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from core.context import Context, Enrolment
 from core.model import Observation, Recommendation, Signal
 from core.ports import MetricQuery
-from core.signals import queue, utilisation
+from core.signals import queue, refused, utilisation
 
 LOOKBACK = timedelta(minutes=5)
 """Fetched beyond the stabilization window, so that late points do not shorten it."""
@@ -14,13 +14,17 @@ LOOKBACK = timedelta(minutes=5)
 
 def queries(enrolment: Enrolment) -> Mapping[Signal, MetricQuery]:
     """Return the metrics a pass must read for this target."""
-    makers = {Signal.REQUESTS: utilisation.query, Signal.BACKLOG: queue.query}
+    makers = {Signal.REQUESTS: utilisation.query, Signal.BACKLOG: queue.query, Signal.NO_CAPACITY: refused.query}
     return {signal: makers[signal](enrolment.target) for signal in enrolment.profile.signals}
 
 
 def recommendations(ctx: Context) -> tuple[Recommendation, ...]:
     """Return what each measured minute asks for, oldest first; nothing for signals that are missing."""
-    recommend = {Signal.REQUESTS: utilisation.recommend, Signal.BACKLOG: queue.recommend}
+    recommend = {
+        Signal.REQUESTS: utilisation.recommend,
+        Signal.BACKLOG: queue.recommend,
+        Signal.NO_CAPACITY: refused.recommend,
+    }
     found = [
         recommend[signal](ctx.profile, point)
         for signal, seen in ctx.signals.items()

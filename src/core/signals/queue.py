@@ -8,8 +8,7 @@ from core.signals.utilisation import instances
 
 def query(target: ScalableTarget) -> MetricQuery:
     """Return the backlog metric, which counts items being processed too. Dimension EndpointName only (facts 3.4)."""
-    dimensions = (("EndpointName", target.endpoint_name),)
-    return MetricQuery("AWS/SageMaker", "ApproximateBacklogSize", dimensions, "Maximum")
+    return MetricQuery("AWS/SageMaker", "ApproximateBacklogSize", (*target.names.items(),)[:1], "Maximum")
 
 
 def recommend(profile: Profile, point: Point) -> Recommendation:

@@ -8,15 +8,15 @@ from core.ports import MetricQuery
 
 
 def query(target: ScalableTarget) -> MetricQuery:
-    """Return the load metric: `Invocations`, Sum, requests a minute over all instances (facts 3.2)."""
-    dimensions = (("EndpointName", target.endpoint_name), ("VariantName", target.variant_name))
-    return MetricQuery("AWS/SageMaker", "Invocations", dimensions, "Sum")
+    """Return the load metric: `Invocations`, Sum, requests a minute over all instances or copies (facts 3.2)."""
+    return MetricQuery("AWS/SageMaker", "Invocations", tuple(target.names.items()), "Sum")
 
 
 def recommend(profile: Profile, point: Point) -> Recommendation:
     """Return the instances that one minute's requests need.
 
-    `floor = ceil(y / c)` is the guard of algorithms 7; `settled = ceil(y / target)` is where target tracking rests.
+    `floor = ceil(y / c)` is the guard of algorithms 7; `settled = ceil(y / target)` is where target tracking rests, and
+    never below 1: going to zero is left to the native policies.
     """
     capacity = profile.capacity_per_instance
     if capacity is None:
@@ -24,7 +24,7 @@ def recommend(profile: Profile, point: Point) -> Recommendation:
     return Recommendation(
         at=point.at,
         floor=instances(point.value, capacity),
-        settled=instances(point.value, profile.settling_target or capacity),
+        settled=max(instances(point.value, profile.settling_target or capacity), 1),
         reason=Reason.LOAD,
         seen={"requests_per_minute": point.value, "requests_per_instance": capacity},
     )

@@ -94,6 +94,27 @@ class TestFetch:
             script.add_response("get_metric_data", answer)
             assert CloudWatch(client).fetch([REQUESTS], NOW, SPAN) == {REQUESTS: case.want}
 
+    @pytest.mark.parametrize(
+        ("said", "status", "want"),
+        [
+            ({}, "Complete", [0, 0, 0]),
+            ({"11:57": 4, "11:59": 2}, "Complete", [0, 4, 0]),  # 11:59 still fills
+            ({"11:57": nan}, "Complete", [0, 0, 0]),
+            ({}, "InternalError", None),
+        ],
+    )
+    def test_of_a_sparse_metric_a_silent_minute_is_one_of_0(
+        self, said: dict[str, float], status: str, want: list[float] | None
+    ) -> None:
+        refused = MetricQuery("AWS/SageMaker", "NoCapacityInvocationFailures", (), "Sum", sparse=True)
+        with scripted("cloudwatch") as (client, script):
+            script.add_response("get_metric_data", {"MetricDataResults": [result(0, said, status)]})
+            seen = CloudWatch(client).fetch([refused], NOW, timedelta(minutes=3))[refused]
+        if want is None:
+            assert seen == Missing("InternalError")
+        else:
+            assert seen == Observation(points(**{f"at_11_5{6 + i}": value for i, value in enumerate(want)}))
+
     def test_one_call_asks_for_complete_minutes_of_all_metrics(self) -> None:
         with scripted("cloudwatch") as (client, script):
             script.add_response(

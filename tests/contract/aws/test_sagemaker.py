@@ -7,7 +7,7 @@ import pytest
 
 from core.aws.sagemaker import SageMaker
 from core.errors import TargetBusyError, TargetNotFoundError
-from core.model import Capacity, Missing, ScalableTarget
+from core.model import Capacity, Dimension, Missing, ScalableTarget, Serving
 from core.ports import Variant
 from tests.contract.aws.accounts import Account, serving_of
 from tests.contract.aws.stubs import Client, client, scripted
@@ -15,6 +15,9 @@ from tests.contract.aws.stubs import Client, client, scripted
 TAGGING = "resourcegroupstaggingapi"
 ORDERS = ScalableTarget.variant("orders", "AllTraffic")
 MADE = datetime(2026, 11, 1, 8, 30, tzinfo=UTC)
+CHAT = ScalableTarget.component("chat-8b")
+CONCURRENCY = ScalableTarget.variant("orders", "AllTraffic", Dimension.CONCURRENCY)
+LESS = {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
 ENDPOINT: dict[str, Any] = {
     "EndpointName": "orders",
     "EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/orders",
@@ -42,8 +45,13 @@ def counts(capacity: Capacity | Missing) -> tuple[int, int, str]:
     return capacity.current, capacity.desired, capacity.status
 
 
-def describing(endpoint: dict[str, Any], config: dict[str, Any] | None = None) -> tuple[Variant, ...]:
-    """Return the variants of an endpoint that SageMaker describes so; without `config` that one was deleted."""
+def describing(
+    endpoint: dict[str, Any], config: dict[str, Any] | None = None, components: dict[str, str] | None = None
+) -> tuple[Variant, ...]:
+    """Return what an endpoint hosts that SageMaker describes so; without `config` that one was deleted.
+
+    `components` is the variant by inference component, None where nobody asks for them.
+    """
     with scripted("sagemaker") as (c, script):
         script.add_response("describe_endpoint", {**ENDPOINT, **endpoint})
         if config is None:
@@ -51,6 +59,22 @@ def describing(endpoint: dict[str, Any], config: dict[str, Any] | None = None) -
             script.add_client_error("describe_endpoint_config", "ValidationException", text)
         else:
             script.add_response("describe_endpoint_config", {**CONFIG, **config})
+        if components is not None:
+            name = endpoint.get("EndpointName", "orders")
+            listed = [
+                {
+                    "InferenceComponentName": component,
+                    "InferenceComponentArn": f"arn:aws:sagemaker:eu-central-1:123456789012:inference-component/{component}",
+                    "EndpointName": name,
+                    "EndpointArn": ENDPOINT["EndpointArn"],
+                    "VariantName": variant,
+                    "CreationTime": 0,
+                    "LastModifiedTime": 0,
+                }
+                for component, variant in components.items()
+            ]
+            asked = {"EndpointNameEquals": name}
+            script.add_response("list_inference_components", {"InferenceComponents": listed}, asked)
         return SageMaker(lambda: c, lambda: c).variants("orders")
 
 
@@ -97,6 +121,77 @@ class TestCapacity:
             script.add_response("describe_endpoint", {**ENDPOINT, **described})
             assert SageMaker(lambda: c, lambda: c).capacity(ORDERS) == want
 
+    @pytest.mark.parametrize(
+        ("variant", "want"),
+        [
+            (
+                {
+                    "CurrentServerlessConfig": LESS | {"ProvisionedConcurrency": 2},
+                    "DesiredServerlessConfig": LESS | {"ProvisionedConcurrency": 5},
+                },
+                Capacity(2, 5, "InService"),
+            ),
+            ({"CurrentServerlessConfig": LESS | {"ProvisionedConcurrency": 2}}, Capacity(2, 2, "InService")),
+            ({"CurrentServerlessConfig": LESS}, Capacity(0, 0, "InService")),
+            (
+                {"CurrentInstanceCount": 2},
+                Missing("variant AllTraffic of orders does not exist or counts no provisioned concurrency"),
+            ),
+        ],
+    )
+    def test_provisioned_concurrency(self, variant: dict[str, Any], want: Capacity | Missing) -> None:
+        described = {"ProductionVariants": [{"VariantName": "AllTraffic", **variant}]}
+        with scripted("sagemaker") as (c, script):
+            script.add_response("describe_endpoint", {**ENDPOINT, **described})
+            seen = SageMaker(lambda: c, lambda: c).capacity(CONCURRENCY)
+        assert seen == want if isinstance(want, Missing) else counts(seen) == counts(want)
+
+    @pytest.mark.parametrize(
+        ("described", "want"),
+        [
+            (
+                {
+                    "RuntimeConfig": {"CurrentCopyCount": 1, "DesiredCopyCount": 3},
+                    "InferenceComponentStatus": "Updating",
+                },
+                Capacity(1, 3, "Updating"),
+            ),
+            (
+                {
+                    "RuntimeConfig": {"CurrentCopyCount": 0, "DesiredCopyCount": 0},
+                    "InferenceComponentStatus": "InService",
+                },
+                Capacity(0, 0, "InService"),
+            ),
+            ({"InferenceComponentStatus": "Creating"}, Capacity(0, 0, "Creating")),
+        ],
+    )
+    def test_copies(self, described: dict[str, Any], want: Capacity) -> None:
+        names = {
+            "InferenceComponentName": "chat-8b",
+            "InferenceComponentArn": "arn:aws:sagemaker:eu-central-1:123456789012:inference-component/chat-8b",
+            "EndpointName": "orders",
+            "EndpointArn": ENDPOINT["EndpointArn"],
+            "CreationTime": MADE,
+            "LastModifiedTime": 0,
+        }
+        with scripted("sagemaker") as (c, script):
+            script.add_response(
+                "describe_inference_component", {**names, **described}, {"InferenceComponentName": "chat-8b"}
+            )
+            seen = SageMaker(lambda: c, lambda: c).capacity(CHAT)
+        assert counts(seen) == counts(want)
+        assert isinstance(seen, Capacity)
+        assert seen.created_at == MADE
+
+    def test_a_component_that_is_gone(self) -> None:
+        with scripted("sagemaker") as (c, script):
+            text = 'Could not find inference component "chat-8b".'
+            script.add_client_error("describe_inference_component", "ValidationException", text)
+            assert SageMaker(lambda: c, lambda: c).capacity(CHAT) == Missing(
+                "inference component chat-8b does not exist"
+            )
+
     def test_an_endpoint_that_is_being_made_has_no_variants_yet(self) -> None:
         with scripted("sagemaker") as (c, script):
             script.add_response("describe_endpoint", {**ENDPOINT, "EndpointStatus": "Creating"})
@@ -106,26 +201,59 @@ class TestCapacity:
 class TestVariants:
     def test_instance_type_comes_from_the_configuration(self, sagemaker: SageMaker, account: Account) -> None:
         account.add_endpoint("orders", 1)
-        assert sagemaker.variants("orders") == (Variant(target=ORDERS, instance_type="ml.m5.xlarge", queued=False),)
+        assert sagemaker.variants("orders") == (
+            Variant(target=ORDERS, instance_type="ml.m5.xlarge", serving=Serving.REALTIME),
+        )
 
     def test_an_asynchronous_configuration_makes_a_queue(self) -> None:
         one = {"ProductionVariants": [{"VariantName": "AllTraffic", "InstanceType": "ml.g5.xlarge"}]}
         described = describing({"ProductionVariants": [{"VariantName": "AllTraffic"}], **ASYNC}, one)
-        assert described == (Variant(target=ORDERS, instance_type="ml.g5.xlarge", queued=True),)
+        assert described == (Variant(target=ORDERS, instance_type="ml.g5.xlarge", serving=Serving.ASYNC),)
 
     def test_a_deleted_configuration_leaves_the_type_unknown(self) -> None:
-        described = describing({"ProductionVariants": [{"VariantName": "AllTraffic"}]})
-        assert described == (Variant(target=ORDERS, instance_type=None, queued=False),)
+        described = describing({"ProductionVariants": [{"VariantName": "AllTraffic"}]}, components={})
+        assert described == (Variant(target=ORDERS, instance_type=None, serving=Serving.REALTIME),)
 
     def test_instance_pools_have_no_single_type(self) -> None:
-        pools = {"ProductionVariants": [{"VariantName": "AllTraffic"}]}
+        pools = {"ProductionVariants": [{"VariantName": "AllTraffic", "ModelName": "orders"}]}
         described = describing({"ProductionVariants": [{"VariantName": "AllTraffic"}]}, pools)
-        assert described == (Variant(target=ORDERS, instance_type=None, queued=False),)
+        assert described == (Variant(target=ORDERS, instance_type=None, serving=Serving.REALTIME),)
 
     def test_the_name_is_spelt_as_sagemaker_spells_it(self) -> None:
         """ARNs, and so what `tagged` finds, have it in lower case; AAS and CloudWatch want it as it was given."""
-        described = describing({"EndpointName": "Orders", "ProductionVariants": [{"VariantName": "AllTraffic"}]})
-        assert [variant.target for variant in described] == [ScalableTarget.variant("Orders", "AllTraffic")]
+        one = {"EndpointName": "Orders", "ProductionVariants": [{"VariantName": "AllTraffic"}]}
+        described = describing(one, components={"Chat-8B": "AllTraffic"})
+        assert [variant.target for variant in described] == [
+            ScalableTarget.variant("Orders", "AllTraffic"),
+            ScalableTarget.component("Chat-8B"),
+        ]
+
+    def test_a_serverless_variant_counts_concurrency(self) -> None:
+        one = {"ProductionVariants": [{"VariantName": "AllTraffic", "ModelName": "orders"}]}
+        less = {"CurrentServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5}}
+        described = describing({"ProductionVariants": [{"VariantName": "AllTraffic", **less}]}, one)
+        assert described == (Variant(target=CONCURRENCY, instance_type=None, serving=Serving.SERVERLESS),)
+
+    @pytest.mark.parametrize(
+        ("scaling", "minimum"),
+        [
+            ({"ManagedInstanceScaling": {"Status": "ENABLED", "MinInstanceCount": 0, "MaxInstanceCount": 4}}, 0),
+            ({"ManagedInstanceScaling": {"Status": "ENABLED", "MaxInstanceCount": 4}}, 1),  # nobody promises 0
+            ({"ManagedInstanceScaling": {"Status": "DISABLED", "MinInstanceCount": 0}}, None),
+            ({}, None),
+        ],
+    )
+    def test_components_bring_the_models_of_a_variant_without_one(
+        self, scaling: dict[str, Any], minimum: int | None
+    ) -> None:
+        one = {"ProductionVariants": [{"VariantName": "AllTraffic", "InstanceType": "ml.g5.xlarge"}]}
+        variant = {"VariantName": "AllTraffic", **scaling}
+        described = describing({"ProductionVariants": [variant]}, one, {"chat-8b": "AllTraffic", "gone": "blue"})
+        common: dict[str, Any] = {"instance_type": "ml.g5.xlarge", "managed_minimum": minimum}
+        assert described == (
+            Variant(target=ORDERS, serving=Serving.REALTIME, **common),
+            Variant(target=CHAT, serving=Serving.INFERENCE_COMPONENT, **common),
+        )
 
 
 class TestTagged:
@@ -161,6 +289,17 @@ class TestSetCount:
                 },
             )
             SageMaker(lambda: c, lambda: c).set_count(ORDERS, 2)
+
+    def test_a_component_is_asked_for_copies(self) -> None:
+        with scripted("sagemaker") as (c, script):
+            arn = "arn:aws:sagemaker:eu-central-1:123456789012:inference-component/chat-8b"
+            asked = {"InferenceComponentName": "chat-8b", "DesiredRuntimeConfig": {"CopyCount": 2}}
+            script.add_response("update_inference_component_runtime_config", {"InferenceComponentArn": arn}, asked)
+            SageMaker(lambda: c, lambda: c).set_count(CHAT, 2)
+
+    def test_provisioned_concurrency_has_no_count_to_set(self) -> None:
+        with pytest.raises(ValueError, match="only moved by its bounds and native policies"):
+            SageMaker(lambda: client("sagemaker"), lambda: client(TAGGING)).set_count(CONCURRENCY, 2)
 
     def test_the_count_is_what_is_desired_then(self, sagemaker: SageMaker, account: Account) -> None:
         account.add_endpoint("orders", 3)

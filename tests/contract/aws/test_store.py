@@ -27,7 +27,7 @@ from core.model import (
     Tracking,
 )
 from core.policy import parse_fleet
-from core.ports import NativePolicy, Original, ScheduledAction, StateStore
+from core.ports import NativePolicy, Original, Place, ScheduledAction, StateStore
 from simulator.in_memory import InMemoryStore
 from tests.contract.aws.stubs import scripted
 
@@ -39,6 +39,8 @@ SOON = NOW + timedelta(seconds=50)
 LATER = NOW + timedelta(minutes=5)
 ORDERS = ScalableTarget.variant("orders", "AllTraffic")
 OCR = ScalableTarget.variant("doc-ocr", "blue")
+CHAT = ScalableTarget.component("chat-8b")
+WEB, NIGHTLY = (Place(profile, by_tag=False, endpoint="orders") for profile in ("web", "nightly"))
 PROFILE = parse_fleet(
     {
         "version": 1,
@@ -134,11 +136,11 @@ class TestMemory:
     def test_a_forgotten_target_starts_anew(self, store: StateStore) -> None:
         store.record(ORDERS, USUAL, "me", NOW)
         store.put_original(ORDERS, Original(envelope=Envelope(1, 4)))
-        store.put_roster({ORDERS: ("web", False), OCR: ("web", False)})
+        store.put_roster({ORDERS: WEB, CHAT: WEB})
         store.forget(ORDERS)
         assert memory_of(store) == Memory()
         assert store.original(ORDERS) is None
-        assert store.roster() == {OCR: ("web", False)}
+        assert store.roster() == {CHAT: WEB}
 
     def test_forgetting_the_unknown_is_fine(self, store: StateStore) -> None:
         store.forget(ORDERS)
@@ -245,13 +247,17 @@ class TestRoster:
         assert store.roster() == {}
 
     def test_it_is_replaced_as_a_whole(self, store: StateStore) -> None:
-        store.put_roster({ORDERS: ("web", False), OCR: ("async", True)})
-        assert store.roster() == {ORDERS: ("web", False), OCR: ("async", True)}
-        store.put_roster({OCR: ("nightly", False)})
-        assert store.roster() == {OCR: ("nightly", False)}
+        roster = {ORDERS: WEB, OCR: Place("async", by_tag=True, endpoint="doc-ocr"), CHAT: WEB}
+        store.put_roster(roster)
+        assert store.roster() == roster
+        store.put_roster({CHAT: NIGHTLY})
+        assert store.roster() == {CHAT: NIGHTLY}
 
     def test_a_large_fleet(self, store: StateStore) -> None:
-        fleet = {ScalableTarget.variant(f"endpoint-{n}", "AllTraffic"): ("web", False) for n in range(60)}
+        fleet = {
+            ScalableTarget.variant(f"endpoint-{n}", "AllTraffic"): Place("web", by_tag=False, endpoint=f"endpoint-{n}")
+            for n in range(60)
+        }
         store.put_roster(fleet)
         assert len(store.roster() or ()) == 60
         store.put_roster(dict([*fleet.items()][:1]))
