@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from simulator.report.runs import Series, TargetRun
+from simulator.report.runs import Compared, Series, TargetRun
 
 Figure = dict[str, Any]
 
 MINUTE = timedelta(minutes=1)
 HARM, WAITING, MAIN = "y2", "y3", "y"
+FRONTIER = ("--plain", "--floor", "--bound", "--mark", "--demand", "--accent")
 
 
 def stamp(at: datetime) -> str:
@@ -48,6 +49,9 @@ def _traces(target: TargetRun, *, queue: bool) -> Iterator[Figure]:
         yield _demand(target, plain, "Demand under plain AAS", fill=False)
     yield _line("Ceiling", ours, ours.ceiling, {"color": "--bound", "width": 1, "dash": "dot"})
     yield _line("Floor", ours, ours.floor, {"color": "--floor", "width": 1.5})
+    if ours.target:
+        rests = [t and round(d / t, 3) for d, t in zip(ours.demand, ours.target, strict=True)]
+        yield _line("Tracking rests at", ours, rests, {"color": "--bound", "width": 1, "shape": "linear"})
     yield _line("Plain AAS, ready", plain, plain.ready, {"color": "--plain", "width": 1.8, "dash": "4px,2px"})
     yield _line("Tidegate, ready", ours, ours.ready, {"color": "--tidegate", "width": 2.4})
     if target.marks:
@@ -179,6 +183,48 @@ def _layout(target: TargetRun, *, queue: bool) -> Figure:
     if queue:
         layout["yaxis3"] = axis | {"domain": [0.26, 0.46], "title": _title("waiting"), "nticks": 4}
     return layout
+
+
+def frontier(compared: Sequence[Compared]) -> Figure:
+    """Return cost against harm: a line a policy over its knob, so that what lies below and to the left is better."""
+    data: list[Figure] = []
+    for policy in dict.fromkeys(each.policy for each in compared):
+        points = sorted((each for each in compared if each.policy == policy), key=lambda each: each.cost_ratio)
+        ours = policy == "tidegate"
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers+text",
+                "name": policy,
+                "x": [round(each.cost_ratio, 4) for each in points],
+                "y": [round(100 * each.harmed_share, 4) for each in points],
+                "text": [f"{policy} {each.knob}" if ours or len(points) == 1 else each.knob for each in points],
+                "textposition": "top center",
+                "textfont": {"size": 10, "color": "--tidegate" if ours else "--soft"},
+                "hovertext": [
+                    f"{policy} {each.knob}: {each.cost_ratio:.2f} x clairvoyant, {each.harmed_share:.2%} harmed, "
+                    f"{each.instance_hours:,.1f} instance-hours"
+                    for each in points
+                ],
+                "hoverinfo": "text",
+                "line": {"color": "--tidegate" if ours else FRONTIER[len(data) % len(FRONTIER)], "width": 1.5},
+                "marker": {"size": 11 if ours else 7, "symbol": "diamond" if ours else "circle"},
+            }
+        )
+    axis = {"gridcolor": "--grid", "zerolinecolor": "--grid", "rangemode": "tozero", "fixedrange": True}
+    layout: Figure = {
+        "margin": {"l": 56, "r": 16, "t": 8, "b": 48},
+        "height": 420,
+        "showlegend": True,
+        "legend": {"orientation": "h", "y": -0.2},
+        "hovermode": "closest",
+        "paper_bgcolor": "--card",
+        "plot_bgcolor": "--card",
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": "--ink"},
+        "xaxis": axis | {"rangemode": "normal", "title": _title("cost, in clairvoyant's instance-hours")},
+        "yaxis": axis | {"title": _title("harmed, % of requests")},
+    }
+    return {"data": data, "layout": layout}
 
 
 def _title(text: str) -> Figure:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
-from simulator.report.figure import Figure, figure, stamp
-from simulator.report.runs import FleetRun, Mark, Series, TargetRun, Totals
+from simulator.report.figure import Figure, figure, frontier, stamp
+from simulator.report.runs import Compared, FleetRun, Mark, Series, TargetRun, Totals
 
 _HERE = Path(__file__).parent
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -21,6 +21,7 @@ _LEGEND = {
     "Demand under plain AAS": "demand-plain",
     "Ceiling": "bound",
     "Floor": "floor",
+    "Tracking rests at": "tracking",
     "Plain AAS, ready": "plain",
     "Tidegate, ready": "tidegate",
     "Decisions": "mark",
@@ -30,7 +31,9 @@ _LEGEND = {
 def page(run: FleetRun) -> str:
     """Return the whole file."""
     figures = [figure(target) for target in run.targets]
-    sections = (_target(i, target, fig) for i, (target, fig) in enumerate(zip(run.targets, figures, strict=True)))
+    if run.compared:
+        figures.append(frontier(run.compared))
+    sections = (_target(i, target, fig) for i, (target, fig) in enumerate(zip(run.targets, figures, strict=False)))
     end = run.start + timedelta(hours=run.hours)
     return f"""<!doctype html>
 <html lang="en">
@@ -54,6 +57,7 @@ def page(run: FleetRun) -> str:
 <h2 id="summary-heading">Beside the same traffic under plain AAS</h2>
 {_summary(run.targets)}
 </section>
+{_compared(len(run.targets), run.compared)}
 {"".join(sections)}
 <section aria-labelledby="settings-heading">
 <h2 id="settings-heading">Settings</h2>
@@ -133,6 +137,49 @@ def _summary_fleet(targets: list[TargetRun]) -> str:
 {_row("Plain AAS", _DASH, f"{plain_hours:,.1f}", f"{plain_changes:,}", "plain")}
 {_row("Difference", _DASH, _percent(hours, plain_hours), _signed(changes - plain_changes, ",d"), "")}
 </tbody>"""
+
+
+def _compared(index: int, compared: list[Compared]) -> str:
+    """Show every policy that played the same traffic: the curve of cost against harm, and the figures behind it."""
+    if not compared:
+        return ""
+    priced = any(each.money is not None for each in compared)
+    rows = "".join(_compared_row(each, priced=priced) for each in compared)
+    money = '<th scope="col">Money</th>' if priced else ""
+    return f"""<section aria-labelledby="compared-heading">
+<h2 id="compared-heading">Cost against harm, beside what else could be chosen</h2>
+<div class="card">
+<figure>
+<div class="chart" id="chart-{index}" role="img" aria-label="Cost against harm of each policy; the table below has
+the figures."></div>
+<figcaption>One line a policy, one point a setting of its knob. Nothing costs less without harm than the clairvoyant,
+at 1; below and to the left is better.</figcaption>
+</figure>
+</div>
+<div class="card scroll" role="region" aria-label="All policies" tabindex="0">
+<table class="summary">
+<caption>The same traffic under every policy, cheapest first.</caption>
+<thead><tr><th scope="col">Policy</th><th scope="col">Cost / clairvoyant</th><th scope="col">Harmed</th>
+<th scope="col">Instance hours</th><th scope="col">Changes a day</th>{money}</tr></thead>
+<tbody>{rows}</tbody>
+</table>
+</div>
+</section>
+"""
+
+
+def _compared_row(each: Compared, *, priced: bool) -> str:
+    money = _DASH if each.money is None else f"{each.money:,.2f}"
+    cells = [
+        f"{each.cost_ratio:.2f}",
+        f"{each.harmed_share:.2%}",
+        f"{each.instance_hours:,.1f}",
+        f"{each.changes_per_day:.1f}",
+        *([money] if priced else []),
+    ]
+    chip = '<span class="chip tidegate" aria-hidden="true"></span>' if each.policy == "tidegate" else ""
+    name = f"{chip}{escape(each.policy)} {escape(each.knob)}".rstrip()
+    return f'<tr><th scope="row">{name}</th>' + "".join(f'<td class="number">{cell}</td>' for cell in cells) + "</tr>"
 
 
 def _row(who: str, harm: str, hours: str, changes: str, token: str) -> str:

@@ -39,6 +39,9 @@ class Series:
     backlog: list[float] = field(default_factory=list)
     """Items waiting, where there is a queue and `demand` is not that already."""
 
+    target: list[float | None] = field(default_factory=list)
+    """Demand an instance that native tracking keeps, in the target's unit; None while there is no such policy."""
+
 
 @dataclass(frozen=True)
 class Totals:
@@ -76,6 +79,21 @@ class TargetRun:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """One policy at one setting of its knob, as the judge saw it (`simulator.scores`)."""
+
+    policy: str
+    knob: str
+    cost_ratio: float
+    """Instance-hours over those of the clairvoyant."""
+
+    harmed_share: float
+    instance_hours: float
+    changes_per_day: float
+    money: float | None = None
+
+
+@dataclass(frozen=True)
 class FleetRun:
     """Everything the report shows."""
 
@@ -88,3 +106,6 @@ class FleetRun:
 
     facts: dict[str, str]
     """Settings, for a reader who wants to repeat the run."""
+
+    compared: list[Compared] = field(default_factory=list)
+    """Every policy that played the same traffic; empty if only plain AAS did."""
