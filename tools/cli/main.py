@@ -1,4 +1,4 @@
-"""`tidegate`: check and deliver the policy file, refresh the catalogue of instance types.
+"""`tidegate`: check and deliver the policy file, backtest a load, refresh the catalogue of instance types.
 
 Results go to stdout, everything else to stderr. Exit status: 0 fine, 1 failed, 2 misused or refused.
 """
@@ -17,10 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 import core
+from cli import backtest
 from cli.catalogue import derived, written
 from cli.delivery import LIVE, Delivery, DeliveryError, find_stack
 from cli.policy_file import Finding, PolicyFile, PolicyFileError, fleet_schema, read_policy_file
+from core.errors import ConfigError, ObservationError
 from core.policy import DAYS, Profile, StepScaling, TargetTracking, Window
+from simulator.cases import Mode
+from simulator.report import write_report
+from simulator.traces import TraceError
 
 FAILED, REFUSED = 1, 2
 PIPED_WIDTH = 160
@@ -157,6 +162,75 @@ def refresh(
     typer.echo(f"{_count(len(catalogue['types']), 'instance type')} in {file}.")
     for name in unknown:
         typer.echo(f"unknown: {name}")
+
+
+@app.command(name="backtest")
+def backtest_command(  # noqa: PLR0913 - one argument an option
+    csv: Annotated[Path | None, typer.Argument(help="Trace: timestamp,requests[,work_seconds]; gzip too.")] = None,
+    *,
+    endpoint: Annotated[str | None, typer.Option(help="Instead of a file: this endpoint's CloudWatch history.")] = None,
+    variant: Annotated[str, typer.Option(help="Its variant.")] = "AllTraffic",
+    mode: Annotated[Mode, typer.Option(help="How the load meets the endpoint.")] = Mode.REALTIME,
+    policy: Annotated[Path | None, typer.Option(help="Policy file, with --use: what Tidegate plays under.")] = None,
+    use: Annotated[str | None, typer.Option(help="Profile of the policy file.")] = None,
+    capacity: Annotated[float | None, typer.Option(min=1e-6, help="Requests/min an instance serves in time.")] = None,
+    minimum: Annotated[int | None, typer.Option("--min", min=0, help="Fewest instances.")] = None,
+    maximum: Annotated[int | None, typer.Option("--max", min=1, help="Most instances.")] = None,
+    provisioning: Annotated[int, typer.Option(min=0, help="Minutes from an order until instances serve.")] = 6,
+    objective: Annotated[int, typer.Option(min=1, help="Queues: minutes from arrival to result.")] = 15,
+    concurrency: Annotated[int, typer.Option(min=1, help="Queues: items an instance works on at once.")] = 1,
+    price: Annotated[float | None, typer.Option(min=0, help="Of an instance-hour, in any currency.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print settings and results as JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with charts there.")] = None,
+    region: Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")] = None,
+    profile: Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")] = None,
+) -> None:
+    r"""Show what Tidegate and every other policy would have done with a load, and what it would have cost.
+
+    The load is a file, or the last 14 days of an endpoint, which are read from CloudWatch and nothing else. Tidegate
+    plays through the very code that Lambda runs; the first 7 days warm up, the rest is judged.
+
+    \b
+    Examples:
+      tidegate backtest traces/servegen_small_c31.csv --html out.html
+      tidegate backtest traces/servegen_large_c48.csv --mode async --objective 30 --price 1.41
+      tidegate backtest --endpoint orders --capacity 400 --min 2 --max 20 --json
+      tidegate backtest traces/servegen_small_c31.csv --policy fleet.yaml --use chat-realtime
+    """
+    load = backtest.Load(
+        csv=csv,
+        endpoint=endpoint,
+        variant=variant,
+        mode=mode,
+        policy=policy,
+        use=use,
+        capacity=capacity,
+        minimum=minimum,
+        maximum=maximum,
+        provisioning=provisioning,
+        objective=objective,
+        concurrency=concurrency,
+    )
+    try:
+        session = boto3.Session(region_name=region, profile_name=profile)
+        retries = Config(retries={"mode": "standard"})
+        case, wanted = load.case(lambda: session.client("cloudwatch", endpoint_url=endpoint_url, config=retries), price)
+        verdict = backtest.judged(case, wanted)
+    except (TraceError, ConfigError, PolicyFileError, backtest.MisusedError) as refusal:
+        for line in backtest.said(refusal, policy):
+            _log(line)
+        raise typer.Exit(REFUSED) from refusal
+    except (ObservationError, BotoCoreError, ClientError, OSError) as error:
+        _log(f"error: {error}{_advice(error)}")
+        raise typer.Exit(FAILED) from error
+    if as_json:
+        typer.echo(backtest.dumped(backtest.document(verdict, wanted)))
+    else:
+        backtest.show(verdict, wanted)
+    if html is not None:
+        write_report(backtest.page_of(verdict, wanted), html)
+        _log(f"Page: {html}")
 
 
 def deliver(delivery: Delivery, read: PolicyFile, *, wait: bool) -> None:

@@ -225,20 +225,24 @@ def case_of(path: Path, mode: Mode = Mode.REALTIME, scale: Scale = Scale()) -> C
     Raises:
         TraceError: the file is no trace, has no requests, or is to be a queue and has no work_seconds.
     """
-    trace = read_trace(path, seed=scale.seed)
+    return case_from(trace_name(path), read_trace(path, seed=scale.seed), mode, scale)
+
+
+def case_from(name: str, trace: MinuteTrace, mode: Mode = Mode.REALTIME, scale: Scale = Scale()) -> Case:
+    """A case of minutes that are read already; as `case_of`."""
     if scale.longest_days is not None:
         trace = _end_of(trace, scale.longest_days * DAY)
     if not trace.requests.any():
-        raise TraceError(f"{path.name}: no requests from {trace.start:%Y-%m-%d %H:%M} on; nothing to judge")
+        raise TraceError(f"{name}: no requests from {trace.start:%Y-%m-%d %H:%M} on; nothing to judge")
     length = len(trace.requests)
     warmup = min(WARMUP, length // 2) if length >= 2 * DAY else 0
     if mode is Mode.ASYNC:
-        trace = _queued(trace, path, scale)
+        trace = _queued(name, trace, scale)
         capacity = 60 * scale.concurrency * trace.requests.sum() / trace.work_seconds.sum()
     else:
         capacity = scale.capacity or _peak(trace.requests) / scale.peak_instances
     return Case(
-        trace=trace_name(path),
+        trace=name,
         mode=mode,
         start=trace.start,
         requests=trace.requests,
@@ -260,16 +264,16 @@ def _peak(minutes: NDArray[np.int64] | NDArray[np.float64]) -> float:
     return float(np.quantile(minutes, PEAK_QUANTILE)) or float(minutes.max())
 
 
-def _queued(trace: MinuteTrace, path: Path, scale: Scale) -> MinuteTrace:
+def _queued(name: str, trace: MinuteTrace, scale: Scale) -> MinuteTrace:
     """The trace thinned to its peak, and followed by silence."""
     if not trace.work_seconds.any():
-        raise TraceError(f"{path.name}: a queue needs the field work_seconds, the service time that arrived")
+        raise TraceError(f"{name}: a queue needs the field work_seconds, the service time that arrived")
     work, requests = trace.work_seconds, trace.requests
     each = np.divide(work, requests, out=np.zeros_like(work), where=requests > 0)
     keep = min(1.0, scale.peak_instances * 60 * scale.concurrency / _peak(work))
     kept = np.random.default_rng([scale.seed, 1]).binomial(requests, keep)
     if not (kept * each).any():
-        raise TraceError(f"{path.name}: no work is left when thinned to a peak of {scale.peak_instances:g} instances")
+        raise TraceError(f"{name}: no work is left when thinned to a peak of {scale.peak_instances:g} instances")
     silence = (0, max(DRAIN, 2 * scale.objective))
     return MinuteTrace(trace.start, np.pad(kept, silence), np.pad(kept * each, silence))
 

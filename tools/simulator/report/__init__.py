@@ -6,9 +6,9 @@ It shows each target's demand against ready capacity, beside the same traffic un
 from pathlib import Path
 
 from simulator.report.page import page
-from simulator.report.runs import FleetRun, Mark, Series, TargetRun, Totals
+from simulator.report.runs import Compared, FleetRun, Mark, Series, TargetRun, Totals
 
-__all__ = ["FleetRun", "Mark", "Series", "TargetRun", "Totals", "write_report"]
+__all__ = ["Compared", "FleetRun", "Mark", "Series", "TargetRun", "Totals", "write_report"]
 
 
 def write_report(run: FleetRun, path: Path) -> None:

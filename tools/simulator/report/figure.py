@@ -15,7 +15,13 @@ Figure = dict[str, Any]
 
 MINUTE = timedelta(minutes=1)
 HARM, WAITING, MAIN = "y2", "y3", "y"
-FRONTIER = ("--plain", "--floor", "--bound", "--mark", "--demand", "--accent")
+CROWDED = 200
+"""Marks of more decisions are drawn smaller."""
+
+SYMBOLS = ("circle", "square", "triangle-up", "cross", "x", "star", "pentagon", "hexagon2", "bowtie")
+"""One a policy, so that nobody depends on colours."""
+
+COLOURS = ("--plain", "--floor", "--other", "--bound", "--mark")
 
 
 def stamp(at: datetime) -> str:
@@ -115,7 +121,7 @@ def _marks(target: TargetRun) -> Figure:
         "yaxis": MAIN,
         "marker": {
             "symbol": "diamond",
-            "size": 7,
+            "size": 7 if len(target.marks) < CROWDED else 4,
             "color": "--mark",
             "line": {"color": "--card", "width": 1},
         },
@@ -162,7 +168,8 @@ def _layout(target: TargetRun, *, queue: bool) -> Figure:
             "spikecolor": "--rule",
             "spikemode": "across",
         },
-        "yaxis": axis | {"domain": [0.52 if queue else 0.32, 1], "title": _title("instances")},
+        "yaxis": axis
+        | {"domain": [0.52 if queue else 0.32, 1], "title": _title("instances"), "range": [0, _top(target)]},
         "yaxis2": axis | {"domain": [0, 0.2 if queue else 0.24], "title": _title("harmed / min"), "nticks": 4},
         "shapes": [
             {
@@ -198,7 +205,7 @@ def frontier(compared: Sequence[Compared]) -> Figure:
                 "name": policy,
                 "x": [round(each.cost_ratio, 4) for each in points],
                 "y": [round(100 * each.harmed_share, 4) for each in points],
-                "text": [f"{policy} {each.knob}" if ours or len(points) == 1 else each.knob for each in points],
+                "text": [f"Tidegate {each.knob}" if ours else each.knob for each in points],
                 "textposition": "top center",
                 "textfont": {"size": 10, "color": "--tidegate" if ours else "--soft"},
                 "hovertext": [
@@ -207,8 +214,11 @@ def frontier(compared: Sequence[Compared]) -> Figure:
                     for each in points
                 ],
                 "hoverinfo": "text",
-                "line": {"color": "--tidegate" if ours else FRONTIER[len(data) % len(FRONTIER)], "width": 1.5},
-                "marker": {"size": 11 if ours else 7, "symbol": "diamond" if ours else "circle"},
+                "line": {"color": "--tidegate" if ours else COLOURS[len(data) % len(COLOURS)], "width": 1.5},
+                "marker": {
+                    "size": 13 if ours else 8,
+                    "symbol": "diamond" if ours else SYMBOLS[len(data) % len(SYMBOLS)],
+                },
             }
         )
     axis = {"gridcolor": "--grid", "zerolinecolor": "--grid", "rangemode": "tozero", "fixedrange": True}
@@ -225,6 +235,22 @@ def frontier(compared: Sequence[Compared]) -> Figure:
         "yaxis": axis | {"title": _title("harmed, % of requests")},
     }
     return {"data": data, "layout": layout}
+
+
+def _top(target: TargetRun) -> float:
+    """Return the height of the chart: all but a ceiling that is far away."""
+    used = max(
+        (value for series in (target.tidegate, target.plain) for value in (*series.ready, *_counts(series.floor))),
+        default=1,
+    )
+    peak = max((value / target.capacity_per_instance for value in target.tidegate.demand), default=1.0)
+    ceiling = max(_counts(target.tidegate.ceiling), default=0)
+    top = 1.08 * max(used, peak, 1)
+    return max(top, 1.04 * ceiling) if ceiling <= 2 * top else top
+
+
+def _counts(values: Sequence[int | None]) -> list[int]:
+    return [value for value in values if value is not None]
 
 
 def _title(text: str) -> Figure:

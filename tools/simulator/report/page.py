@@ -159,7 +159,7 @@ at 1; below and to the left is better.</figcaption>
 <div class="card scroll" role="region" aria-label="All policies" tabindex="0">
 <table class="summary">
 <caption>The same traffic under every policy, cheapest first.</caption>
-<thead><tr><th scope="col">Policy</th><th scope="col">Cost / clairvoyant</th><th scope="col">Harmed</th>
+<thead><tr><th scope="col" class="name">Policy</th><th scope="col">Cost / clairvoyant</th><th scope="col">Harmed</th>
 <th scope="col">Instance hours</th><th scope="col">Changes a day</th>{money}</tr></thead>
 <tbody>{rows}</tbody>
 </table>

@@ -1,0 +1,158 @@
+"""Every policy on every trace: `python bench/benchmarks.py [--traces DIR] [--json FILE]`.
+
+With the shipped traces it writes docs/benchmarks.md; with others it prints, and writes JSON. Two runs write the same.
+"""
+
+import json
+import math
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.backtest import harmed
+from simulator.cases import OTHERS, Planned, standing
+from simulator.judge import judge_all
+from simulator.scores import Score
+from simulator.traces import TraceError
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = ROOT / "traces"
+PAGE = ROOT / "docs" / "benchmarks.md"
+SETTINGS = {
+    "peak_instances": 10,
+    "peak_quantile": 0.995,
+    "provisioning_minutes": 6,
+    "provisioning_from_zero_minutes": 8,
+    "removal_minutes": 1,
+    "metric_lag_minutes": 2,
+    "warmup_days": 7,
+    "longest_days": 28,
+    "objective_minutes": 15,
+    "concurrency": 1,
+    "seed": 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The scores of one case."""
+
+    planned: Planned
+    scores: tuple[Score, ...]
+
+
+def main(
+    traces: Annotated[Path, typer.Option(help="Folder of timestamp,requests[,work_seconds] files.")] = SHIPPED,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write settings and results there.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; figures do not depend on it.")] = 2,
+) -> None:
+    """Judge every case and write what came out."""
+    try:
+        planned = standing(traces)
+    except (TraceError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
+    begun, found = time.monotonic(), dict[Planned, tuple[Score, ...]]()
+    longest_first = sorted(planned, key=lambda each: -each.path.stat().st_size)
+    for each, scores in judge_all(longest_first, workers):
+        found[each] = scores
+        said = f"{len(found)}/{len(planned)} {each.mode} {each.path.name}"
+        print(f"{time.monotonic() - begun:6.1f} s  {said}", file=sys.stderr)
+    judged = [Judged(each, found[each]) for each in planned]
+    if json_file is not None:
+        json_file.write_text(json.dumps(document(judged), indent=1) + "\n", encoding="utf-8")
+    text = "\n".join(page(judged)) + "\n"
+    if traces.resolve() == SHIPPED:
+        PAGE.write_text(text, encoding="utf-8")
+        print(f"{PAGE.relative_to(ROOT)} is written.", file=sys.stderr)
+    print(text)
+
+
+def document(judged: Sequence[Judged]) -> dict[str, Any]:
+    """Return what `JSON=FILE` writes."""
+    return {"settings": SETTINGS, "results": [score.row() for each in judged for score in each.scores]}
+
+
+def page(judged: Sequence[Judged]) -> Iterable[str]:
+    """Yield the page, a line at a time."""
+    yield from (
+        "# Benchmarks",
+        "",
+        "Written by `make bench`; [benchmarks-method.md](benchmarks-method.md) says what is judged and how.",
+        "One setting for all, nothing chosen for a trace. Each cell: cost ÷ clairvoyant / share of requests violated",
+        "(queues: late). A group has the geometric mean of the cost and the arithmetic mean of the share.",
+        "**Bold** is Tidegate.",
+        "",
+    )
+    groups: Mapping[str, list[Judged]] = defaultdict(list)
+    for each in judged:
+        groups[each.planned.group].append(each)
+    for group, members in groups.items():
+        yield from _group(group, members)
+    yield from _losers(judged)
+
+
+def _group(group: str, members: Sequence[Judged]) -> Iterable[str]:
+    modes = list(dict.fromkeys(each.planned.mode for each in members)) if group == OTHERS else [members[0].planned.mode]
+    for mode in modes:
+        part = [each for each in members if each.planned.mode is mode]
+        names = [each.scores[0].trace for each in part]
+        yield from (f"## {group.capitalize()} ({mode})", "")
+        yield f"| policy | {' | '.join(names)} | group | changes a day |"
+        yield f"|---|{'---|' * len(names)}---|---|"
+        for index, score in enumerate(part[0].scores):
+            row = [each.scores[index] for each in part]
+            yield _line(score, row)
+        yield ""
+
+
+def _line(named: Score, row: Sequence[Score]) -> str:
+    cells = [_cell(_cost(score), harmed(score)) for score in row]
+    known = [cost for score in row if (cost := _cost(score)) is not None]
+    cost = math.exp(statistics.fmean(map(math.log, known))) if known and min(known) > 0 else None
+    cells.append(_cell(cost, statistics.fmean(harmed(score) for score in row)))
+    cells.append(f"{statistics.fmean(score.changes_per_day for score in row):.0f}")
+    name = f"{named.policy} {named.knob}".rstrip()
+    return f"| {f'**{name}**' if named.policy == 'tidegate' else name} | {' | '.join(cells)} |"
+
+
+def _cost(score: Score) -> float | None:
+    return score.cost_ratio
+
+
+def _cell(cost: float | None, share: float) -> str:
+    return f"{'-' if cost is None else f'{cost:.2f}'} / {share:.2%}"
+
+
+def _losers(judged: Sequence[Judged]) -> Iterable[str]:
+    """Name every case in which another policy costs less and harms no more, the cheapest of them."""
+    yield from (
+        "## Where Tidegate loses",
+        "",
+        "Another policy, knowing no future, costs no more and harms no more:",
+        "",
+    )
+    lost = 0
+    for each in judged:
+        others = [score for score in each.scores if score.policy not in {"tidegate", "clairvoyant"}]
+        for ours in (score for score in each.scores if score.policy == "tidegate"):
+            better = [o for o in others if harmed(o) <= harmed(ours) and o.instance_hours < ours.instance_hours]
+            if better:
+                lost += 1
+                best = min(better, key=lambda score: score.instance_hours)
+                yield (
+                    f"- {ours.trace} ({ours.mode}, {ours.knob}): {_cell(_cost(ours), harmed(ours))}; "
+                    f"{best.policy} {best.knob}: {_cell(_cost(best), harmed(best))}"
+                )
+    yield from (f"{lost} of {len(judged)} cases." if lost else f"Nowhere, in {len(judged)} cases.", "")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,103 @@
+"""Every policy on every case: the clairvoyant, what else a user could choose, and Tidegate through its real core."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simulator.baselines import BASELINES, run
+from simulator.cases import Mode
+from simulator.oracle import clairvoyant
+from simulator.queues import finished
+from simulator.replay import Replayed, replay
+from simulator.scores import Score, score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from simulator.cases import Case, Course, Planned
+
+    Counts = NDArray[np.int64]
+
+KNOBS = ("balanced",)
+"""Positions of Tidegate's own knob."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one case: the scores of every policy, and the courses behind them."""
+
+    case: Case
+    scores: tuple[Score, ...]
+    courses: Mapping[tuple[str, str], Course]
+    replayed: Replayed
+    """Tidegate's own run in its last position, with floors, targets and decisions."""
+
+    def backlog(self, course: Course) -> Counts | None:
+        """Requests that wait at the end of each minute; None where there is no queue."""
+        if self.case.mode is not Mode.ASYNC:
+            return None
+        return np.cumsum(self.case.requests) - finished(self.case, course.ready)
+
+    def harmed(self, course: Course) -> Counts:
+        """Requests of each minute that met too little capacity; of a queue, those overdue at its end."""
+        case = self.case
+        if case.mode is not Mode.ASYNC:
+            return np.where(case.needed > course.ready, case.requests, 0)
+        due = np.concatenate([np.zeros(case.objective, np.int64), np.cumsum(case.requests)])[: len(case.requests)]
+        return np.maximum(0, due - finished(case, course.ready))
+
+
+def judge(
+    case: Case,
+    profile: Mapping[str, Any] | None = None,
+    *,
+    price: float | None = None,
+    progress: Callable[[str, float], None] = lambda _policy, _share: None,
+) -> Verdict:
+    """Let every policy play a case.
+
+    Args:
+        case: load and clockwork.
+        profile: fields of the policy file that Tidegate plays under, where they differ from the case's own.
+        price: of an instance-hour, in any currency.
+        progress: told which policy plays, and how far it is, 0 to 1.
+
+    Raises:
+        ConfigError: if the profile is none.
+    """
+    ideal = clairvoyant(case)
+    courses = [ideal]
+    for policy, baseline in BASELINES.items():
+        if case.mode in baseline.modes:
+            progress(policy, 0.0)
+            courses += [run(policy, knob, case) for knob in baseline.knobs]
+    length = len(case.requests)
+    played = [
+        replay(case, profile, knob=knob, progress=lambda minutes: progress("tidegate", minutes / length))
+        for knob in KNOBS
+    ]
+    courses += [each.course for each in played]
+    return Verdict(
+        case=case,
+        scores=tuple(score(case, course, ideal, price_per_hour=price) for course in courses),
+        courses={(course.policy, course.knob): course for course in courses},
+        replayed=played[-1],
+    )
+
+
+def judge_all(planned: Sequence[Planned], workers: int = 2) -> Iterator[tuple[Planned, tuple[Score, ...]]]:
+    """Judge cases side by side, each in one process, and yield them as they are done; figures do not depend on it."""
+    with ProcessPoolExecutor(max_workers=workers) as pool:
+        running = {pool.submit(_scores, each): each for each in planned}
+        for done in as_completed(running):
+            yield running[done], done.result()
+
+
+def _scores(planned: Planned) -> tuple[Score, ...]:
+    return judge(planned.case()).scores
