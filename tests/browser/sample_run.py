@@ -3,7 +3,7 @@
 import math
 from datetime import UTC, datetime, timedelta
 
-from simulator.report import FleetRun, Mark, Series, TargetRun, Totals
+from simulator.report import Compared, FleetRun, Mark, Series, TargetRun, Totals
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 HOURS = 12.0
@@ -27,6 +27,7 @@ def series(demand: list[float], each: float, headroom: float, delay: int, *, que
         floor=[max(1, count - 1) if i > 5 else None for i, count in enumerate(held)],
         ceiling=[14 if i > 5 else None for i in range(len(held))],
         harmed=[max(0.0, value - count * each) for value, count in zip(demand, ready, strict=True)],
+        target=[0.8 * each if i > 5 else None for i in range(len(held))],
         backlog=[max(0.0, value - count * each) for value, count in zip(demand, ready, strict=True)] if queue else [],
     )
 
@@ -88,4 +89,11 @@ def sample_run() -> FleetRun:
             "It used 4% more instance-hours than plain AAS on the same traffic.",
         ],
         facts={"trace": "a week of <requests>", "seed": "7", "start-up time": "4 min", "policy": "fleet.yaml"},
+        compared=[
+            Compared("clairvoyant", "", 1.0, 0.0, 100.0, 24.0, 141.0),
+            Compared("aas-target-tracking", "0.5", 1.9, 0.004, 190.0, 50.0, 267.9),
+            Compared("aas-target-tracking", "0.7", 1.4, 0.014, 140.0, 48.0, 197.4),
+            Compared("<i>hpa</i>", "0.6", 1.5, 0.007, 150.0, 60.0, 211.5),
+            Compared("tidegate", "balanced", 1.3, 0.003, 130.0, 36.0, 183.3),
+        ],
     )

@@ -68,7 +68,7 @@ def opened(browser: Browser, report: str, scheme: Literal["light", "dark"], size
     seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
     seen.page.on("request", lambda made: seen.requests.append(made.url))
     seen.page.goto(report)
-    expect(seen.plots).to_have_count(3)
+    expect(seen.plots).to_have_count(4)  # three endpoints, and cost against harm of every policy
     yield seen
     context.close()
 
@@ -115,6 +115,17 @@ def test_works_by_keyboard(browser: Browser, report: str) -> None:
 
         page.get_by_role("button", name="Whole run").first.press("Enter")
         expect(chart).to_have_attribute("data-zoomed", "false")
+        assert seen.complaints == []
+
+
+def test_every_policy_is_a_row_and_a_line_of_cost_against_harm(browser: Browser, report: str) -> None:
+    with opened(browser, report, "light", "wide") as seen:
+        table = seen.page.get_by_role("region", name="All policies")
+        expect(table.locator("tbody tr")).to_have_count(5)
+        expect(table.get_by_role("row", name="tidegate balanced")).to_contain_text("1.30")
+        expect(table).to_contain_text("<i>hpa</i> 0.6")  # names are text
+        expect(seen.page.locator("#chart-3 .scatterlayer .trace")).to_have_count(4)  # one a policy
+        expect(seen.page.locator("#chart-3 .legendtext")).to_have_count(4)
         assert seen.complaints == []
 
 
