@@ -114,7 +114,7 @@ def test_charts_have_a_text_of_their_own(html: str) -> None:
 
 def test_tables_have_captions_and_scopes(html: str) -> None:
     page = without_scripts(html)
-    assert page.count("<table") == page.count("<caption>") == 5  # summary, three of decisions, settings
+    assert page.count("<table") == page.count("<caption>") == 6  # summary, policies, three of decisions, settings
     assert all("scope=" in cell for cell in re.findall(r"<th[^>]*>", page) if not cell.startswith("<thead"))
 
 

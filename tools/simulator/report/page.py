@@ -157,10 +157,10 @@ at 1; below and to the left is better.</figcaption>
 </figure>
 </div>
 <div class="card scroll" role="region" aria-label="All policies" tabindex="0">
-<table class="summary">
+<table class="summary policies">
 <caption>The same traffic under every policy, cheapest first.</caption>
 <thead><tr><th scope="col" class="name">Policy</th><th scope="col">Cost / clairvoyant</th><th scope="col">Harmed</th>
-<th scope="col">Instance hours</th><th scope="col">Changes a day</th>{money}</tr></thead>
+<th scope="col" class="wide">Instance hours</th><th scope="col" class="wide">Changes a day</th>{money}</tr></thead>
 <tbody>{rows}</tbody>
 </table>
 </div>
@@ -169,17 +169,17 @@ at 1; below and to the left is better.</figcaption>
 
 
 def _compared_row(each: Compared, *, priced: bool) -> str:
-    money = _DASH if each.money is None else f"{each.money:,.2f}"
-    cells = [
-        f"{each.cost_ratio:.2f}",
-        f"{each.harmed_share:.2%}",
-        f"{each.instance_hours:,.1f}",
-        f"{each.changes_per_day:.1f}",
-        *([money] if priced else []),
-    ]
+    cells = [("", f"{each.cost_ratio:.2f}"), ("", f"{each.harmed_share:.2%}")]
+    cells += [(" wide", f"{each.instance_hours:,.1f}"), (" wide", f"{each.changes_per_day:.1f}")]
+    if priced:
+        cells.append(("", _DASH if each.money is None else f"{each.money:,.2f}"))
     chip = '<span class="chip tidegate" aria-hidden="true"></span>' if each.policy == "tidegate" else ""
     name = f"{chip}{escape(each.policy)} {escape(each.knob)}".rstrip()
-    return f'<tr><th scope="row">{name}</th>' + "".join(f'<td class="number">{cell}</td>' for cell in cells) + "</tr>"
+    return (
+        f'<tr><th scope="row">{name}</th>'
+        + "".join(f'<td class="number{css}">{cell}</td>' for css, cell in cells)
+        + "</tr>"
+    )
 
 
 def _row(who: str, harm: str, hours: str, changes: str, token: str) -> str:
