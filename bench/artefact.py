@@ -1,4 +1,4 @@
-"""Size and import time of the artefact, and the CPU time of a warm pass: `make bench`.
+"""Size and import time of the artefact, and the CPU time of a warm pass: `make speed`.
 
 The artefact is built for Lambda (arm64, Python 3.13), so its imports are timed in a second build for this machine and
 this interpreter, with nothing else on the path. The artefact carries no bytecode and Lambda's /var/task is read-only:

@@ -1,4 +1,4 @@
-"""Seconds that a replay of 14 days takes: `python bench/replay.py [--days 14] [--profile]`."""
+"""Seconds that a replay of 14 days takes (`make speed`): `python bench/replay.py [--days 14] [--profile]`."""
 
 import cProfile
 import pstats
