@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator.baselines import BASELINES, run
+from simulator.baselines.aws import hourly_peaks
 from simulator.cases import Mode
 from simulator.oracle import clairvoyant
 from simulator.queues import finished
@@ -71,6 +73,8 @@ def judge(
     Raises:
         ConfigError: if the profile is none.
     """
+    if profile is None and case.mode is Mode.WINDOW:
+        profile = {"windows": windows_of(case)}
     ideal = clairvoyant(case)
     courses = [ideal]
     for policy, baseline in BASELINES.items():
@@ -89,6 +93,22 @@ def judge(
         courses={(course.policy, course.knob): course for course in courses},
         replayed=played[-1],
     )
+
+
+def windows_of(case: Case) -> list[dict[str, Any]]:
+    """Return the batch windows a careful person writes after the warm-up, with what `aas-scheduled` knows.
+
+    Every stretch of hours of the day that needs more than the minimum, with the highest need that any day had in it.
+    """
+    peaks = hourly_peaks(case)
+    windows, hour = list[dict[str, Any]](), 0
+    for needed, hours in itertools.groupby(peaks.tolist()):
+        length = len(list(hours))
+        if needed > case.minimum:
+            window = {"name": f"from-{hour:02d}", "start": f"{hour:02d}:00", "duration": f"{length}h", "lead": "15m"}
+            windows.append({**window, "min_capacity": min(needed, case.maximum)})
+        hour += length
+    return windows
 
 
 def judge_all(planned: Sequence[Planned], workers: int = 2) -> Iterator[tuple[Planned, tuple[Score, ...]]]:

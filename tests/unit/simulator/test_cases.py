@@ -130,12 +130,12 @@ def test_a_queue_is_thinned_to_its_peak_and_drained(tmp_path: Path) -> None:
 
 
 def test_a_queue_needs_work(tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match=r"mine.csv: a queue needs the field work_seconds"):
+    with pytest.raises(TraceError, match=r"mine: a queue needs the field work_seconds"):
         case_of(written(tmp_path, [1, 2]), Mode.ASYNC)
 
 
 def test_silence_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match=r"mine.csv: no requests from 2025-04-01"):
+    with pytest.raises(TraceError, match=r"mine: no requests from 2025-04-01"):
         case_of(written(tmp_path, [0, 0]))
 
 

@@ -116,13 +116,19 @@ def daily_actions(case: Case) -> dict[int, int]:
     length, warmup = len(case.requests), case.warmup
     if warmup < DAY:
         return {}
-    hours = _hour_of_day(case, np.arange(length + ACTION_LEAD))
-    peaks = np.full(24, case.minimum)
-    np.maximum.at(peaks, hours[:warmup], need(case)[:warmup])
+    hours, peaks = _hour_of_day(case, np.arange(length + ACTION_LEAD)), hourly_peaks(case)
     floors = np.maximum(peaks[hours[:length]], peaks[hours[ACTION_LEAD:]])
     changes = np.flatnonzero(np.diff(floors, prepend=-1))
     found = {int(minute): int(floors[minute]) for minute in changes if minute >= warmup}
     return {warmup: int(floors[warmup]), **found} if warmup < length else {}
+
+
+def hourly_peaks(case: Case) -> NDArray[np.int64]:
+    """Instances that each hour of the day needed at most in the warm-up, as the clock of the trace has it."""
+    peaks = np.full(24, case.minimum)
+    hours = _hour_of_day(case, np.arange(case.warmup))
+    np.maximum.at(peaks, hours, need(case)[: case.warmup])
+    return peaks
 
 
 def _hour_of_day(case: Case, minutes: NDArray[np.int64]) -> NDArray[np.int64]:
