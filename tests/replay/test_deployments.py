@@ -168,7 +168,7 @@ def test_tagged_variants_enrol_when_they_come_and_are_released_when_they_have_go
     update(made, variant("green", 2), config="one")
     run(made, 150)  # seen as gone by two hourly syncs
     roster = made.store.roster()
-    assert [target.variant_name for target in roster or ()] == ["green"]
+    assert [target.names["VariantName"] for target in roster or ()] == ["green"]
     left = [name for name in made.account.cloudwatch.alarms if "-AllTraffic-" in name]
     assert left == []
     assert made.failures == []
