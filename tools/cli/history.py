@@ -69,7 +69,7 @@ def read_history(metrics: Metrics, target: ScalableTarget, now: datetime, span: 
         NoHistoryError: if no invocations are known.
         ObservationError: if CloudWatch cannot be read.
     """
-    dimensions = (("EndpointName", target.endpoint_name), ("VariantName", target.variant_name))
+    dimensions = tuple(target.names.items())
     wanted = [
         MetricQuery(INVOCATION, "Invocations", dimensions, "Sum"),
         MetricQuery(INVOCATION, "ModelLatency", dimensions, "p95"),
