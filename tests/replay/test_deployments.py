@@ -184,3 +184,16 @@ def test_a_variant_that_was_renamed_is_one_error_that_names_the_new_one() -> Non
     ((function, error),) = made.failures
     assert function == "FleetSync"
     assert "the endpoint's variants are green" in error
+
+
+@pytest.mark.parametrize(("asked", "short"), [({}, 7), ({"RetainAllVariantProperties": True}, 0)])
+def test_retaining_the_counts_spares_the_minutes_that_instances_take_to_start(
+    asked: dict[str, Any], short: int
+) -> None:
+    made = stack([7500] * 300)
+    run(made, 60)
+    made.account.deploy("orders", 2, asked)
+    before = made.account.endpoint("orders").workload.history.violated
+    since = len(before)
+    run(made, 30)
+    assert sum(1 for requests in before[since:] if requests) == short

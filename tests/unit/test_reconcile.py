@@ -372,6 +372,20 @@ def test_nothing_is_written_while_the_endpoint_is_not_in_service(status: str) ->
     assert [outcome.error for outcome in outcomes] == [said if broken else None] * 2
 
 
+def test_a_paused_endpoint_that_was_deregistered_for_a_deployment_is_not_registered_again() -> None:
+    world = World().enrolled()
+    pause = replace(override("pause"), target=world.orders, expires_at=world.now + timedelta(hours=2))
+    world.store.put_override(pause)
+    world.autoscaling.deregister(world.orders)
+    _ = world.writes
+    world.sync()
+    world.tick()
+    assert world.writes == []
+    world.later(hours=2)
+    world.sync()
+    assert world.writes[0] == "register"
+
+
 def old_endpoint() -> World:
     """`orders` as it was made a month ago."""
     world = World()

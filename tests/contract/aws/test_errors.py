@@ -102,6 +102,25 @@ WRITES = [
         TargetBusyError,
     ),
     Write(
+        "more instances than the account may have",
+        SAGEMAKER,
+        "update_endpoint_weights_and_capacities",
+        "ResourceLimitExceeded",
+        "The account-level service limit 'ml.g5.xlarge for endpoint usage' is 4 Instances, with current utilization of "
+        "3 Instances and a request delta of 3 Instances. Please use AWS Service Quotas to request an increase.",
+        set_count,
+        ActuationError,
+    ),
+    Write(
+        "more targets than the account may have",
+        AAS,
+        "register_scalable_target",
+        "LimitExceededException",
+        "Cannot have more than 500 scalable targets",
+        register,
+        ActuationError,
+    ),
+    Write(
         "the endpoint is gone",
         SAGEMAKER,
         "update_endpoint_weights_and_capacities",
