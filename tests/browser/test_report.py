@@ -4,12 +4,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from typer.testing import CliRunner
 
+from cli.main import app
 from simulator.report import write_report
 from tests.browser.sample_run import sample_run
 
@@ -58,7 +61,9 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, report: str, scheme: Literal["light", "dark"], size: str) -> Iterator[Opened]:
+def opened(
+    browser: Browser, report: str, scheme: Literal["light", "dark"], size: str, charts: int = 4
+) -> Iterator[Opened]:
     width, height = SIZES[size]
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce", offline=True
@@ -68,7 +73,7 @@ def opened(browser: Browser, report: str, scheme: Literal["light", "dark"], size
     seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
     seen.page.on("request", lambda made: seen.requests.append(made.url))
     seen.page.goto(report)
-    expect(seen.plots).to_have_count(4)  # three endpoints, and cost against harm of every policy
+    expect(seen.plots).to_have_count(charts)
     yield seen
     context.close()
 
@@ -126,6 +131,33 @@ def test_every_policy_is_a_row_and_a_line_of_cost_against_harm(browser: Browser,
         expect(table).to_contain_text("<i>hpa</i> 0.6")  # names are text
         expect(seen.page.locator("#chart-3 .scatterlayer .trace")).to_have_count(4)  # one a policy
         expect(seen.page.locator("#chart-3 .legendtext")).to_have_count(4)
+        assert seen.complaints == []
+
+
+def test_a_backtest_is_a_page_with_both_charts(browser: Browser, tmp_path: Path) -> None:
+    trace, html = tmp_path / "steps.csv", tmp_path / "out.html"
+    begin = datetime(2026, 3, 2, tzinfo=UTC)
+    rows = [f"{begin + timedelta(minutes=30 * i):%Y-%m-%dT%H:%M:%SZ},{600 if i % 12 < 4 else 60}" for i in range(96)]
+    trace.write_text("\n".join(["timestamp,requests", *rows]))
+    assert CliRunner().invoke(app, ["backtest", str(trace), "--html", str(html)]).exit_code == 0
+
+    with opened(browser, html.as_uri(), "light", "wide", charts=2) as seen:
+        page = seen.page
+        expect(page.get_by_role("heading", level=1)).to_have_text("Backtest of steps")
+        expect(page.get_by_role("region", name="All policies").get_by_role("row")).to_have_count(19)
+        for line in (
+            "Demand",
+            "Floor",
+            "Ceiling",
+            "Tracking rests at",
+            "Plain AAS, ready",
+            "Tidegate, ready",
+            "Decisions",
+        ):
+            expect(page.get_by_role("button", name=line, exact=True)).to_have_count(1)
+        assert page.locator("#chart-0 .scatterlayer .trace").count() >= 7
+        page.locator("button.at").first.press("Enter")
+        expect(page.locator("#chart-0")).to_have_attribute("data-zoomed", "true")
         assert seen.complaints == []
 
 
