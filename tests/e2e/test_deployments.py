@@ -14,7 +14,7 @@ import yaml
 from local_account.account import LocalAccount
 from local_account.sam import STACK
 from simulator.workload import RealtimeWorkload
-from tests.e2e.conftest import POLICY, ROOT, bounds
+from tests.e2e.conftest import POLICY, ROOT, bounds, embedded, small_account
 
 TIDEGATE = Path(sys.executable).with_name("tidegate")
 RAMP, AGAIN, TUTORIAL = "ramp-prod", "again-prod", "tutorial-prod"
@@ -44,9 +44,16 @@ def statuses(events: list[dict[str, Any]], name: str) -> list[str]:
     return [detail["EndpointStatus"] for detail in mine]
 
 
+@pytest.fixture(scope="module")
+def own() -> Iterator[LocalAccount]:
+    """An account of its own: hours pass in these tests, and others look at the time of day."""
+    with embedded(small_account()) as account:
+        yield account
+
+
 @pytest.fixture
-def sagemaker(restored: LocalAccount) -> Iterator[Any]:
-    client = restored.client("sagemaker")
+def sagemaker(own: LocalAccount) -> Iterator[Any]:
+    client = own.client("sagemaker")
     yield client
     client.close()
 
@@ -57,15 +64,15 @@ def described(sagemaker: Any, name: str) -> tuple[str, int]:
 
 
 def test_a_deployment_in_mid_ramp_ends_with_what_demand_needs_not_with_its_own_number(
-    restored: LocalAccount, sagemaker: Any
+    own: LocalAccount, sagemaker: Any
 ) -> None:
     load = [1500] * 10 + [1500 + 300 * minute for minute in range(20)] + [7500] * 300
-    endpoint(restored, RAMP, load, 2, 1200)
-    enrol(restored, {"name": RAMP, "profile": "ranker"})
+    endpoint(own, RAMP, load, 2, 1200)
+    enrol(own, {"name": RAMP, "profile": "ranker"})
     for _ in range(16):
-        restored.minute()
+        own.minute()
     while described(sagemaker, RAMP)[0] != "InService":
-        restored.minute()
+        own.minute()
     before = described(sagemaker, RAMP)[1]
     config = sagemaker.describe_endpoint_config(EndpointConfigName=f"{RAMP}-config-1")["ProductionVariants"]
     sagemaker.create_endpoint_config(
@@ -73,33 +80,31 @@ def test_a_deployment_in_mid_ramp_ends_with_what_demand_needs_not_with_its_own_n
     )
     sagemaker.update_endpoint(EndpointName=RAMP, EndpointConfigName="ramp-two")
     while described(sagemaker, RAMP)[0] != "InService":
-        restored.minute()
+        own.minute()
     assert before > 1
     for _ in range(30):
-        restored.minute()
+        own.minute()
     assert described(sagemaker, RAMP)[1] >= 7  # 7,500 at 1,200 an instance
-    found = bounds(restored, RAMP)
+    found = bounds(own, RAMP)
     assert found is not None
     assert found[0] >= 7
-    assert restored.failures == []
+    assert own.failures == []
 
 
-def test_an_endpoint_deleted_and_made_again_is_enrolled_at_its_first_event(
-    restored: LocalAccount, sagemaker: Any
-) -> None:
-    endpoint(restored, AGAIN, [900] * 600, 2, 1200)
-    enrol(restored, {"name": AGAIN, "profile": "ranker"})
-    assert bounds(restored, AGAIN) == (2, 12)
+def test_an_endpoint_deleted_and_made_again_is_enrolled_at_its_first_event(own: LocalAccount, sagemaker: Any) -> None:
+    endpoint(own, AGAIN, [900] * 600, 2, 1200)
+    enrol(own, {"name": AGAIN, "profile": "ranker"})
+    assert bounds(own, AGAIN) == (2, 12)
     sagemaker.delete_endpoint(EndpointName=AGAIN)
-    assert bounds(restored, AGAIN) is None
-    while restored.account.sagemaker.endpoints.get(AGAIN):
-        restored.minute()
+    assert bounds(own, AGAIN) is None
+    while own.account.sagemaker.endpoints.get(AGAIN):
+        own.minute()
     sagemaker.create_endpoint(EndpointName=AGAIN, EndpointConfigName=f"{AGAIN}-config-1")
-    seen = [event for _ in range(8) for event in restored.minute()]
+    seen = [event for _ in range(8) for event in own.minute()]
     assert statuses(seen, AGAIN) == ["CREATING", "IN_SERVICE"]
-    assert bounds(restored, AGAIN) == (2, 12)
-    assert "tidegate-local-saturation" in restored.account.snapshot(AGAIN)["policies"]
-    assert restored.failures == []
+    assert bounds(own, AGAIN) == (2, 12)
+    assert "tidegate-local-saturation" in own.account.snapshot(AGAIN)["policies"]
+    assert own.failures == []
 
 
 def policy(local: LocalAccount, command: str, file: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -115,10 +120,10 @@ def policy(local: LocalAccount, command: str, file: Path, *more: str) -> subproc
 
 
 def test_the_tutorials_endpoint_is_linted_corrected_delivered_and_scales_out_and_in(
-    restored: LocalAccount, sagemaker: Any, tmp_path: Path
+    own: LocalAccount, sagemaker: Any, tmp_path: Path
 ) -> None:
     # 1,400 requests an instance at first; one instance serves 1,250 with every core busy
-    endpoint(restored, TUTORIAL, [2800] * 40 + [200] * 400, 2, 1250)
+    endpoint(own, TUTORIAL, [2800] * 40 + [200] * 400, 2, 1250)
     profile = dict(yaml.safe_load((ROOT / "fleet.yaml").read_text(encoding="utf-8"))["profiles"]["tutorial"])
     profile["policies"] = [dict(each) for each in profile["policies"]]
     profile["policies"][-1]["steps"] = TUTORIAL_STEPS
@@ -130,24 +135,24 @@ def test_the_tutorials_endpoint_is_linted_corrected_delivered_and_scales_out_and
     }
     file = tmp_path / "fleet.yaml"
     file.write_text(yaml.safe_dump(document), encoding="utf-8")
-    refused = policy(restored, "push", file, "--stack", STACK)
+    refused = policy(own, "push", file, "--stack", STACK)
     assert refused.returncode == 2, refused.stderr
     shown = re.search(r"these do: (\[\{.*\}\])", re.sub(r"\s+", " ", refused.stderr + refused.stdout))
     assert shown is not None
     profile["policies"][-1]["steps"] = yaml.safe_load(shown[1])
     file.write_text(yaml.safe_dump(document), encoding="utf-8")
-    assert policy(restored, "check", file).returncode == 0
-    pushed = policy(restored, "push", file, "--stack", STACK)
+    assert policy(own, "check", file).returncode == 0
+    pushed = policy(own, "push", file, "--stack", STACK)
     assert pushed.returncode == 0, pushed.stderr
-    restored.restart_functions()
-    restored.invoke("FleetSync", {"trigger": "policy"})
-    assert bounds(restored, TUTORIAL) == (1, 8)
+    own.restart_functions()
+    own.invoke("FleetSync", {"trigger": "policy"})
+    assert bounds(own, TUTORIAL) == (1, 8)
     most = 0
     for _ in range(30):
-        restored.minute()
+        own.minute()
         most = max(most, described(sagemaker, TUTORIAL)[1])
     assert most > 2
     for _ in range(60):
-        restored.minute()
+        own.minute()
     assert described(sagemaker, TUTORIAL)[1] < most
-    assert restored.failures == []
+    assert own.failures == []
