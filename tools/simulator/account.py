@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from copy import deepcopy
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_resourcegroupstaggingapi.client import ResourceGroupsTaggingAPIClient
     from mypy_boto3_sagemaker.client import SageMakerClient
 
-    from simulator.metrics import Datum
+    from simulator.metrics import Measured, MetricKey
     from simulator.workload import Workload
 
 MINUTE = timedelta(minutes=1)
@@ -241,12 +242,11 @@ class SimulatedAccount:
         publish = self._publisher(variant, minute) if reached else _into_the_void
         workload.serve(variant.current_count, variant.desired_count, publish)
 
-    def _publisher(self, variant: Variant, minute: int) -> Callable[[str, str, tuple[str, ...], Datum], None]:
-        known = {"EndpointName": variant.endpoint.name, "VariantName": variant.name}
+    def _publisher(self, variant: Variant, minute: int) -> Callable[[str, str, tuple[str, ...], Measured], None]:
+        cloudwatch, endpoint, name = self.cloudwatch, variant.endpoint.name, variant.name
 
-        def publish(namespace: str, metric: str, dimensions: tuple[str, ...], datum: Datum) -> None:
-            key = (namespace, metric, tuple((name, known[name]) for name in dimensions))
-            self.cloudwatch.publish(key, minute, datum)
+        def publish(namespace: str, metric: str, dimensions: tuple[str, ...], datum: Measured) -> None:
+            cloudwatch.publish(_published_key(namespace, metric, dimensions, endpoint, name), minute, datum)
 
         return publish
 
@@ -271,5 +271,11 @@ class SimulatedAccount:
         }
 
 
-def _into_the_void(_namespace: str, _metric: str, _dimensions: tuple[str, ...], _datum: Datum) -> None:
+def _into_the_void(_namespace: str, _metric: str, _dimensions: tuple[str, ...], _datum: Measured) -> None:
     """Requests to an endpoint that is not there leave no metric of it."""
+
+
+@functools.lru_cache(maxsize=4096)
+def _published_key(namespace: str, metric: str, dimensions: tuple[str, ...], endpoint: str, variant: str) -> MetricKey:
+    known = {"EndpointName": endpoint, "VariantName": variant}
+    return (namespace, metric, tuple((name, known[name]) for name in dimensions))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import operator
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.events import stamp
@@ -47,6 +49,45 @@ class State(NamedTuple):
         return {"value": self.value, "reason": self.reason, **data, "timestamp": stamp(self.since)}
 
 
+class Watched:
+    """What an alarm's configuration comes to, worked out once.
+
+    Args:
+        config: as of `Alarm`.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+        self.queries: list[dict[str, Any]] = list(config["Metrics"]) if "Metrics" in config else [_plain(config)]
+        self.returned = next(query["Id"] for query in self.queries if query.get("ReturnData", True))
+        specs = [query["MetricStat"] for query in self.queries if "MetricStat" in query]
+        self.period = max(int(spec["Period"]) for spec in specs) // 60
+        self.length: int = config["EvaluationPeriods"] + SPARE_PERIODS
+        self.only = (_key(specs[0]["Metric"]), str(specs[0]["Stat"])) if len(self.queries) == 1 else None
+        fills = any("FILL" in query.get("Expression", "") for query in self.queries)
+        self.by_the_minute = self.period == 1 and not fills  # then a minute's value depends on that minute alone
+
+    def points(self, store: MetricStore, newest: int, length: int | None = None) -> list[Point]:
+        """The last `length` periods, newest first; all of the evaluation range if left out."""
+        count = length or self.length
+        buckets = range(newest + 1 - count * self.period, newest + 1, self.period)
+        if self.only:
+            series = store.series(*self.only, buckets, newest)
+        else:
+            series = evaluated(self.queries, functools.partial(self._fetch, store, buckets), buckets)[self.returned]
+        return [Point(minute, series.get(minute)) for minute in reversed(buckets)]
+
+    def _fetch(self, store: MetricStore, buckets: range, spec: Mapping[str, Any]) -> Series:
+        return store.series(_key(spec["Metric"]), spec["Stat"], buckets, buckets[-1] + buckets.step - 1)
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    metric = {key: config[key] for key in ("Namespace", "MetricName")} | {"Dimensions": config["Dimensions"]}
+    stat = config.get("Statistic") or config["ExtendedStatistic"]
+    query_id = stable_uuid(metric["Namespace"], metric["MetricName"], stat, metric["Dimensions"])
+    return {"Id": query_id, "MetricStat": {"Metric": metric, "Stat": stat, "Period": config["Period"]}}
+
+
 @dataclass(slots=True)
 class Alarm:
     """One metric alarm. `config` is what PutMetricAlarm was given, defaults filled in."""
@@ -56,6 +97,9 @@ class Alarm:
     state: State
     configured: datetime
     latest: float | None = None  # newest value seen by the last evaluation; Auto Scaling sizes its step by it
+    _watched: Watched | None = None
+    _points: deque[Point] = field(default_factory=deque)
+    _seen: tuple[Watched | None, int, int] = (None, 0, 0)
 
     @property
     def name(self) -> str:
@@ -68,35 +112,36 @@ class Alarm:
         return list(self.config["AlarmActions"]) if self.config["ActionsEnabled"] else []
 
     @property
+    def watched(self) -> Watched:
+        """What the configuration comes to."""
+        if self._watched is None or self._watched.config is not self.config:
+            self._watched = Watched(self.config)
+        return self._watched
+
+    @property
     def queries(self) -> list[dict[str, Any]]:
         """The metrics watched, as metric-data queries; one without an expression for a plain alarm."""
-        config = self.config
-        if "Metrics" in config:
-            return list(config["Metrics"])
-        metric = {key: config[key] for key in ("Namespace", "MetricName")} | {"Dimensions": config["Dimensions"]}
-        stat = config.get("Statistic") or config["ExtendedStatistic"]
-        query_id = stable_uuid(metric["Namespace"], metric["MetricName"], stat, metric["Dimensions"])
-        return [{"Id": query_id, "MetricStat": {"Metric": metric, "Stat": stat, "Period": config["Period"]}}]
+        return self.watched.queries
 
     @property
     def period_minutes(self) -> int:
         """The longest period among its metrics."""
-        seconds = max(query["MetricStat"]["Period"] for query in self.queries if "MetricStat" in query)
-        return int(seconds) // 60
+        return self.watched.period
 
-    def points(self, store: MetricStore, newest: int) -> list[Point]:
-        """The evaluation range, newest period first; it ends with the minute `newest`."""
-        period = self.period_minutes
-        count = self.config["EvaluationPeriods"] + SPARE_PERIODS
-        buckets = range(newest + 1 - count * period, newest + 1, period)
+    def points(self, store: MetricStore, newest: int) -> Sequence[Point]:
+        """The evaluation range, newest period first; it ends with the minute `newest`.
 
-        def fetch(spec: Mapping[str, Any]) -> Series:
-            return store.series(_key(spec["Metric"]), spec["Stat"], buckets, newest)
-
-        queries = self.queries
-        returned = next(query["Id"] for query in queries if query.get("ReturnData", True))
-        series = evaluated(queries, fetch, buckets)[returned]
-        return [Point(minute, series.get(minute)) for minute in reversed(buckets)]
+        From one minute to the next only the newest is read, unless an older one was revised.
+        """
+        watched = self.watched
+        seen = (watched, newest - 1, store.revised)
+        if not (watched.by_the_minute and self._seen == seen):
+            self._points = deque(watched.points(store, newest), watched.length)
+        else:
+            self._points.appendleft(watched.points(store, newest, 1)[0])
+        self._seen = (watched, newest, store.revised)
+        store.judged = max(store.judged, newest)
+        return self._points
 
     def evaluate(self, store: MetricStore, newest: int, now: datetime) -> State | None:
         """The new state, or None where it stays."""
@@ -105,7 +150,7 @@ class Alarm:
         value, evidence = verdict(points, self.config)
         if value is None or value == self.state.value:
             return None
-        return State(value, self._reason(value, evidence), self._reason_data(points, store, now), now)
+        return State(value, self._reason(value, evidence), self._reason_data([*points], store, now), now)
 
     def _reason(self, value: str, evidence: list[Point]) -> str:
         periods = self.config["EvaluationPeriods"]

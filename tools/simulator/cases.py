@@ -99,6 +99,9 @@ class Case:
     lag: int = 2
     """Minutes from the end of a minute until its sum can be read (`l`)."""
 
+    hidden: bool = False
+    """Whether metrics show what instances can do and not what is asked of them (algorithms 7). Real-time only."""
+
     @property
     def judged(self) -> slice:
         """The minutes after the warm-up; figures count these alone."""

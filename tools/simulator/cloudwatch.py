@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from simulator.events import World
-    from simulator.metrics import Datum, MetricKey, Series
+    from simulator.metrics import Measured, MetricKey, Series
 
 INITIAL_REASON = "Unchecked: Initial alarm creation"
 MAX_DATAPOINTS = 100_800  # per GetMetricData call (facts 8.1)
@@ -58,7 +58,7 @@ class CloudWatch(Service):
         """The newest epoch minute whose points are readable: it started `lag` and one minute ago."""
         return epoch_minute(self.world.now - self.lag) - 1
 
-    def publish(self, key: MetricKey, minute: int, datum: Datum) -> None:
+    def publish(self, key: MetricKey, minute: int, datum: Measured) -> None:
         """What SageMaker itself sends, unless that metric of the endpoint was silenced."""
         if self.silenced:
             namespace, metric, dimensions = key

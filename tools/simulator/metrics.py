@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import functools
 import math
 import operator
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 MetricKey = tuple[str, str, tuple[tuple[str, str], ...]]  # namespace, name, sorted dimensions
 Series = dict[int, float]  # epoch minute -> value
@@ -38,6 +40,10 @@ class Datum:
             self.values + other.values,
             self.counts + other.counts,
         )
+
+
+Measured = Datum | Callable[[], Datum]
+"""A datum, or what works it out when somebody reads it: of most metrics nobody ever does."""
 
 
 def sample(value: float, count: float = 1.0) -> Datum:
@@ -95,28 +101,45 @@ def from_epoch_minute(minute: int) -> datetime:
 
 
 class MetricStore:
-    """All points of the account, exact dimension sets only: `{A}` and `{A, B}` are different metrics (facts 3.4)."""
+    """All points of the account, exact dimension sets only: `{A}` and `{A, B}` are different metrics (facts 3.4).
 
-    def __init__(self) -> None:
-        self._points: dict[MetricKey, dict[int, Datum]] = {}
+    Attributes:
+        judged: the newest minute that alarms have looked at.
+        revised: counts what came for that minute or an older one: whoever kept points must read them again.
 
-    def put(self, key: MetricKey, minute: int, datum: Datum) -> None:
+    Args:
+        kept: minutes of points at least kept for each metric; CloudWatch keeps 15 days by the minute (facts 2.8).
+    """
+
+    def __init__(self, kept: int = 15 * 24 * 60) -> None:
+        self._points: dict[MetricKey, dict[int, Measured]] = {}
+        self._kept = kept
+        self.judged = 0
+        self.revised = 0
+
+    def put(self, key: MetricKey, minute: int, datum: Measured) -> None:
         """Add to what the minute holds already."""
         points = self._points.setdefault(key, {})
         before = points.get(minute)
-        points[minute] = datum if before is None else before.plus(datum)
+        points[minute] = datum if before is None else known_datum(before).plus(known_datum(datum))
+        if minute <= self.judged:
+            self.revised += 1
+        if len(points) > self._kept * 5 // 4:
+            self._points[key] = {each: points[each] for each in sorted(points)[-self._kept :]}
 
     def read(self, key: MetricKey, first: int, length: int) -> Datum | None:
         """The points of `length` minutes from `first` as one, or None without any."""
         points = self._points.get(key)
         if points is None:
             return None
-        if length == 1:
-            return points.get(first)
         merged: Datum | None = None
         for minute in range(first, first + length):
-            if datum := points.get(minute):
-                merged = datum if merged is None else merged.plus(datum)
+            datum = points.get(minute)
+            if datum is None:
+                continue
+            if not isinstance(datum, Datum):
+                datum = points[minute] = datum()
+            merged = datum if merged is None else merged.plus(datum)
         return merged
 
     def series(self, key: MetricKey, stat: str, buckets: range, newest: int) -> Series:
@@ -125,6 +148,11 @@ class MetricStore:
             return {}
         found = ((bucket, self.read(key, bucket, min(buckets.step, newest + 1 - bucket))) for bucket in buckets)
         return {bucket: statistic(datum, stat) for bucket, datum in found if datum is not None}
+
+
+def known_datum(datum: Measured) -> Datum:
+    """The datum itself, worked out if need be."""
+    return datum if isinstance(datum, Datum) else datum()
 
 
 OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
@@ -142,11 +170,16 @@ def evaluate(expression: str, known: Mapping[str, Series], buckets: Sequence[int
 
     A bucket where an operand has no point, or a division by zero, has no result. Raises ValueError otherwise.
     """
+    result = _value(_parsed(expression), known, buckets)
+    return result if isinstance(result, dict) else dict.fromkeys(buckets, result)
+
+
+@functools.lru_cache
+def _parsed(expression: str) -> ast.expr:
     try:
-        result = _value(ast.parse(expression.strip(), mode="eval").body, known, buckets)
+        return ast.parse(expression.strip(), mode="eval").body
     except SyntaxError:
         raise ValueError(f"Error in expression '{expression}'") from None
-    return result if isinstance(result, dict) else dict.fromkeys(buckets, result)
 
 
 def _value(node: ast.expr, known: Mapping[str, Series], buckets: Sequence[int]) -> Series | float:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 ENDPOINT = "replayed"
 TARGET = ScalableTarget.variant(ENDPOINT, "AllTraffic")
+HIDDEN_ABOVE = 1.05
+"""Share of capacity that no metric exceeds where demand is hidden (algorithms 7)."""
+
 CHUNK = 24 * 60
 """Minutes between two reports of progress."""
 
@@ -198,7 +201,10 @@ class _Log:
 def _workload(case: Case) -> Workload:
     requests = case.requests.tolist()
     if case.mode is not Mode.ASYNC:
-        return RealtimeWorkload(per_minute_requests=requests, capacity_per_instance=case.capacity)
+        most = HIDDEN_ABOVE if case.hidden else math.inf
+        return RealtimeWorkload(
+            per_minute_requests=requests, capacity_per_instance=case.capacity, turned_away_above=most
+        )
     work = case.work_seconds
     if work is None:  # all alike: each fills its share of an instance's minute
         work = (case.requests * (60.0 * case.concurrency / case.capacity)).astype(np.float64)

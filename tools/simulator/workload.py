@@ -7,15 +7,16 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import timedelta
-from statistics import NormalDist
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from simulator.metrics import Datum, sample, samples
+from simulator.metrics import Datum, Measured, sample, samples
+from simulator.queueing import QUANTILES, QUEUE_PER_SLOT, Minute, Server, unserved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    Publish = Callable[[str, str, tuple[str, ...], Datum], None]
+    Publish = Callable[[str, str, tuple[str, ...], Measured], None]
 
 INVOCATION = "AWS/SageMaker"
 INSTANCE = "/aws/sagemaker/Endpoints"
@@ -51,30 +52,27 @@ class History:
             getattr(self, name).append(value)
 
 
-# p95 is the 19th of 20 equally likely latencies, so the percentiles usual in objectives are exact.
-LATENCY_QUANTILES = (*(step / 20 for step in range(1, 20)), 0.995)
-LATENCY_SPREAD = 0.5  # sigma of the log-normal shape
-_P95 = NormalDist().inv_cdf(0.95)
-LATENCY_SHAPE = tuple(math.exp(LATENCY_SPREAD * (NormalDist().inv_cdf(q) - _P95)) for q in LATENCY_QUANTILES)
+PATIENCE = 5.0
+"""The latency objective, in p95 of an idle instance."""
 
 
 @dataclass(slots=True, kw_only=True)
 class RealtimeWorkload:
-    """Requests answered while the caller waits.
+    """Requests answered while the caller waits, by instances with worker slots (`simulator.queueing`).
 
-    p95 of ModelLatency is `service_time` at no load and reaches five times that, `latency_objective`, exactly at
-    `capacity_per_instance`. Above it every request of the minute counts as violated; above 1.1 times it the rest fails
-    with a 5XX error (and is still counted by Invocations, so demand stays visible). Nothing queues over minutes.
-    With `turned_away_above` demand is hidden instead: what exceeds that share of capacity never reaches the endpoint,
-    because its callers wait for each other or for a proxy, and no metric counts it.
+    p95 of ModelLatency reaches the objective exactly at `capacity_per_instance`; above it every request of the minute
+    counts as violated. A little above, at 1.05 times it with four slots, all slots are busy: requests wait, and what
+    finds the queue full fails with a 5XX error, counted by Invocations (facts 3.2): demand shows. With
+    `turned_away_above` it is hidden instead: what exceeds that share of capacity never reaches the endpoint, because
+    its callers wait for each other or for a proxy, and no metric counts it. Each request is served, fails or waits.
 
     Args:
         per_minute_requests: arrivals of each minute; silence after the last.
         capacity_per_instance: requests/min one instance serves within the objective, above 0.
         vcpus: vCPUs of the instance type; CPUUtilization reaches 100 x vcpus (facts 3.1).
-        service_time: p95 of ModelLatency of an idle instance.
         cpu_at_capacity: share of the CPU that is busy at capacity, 0 to 1.
         gpus: GPUs of the instance type; GPU metrics are published if above 0.
+        slots: requests an instance works on at once.
         turned_away_above: load as a share of capacity that is never exceeded, above 1; infinite if demand shows.
         share: of the requests that this variant gets, 0 to 1.
     """
@@ -82,18 +80,31 @@ class RealtimeWorkload:
     per_minute_requests: Sequence[int]
     capacity_per_instance: float
     vcpus: int = 4
-    service_time: timedelta = timedelta(milliseconds=200)
     cpu_at_capacity: float = 0.8
     gpus: int = 0
+    slots: int = 4
     turned_away_above: float = math.inf
     history: History = field(default_factory=History)
     minute: int = 0
     share: float = 1.0
+    served: int = 0
+    failed: int = 0
+    server: Server = field(init=False)
+    _last: Minute = field(init=False, default=unserved(0))
+
+    def __post_init__(self) -> None:
+        places = QUEUE_PER_SLOT * self.slots
+        self.server = Server.of(self.capacity_per_instance, slots=self.slots, queue=places, patience=PATIENCE)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait now."""
+        return self._last.waiting
 
     @property
     def latency_objective(self) -> timedelta:
         """The p95 that `capacity_per_instance` is defined by."""
-        return 5 * self.service_time
+        return timedelta(seconds=PATIENCE * self.server.idle_p95)
 
     @property
     def violated(self) -> int:
@@ -108,44 +119,46 @@ class RealtimeWorkload:
         capacity = ready * self.capacity_per_instance
         violated = load if load > capacity else 0
         self.history.add(demand=load, ready=ready, desired=desired, violated=violated, late=0, backlog=0)
-        if math.isfinite(self.turned_away_above):
-            load = min(load, int(self.turned_away_above * capacity))
-        utilisation = load / capacity if capacity else math.inf
-        self._publish_invocations(load, ready, utilisation, publish)
+        reaching = min(load, int(self.turned_away_above * capacity)) if math.isfinite(self.turned_away_above) else load
+        minute = self.server.minute(reaching, ready, self._last) if ready else unserved(reaching + self.waiting)
+        self._last = minute
+        self.served += minute.served
+        self.failed += minute.failed + load - reaching
+        self._publish_invocations(reaching, minute, publish)
         if ready:
-            publish_instances(ready, min(1.0, self.cpu_at_capacity * utilisation), self.vcpus, self.gpus, publish)
+            busy = self.cpu_at_capacity * reaching / capacity  # those that wait are received and parsed, too
+            publish_instances(ready, min(1.0, busy), self.vcpus, self.gpus, publish)
 
-    def _publish_invocations(self, load: int, ready: int, utilisation: float, publish: Publish) -> None:
-        publish(INVOCATION, "Invocations", BOTH, sample(1.0, load) if load else sample(0.0))
+    def _publish_invocations(self, load: int, minute: Minute, publish: Publish) -> None:
+        ready = minute.instances
+        publish(INVOCATION, "Invocations", BOTH, partial(sample, 1.0, load) if load else partial(sample, 0.0))
         if ready:
-            publish(INVOCATION, "InvocationsPerInstance", BOTH, sample(1 / ready, load) if load else sample(0.0))
-        failed = load if not ready else round(load * (1 - 1.1 / utilisation)) if utilisation > 1.1 else 0  # noqa: PLR2004
-        publish(
-            INVOCATION,
-            "Invocation5XXErrors",
-            BOTH,
-            samples((0.0, 1.0), (load - failed, failed)) if load else sample(0.0),
-        )
-        if not load or not ready:
-            publish(INVOCATION, "ConcurrentRequestsPerModel", BOTH, sample(0.0))
-            return
-        p95 = self.service_time.total_seconds() / (1 - 0.8 * min(utilisation, 1.2))  # x1 idle, x5 at capacity, x25 cap
-        steps = [math.floor(load * number / 20 + 0.5) for number in range(21)]
+            shares = partial(sample, 1 / ready, load) if load else partial(sample, 0.0)
+            publish(INVOCATION, "InvocationsPerInstance", BOTH, shares)
+        publish(INVOCATION, "Invocation5XXErrors", BOTH, partial(_errors, minute.served, minute.failed))
+        publish(INVOCATION, "ConcurrentRequestsPerModel", BOTH, partial(sample, minute.concurrency))
+        if minute.served:
+            publish(INVOCATION, "ModelLatency", BOTH, partial(self._latency, minute))
+            publish(INVOCATION, "OverheadLatency", BOTH, partial(sample, 5_000.0, minute.served))
+
+    def _latency(self, minute: Minute) -> Datum:
+        parts = len(QUANTILES)
+        steps = [math.floor(minute.served * number / parts + 0.5) for number in range(parts + 1)]
         counts = [after - before for before, after in itertools.pairwise(steps)]
-        latencies = [MICROSECONDS * p95 * shape for shape in LATENCY_SHAPE]
-        publish(INVOCATION, "ModelLatency", BOTH, samples(latencies, counts))
-        publish(INVOCATION, "OverheadLatency", BOTH, sample(5_000.0, load))
-        mean_seconds = p95 * sum(LATENCY_SHAPE) / len(LATENCY_SHAPE)
-        publish(INVOCATION, "ConcurrentRequestsPerModel", BOTH, sample(load / ready / 60 * mean_seconds))  # Little
+        return samples([MICROSECONDS * seconds for seconds in self.server.latencies(minute)], counts)
+
+
+def _errors(served: int, failed: int) -> Datum:
+    return samples((0.0, 1.0), (served, failed)) if served + failed else sample(0.0)
 
 
 def publish_instances(ready: int, busy: float, vcpus: int, gpus: int, publish: Publish) -> None:
     """Instance metrics, one sample per instance (facts 3.1); `busy` is a share from 0 to 1."""
-    publish(INSTANCE, "CPUUtilization", BOTH, sample(100.0 * vcpus * busy, ready))
-    publish(INSTANCE, "MemoryUtilization", BOTH, sample(35.0 + 15.0 * busy, ready))
+    publish(INSTANCE, "CPUUtilization", BOTH, partial(sample, 100.0 * vcpus * busy, ready))
+    publish(INSTANCE, "MemoryUtilization", BOTH, partial(sample, 35.0 + 15.0 * busy, ready))
     if gpus:
-        publish(INSTANCE, "GPUUtilization", BOTH, sample(100.0 * gpus * busy, ready))
-        publish(INSTANCE, "GPUMemoryUtilization", BOTH, sample(60.0 * gpus, ready))
+        publish(INSTANCE, "GPUUtilization", BOTH, partial(sample, 100.0 * gpus * busy, ready))
+        publish(INSTANCE, "GPUMemoryUtilization", BOTH, partial(sample, 60.0 * gpus, ready))
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from core.aws.sagemaker import SageMaker
 from local_account.plant.server import Plant
 from simulator.account import SimulatedAccount
 from simulator.direct import DirectAutoscaling, DirectMetrics, DirectServing
-from simulator.metrics import Datum
+from simulator.metrics import Measured
 from simulator.workload import History
 from tests.contract.aws.stubs import Client
 
@@ -71,7 +71,7 @@ class Idle:
 
     history = History()
 
-    def serve(self, ready: int, desired: int, publish: Callable[[str, str, tuple[str, ...], Datum], None]) -> None:
+    def serve(self, ready: int, desired: int, publish: Callable[[str, str, tuple[str, ...], Measured], None]) -> None:
         """Do nothing for a minute."""
 
 
