@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 from core.context import EXPIRY, Context, Decision
-from core.model import Capacity, Envelope, Kind, OverrideAction, Reason, Recommendation, Step
+from core.model import Capacity, Envelope, Kind, Observation, OverrideAction, Reason, Recommendation, Step
 from core.policy import StepScaling
 from core.signals import recommendations
 from core.signals.utilisation import instances
@@ -118,7 +118,7 @@ def stabilize(ctx: Context, wanted: Envelope) -> Step | None:
     seen, or whose state was lost, within the window lowers nothing that is registered.
     """
     since = ctx.now - ctx.profile.stabilization
-    peak = max((r for r in recommendations(ctx) if r.at >= since), key=lambda r: r.floor, default=None)
+    peak = max(recommendations(ctx, since), key=lambda r: r.floor, default=None)
     if peak is not None and peak.floor > wanted.floor:
         stands = ctx.registered is not None and ctx.registered.floor >= peak.floor
         return Step(
@@ -260,8 +260,8 @@ def _raised(wanted: Envelope, floor: int) -> Envelope:
 
 def _newest(ctx: Context) -> list[Recommendation]:
     """Return the recommendations of the newest minute that was measured."""
-    found = recommendations(ctx)
-    return [r for r in found if r.at == found[-1].at]
+    measured = [seen.newest.at for seen in ctx.signals.values() if isinstance(seen, Observation)]
+    return [*recommendations(ctx, max(measured))] if measured else []
 
 
 def _direct_scale_in(ctx: Context, envelope: Envelope) -> int | None:
@@ -276,10 +276,12 @@ def _direct_scale_in(ctx: Context, envelope: Envelope) -> int | None:
         return None
     if not isinstance(ctx.capacity, Capacity) or not ctx.capacity.settled:
         return None
+    if envelope.floor >= ctx.capacity.desired:
+        return None
     since = ctx.now - ctx.profile.stabilization
-    measured = recommendations(ctx)
-    gaps = [right.at - left.at for left, right in pairwise(measured) if right.at >= since]
-    if measured[0].at > since or max(gaps, default=timedelta.max) > LONGEST_GAP:
+    measured = sorted(p.at for seen in ctx.signals.values() if isinstance(seen, Observation) for p in seen.points)
+    gaps = [right - left for left, right in pairwise(measured) if right >= since]
+    if measured[0] > since or max(gaps, default=timedelta.max) > LONGEST_GAP:
         return None  # nobody knows what was needed in the minutes that are missing
-    count = min(max([envelope.floor, *(r.settled for r in measured if r.at >= since)]), envelope.ceiling)
+    count = min(max([envelope.floor, *(r.settled for r in recommendations(ctx, since))]), envelope.ceiling)
     return count if count < ctx.capacity.desired else None

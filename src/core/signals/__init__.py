@@ -1,7 +1,7 @@
 """Signals recommend: each answers how much capacity a minute's load needs, with the figures it looked at."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from core.context import Context, Enrolment
 from core.model import Observation, Recommendation, Signal
@@ -18,8 +18,8 @@ def queries(enrolment: Enrolment) -> Mapping[Signal, MetricQuery]:
     return {signal: makers[signal](enrolment.target) for signal in enrolment.profile.signals}
 
 
-def recommendations(ctx: Context) -> tuple[Recommendation, ...]:
-    """Return what each measured minute asks for, oldest first; nothing for signals that are missing."""
+def recommendations(ctx: Context, since: datetime) -> tuple[Recommendation, ...]:
+    """Return what each minute measured from `since` on asks for, oldest first; nothing for signals that are missing."""
     recommend = {
         Signal.REQUESTS: utilisation.recommend,
         Signal.BACKLOG: queue.recommend,
@@ -30,5 +30,6 @@ def recommendations(ctx: Context) -> tuple[Recommendation, ...]:
         for signal, seen in ctx.signals.items()
         if isinstance(seen, Observation)
         for point in seen.points
+        if point.at >= since
     ]
     return tuple(sorted(found, key=lambda recommendation: recommendation.at))
