@@ -16,7 +16,7 @@ from simulator.scaling import LOW_ALARM_FACTOR, step_capacity, step_problems, tr
 from simulator.service import Page, Service, ServiceError, stable_uuid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from simulator.alarms import Alarm
     from simulator.cloudwatch import CloudWatch
@@ -244,13 +244,13 @@ class ApplicationAutoScaling(Service):
         return self._described("ScalableTargets", found, params, Page(50, 50))
 
     def _described(
-        self, key: str, found: list[dict[str, Any]], params: Mapping[str, Any], page: Page
+        self, key: str, found: Iterable[dict[str, Any]], params: Mapping[str, Any], page: Page
     ) -> dict[str, Any]:
         dimension = params.get("ScalableDimension", DIMENSION)
         if "ScalableDimension" in params and not (params.get("ResourceId") or params.get("ResourceIds")):
             raise self.invalid("If you specify a scalable dimension, you must also specify a resource ID")
-        wanted = [item for item in found if dimension == DIMENSION and params["ServiceNamespace"] == "sagemaker"]
-        items, token = self.page(wanted, params, page)
+        known = dimension == DIMENSION and params["ServiceNamespace"] == "sagemaker"
+        items, token = self.page(found if known else (), params, page)
         return {key: items, **({"NextToken": token} if token else {})}
 
     # ---- scaling policies (1.5) -------------------------------------------------------------------------------------
@@ -494,13 +494,13 @@ class ApplicationAutoScaling(Service):
     def describe_scaling_activities(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Newest first; activities that did not scale only if asked for."""
         oldest, everything = self.world.now - ACTIVITY_MEMORY, params.get("IncludeNotScaledActivities", False)
-        found = [
+        found = (
             dict(activity)
             for activity in reversed(self.activities)
             if activity["StartTime"] >= oldest
             and params.get("ResourceId") in (None, activity["ResourceId"])
             and (everything or "NotScaledReasons" not in activity)
-        ]
+        )
         return self._described("ScalingActivities", found, params, Page(50, 50))
 
     def _record(self, target: Target, description: str, cause: str) -> dict[str, Any]:

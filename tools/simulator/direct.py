@@ -7,7 +7,7 @@ state. Both are held to the contract of the other adapters (`tests/contract/aws`
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from botocore.exceptions import ClientError
 from typing_extensions import override
@@ -18,7 +18,7 @@ from core.aws.sagemaker import SageMaker
 from core.model import Capacity, Envelope, Missing, Observation, Point, ScalableTarget
 from core.ports import MetricQuery
 from simulator.account import SimulatedAccount
-from simulator.metrics import epoch_minute, from_epoch_minute
+from simulator.metrics import epoch_minute, from_epoch_minute, statistic
 from simulator.service import ServiceError
 
 TOKENS = ("NextToken", "PaginationToken")
@@ -69,13 +69,20 @@ class Paginator:
                 return
 
 
+class _Known(NamedTuple):
+    """What a metric's minutes were when they were read, None for silence; true while nothing is revised."""
+
+    revised: int
+    points: dict[int, Point | None]
+
+
 class DirectMetrics(CloudWatch):
     """CloudWatch of a simulated account."""
 
     def __init__(self, account: SimulatedAccount) -> None:
         super().__init__(cast("Any", PlainClient(account, "cloudwatch")))
         self._account = account
-        self._points: dict[MetricQuery, dict[int, Point]] = {}
+        self._known: dict[MetricQuery, _Known] = {}
 
     @override
     def fetch(
@@ -95,17 +102,18 @@ class DirectMetrics(CloudWatch):
         }
 
     def _series(self, query: MetricQuery, minutes: range) -> list[Point]:
-        """Return the points of these minutes, those that did not change since the last look as they were."""
+        """Return the points of these minutes; those seen before as they were, unless something was revised."""
+        store, known = self._account.cloudwatch.store, self._known.get(query, _Known(-1, {}))
+        before = known.points if known.revised == store.revised else {}
+        points = {m: before[m] if m in before else self._point(query, m) for m in minutes}
+        store.judged = max(store.judged, minutes.stop - 1)
+        self._known[query] = _Known(store.revised, points)
+        return [point for point in points.values() if point is not None]
+
+    def _point(self, query: MetricQuery, minute: int) -> Point | None:
         key = (query.namespace, query.name, tuple(sorted(query.dimensions)))
-        series = self._account.cloudwatch.store.series(key, query.stat, minutes, minutes.stop)
-        known = self._points.get(query, {})
-        points = {}
-        for minute, value in series.items():
-            point = known.get(minute)
-            fresh = point is None or point.value != value
-            points[minute] = Point(from_epoch_minute(minute), value) if fresh or point is None else point
-        self._points[query] = points
-        return [*points.values()]
+        datum = self._account.cloudwatch.store.read(key, minute, 1)
+        return None if datum is None else Point(from_epoch_minute(minute), statistic(datum, query.stat))
 
     @override
     def alarm_states(self, names: Sequence[str]) -> Mapping[str, str]:

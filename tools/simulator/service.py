@@ -10,6 +10,7 @@ import re
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from botocore import xform_name
@@ -19,7 +20,7 @@ from botocore.utils import parse_to_aware_datetime
 from botocore.validate import ParamValidator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
 NAMESPACE = uuid.UUID("5d3b3c52-6a44-5b1e-9a0e-7d0c5b0f6a11")
 
@@ -79,7 +80,7 @@ class Service:
         """The error this service answers to a bad request."""
         return ServiceError(self.validation_code, message)
 
-    def page(self, items: Sequence[Any], params: Mapping[str, Any], spec: Page) -> tuple[list[Any], str | None]:
+    def page(self, items: Iterable[Any], params: Mapping[str, Any], spec: Page) -> tuple[list[Any], str | None]:
         """One page and the token of the next; the token only carries an offset."""
         size = params.get(spec.size_key, spec.default)
         if size > spec.maximum:
@@ -92,7 +93,8 @@ class Service:
             raise ServiceError(self.paging_error, f"Invalid {spec.cursor_key}: {token}")
         start = int(match[1])
         end = start + size
-        return list(items[start:end]), (f"offset-{end}" if end < len(items) else None)
+        found = list(islice(items, start, end + 1))
+        return found[:size], (f"offset-{end}" if len(found) > size else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ class SimulatedStack:
         self.failures: list[tuple[str, str]] = []
         self.listener: Callable[[datetime, str, dict[str, Any]], None] = lambda _at, _function, _reply: None
         self.alive = True
+        self.ticking = tuple(OWNERS.values())
         metrics, autoscaling, serving = self._adapters()
         ports = Ports(
             policies=self.policies,
@@ -144,7 +145,7 @@ class SimulatedStack:
         payload = {"trigger": "schedule", "scheduled_time": f"{self.account.now:%Y-%m-%dT%H:%M:%SZ}"}
         if self.account.now.minute == 0:
             self._try("FleetSync", payload)
-        for owner in OWNERS.values():
+        for owner in self.ticking:
             self._try(owner, payload)
 
     def stop(self) -> None:
@@ -159,7 +160,21 @@ class SimulatedStack:
 
 
 class DirectStack(SimulatedStack):
-    """The same for replays of weeks: no botocore between adapters and account, and no record of outcomes."""
+    """The same for replays of weeks: no botocore between adapters and account, and no record of outcomes.
+
+    Owners that the policy document gives nothing to do are not asked: it does not change.
+
+    Args:
+        account: as for `SimulatedStack`.
+        fleet: the policy document.
+        store: what is remembered.
+    """
+
+    def __init__(self, account: SimulatedAccount, fleet: Mapping[str, Any], *, store: StateStore) -> None:
+        super().__init__(account, fleet, store=store)
+        profiles = self.policies.fleet().profiles.values()
+        busy = {profile.kind for profile in profiles} | {Kind.BATCH for profile in profiles if profile.windows}
+        self.ticking = tuple(owner for kind, owner in OWNERS.items() if kind in busy)
 
     @override
     def _adapters(self) -> tuple[Metrics, Autoscaling, Hosting]:
