@@ -5,8 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from simulator.alarms import Point, verdict
+from simulator.alarms import Alarm, Point, State, verdict
+from simulator.metrics import MetricStore, sample
 from tests.unit.simulator.worlds import DIMENSIONS, START, feed, play, put_alarm, realtime_account, states
 
 KEEP = None
@@ -163,3 +166,40 @@ def test_overwriting_an_alarm_keeps_its_state() -> None:
     described = account.client("cloudwatch").describe_alarms()["MetricAlarms"][0]
     assert (described["StateValue"], described["Threshold"]) == ("ALARM", 1000.0)
     assert described["StateUpdatedTimestamp"] == START + timedelta(minutes=1)
+
+
+# ---- reading minute by minute ----------------------------------------------------------------------------------------
+
+KEY = ("Test", "load", (("EndpointName", "ranker"), ("VariantName", "AllTraffic")))
+LOAD: dict[str, Any] = {"Namespace": "Test", "MetricName": "load", "Dimensions": DIMENSIONS}
+WATCHES: dict[str, dict[str, Any]] = {
+    "plain": {**LOAD, "Statistic": "Sum", "Period": 60},
+    "three minutes": {**LOAD, "Statistic": "Maximum", "Period": 180},
+    **{
+        text: {
+            "Metrics": [
+                {"Id": "m", "MetricStat": {"Metric": LOAD, "Stat": "Sum", "Period": 60}, "ReturnData": False},
+                {"Id": "e", "Expression": text},
+            ]
+        }
+        for text in ("m / 4", "FILL(m, REPEAT) + 1")
+    },
+}
+WRITES = st.lists(st.tuples(st.integers(-6, 1), st.floats(0, 100)), max_size=2)
+
+
+@pytest.mark.parametrize("watch", WATCHES.values(), ids=WATCHES)
+@given(minutes=st.lists(WRITES, max_size=12))
+def test_an_alarm_that_reads_the_newest_minute_sees_what_one_that_reads_all_sees(
+    watch: dict[str, Any], minutes: list[list[tuple[int, float]]]
+) -> None:
+    """Also where points come late, for minutes that were looked at already."""
+    rule = {"Threshold": 50.0, "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "missing"}
+    config = {**watch, **rule, "AlarmName": "a", "AlarmActions": [], "EvaluationPeriods": 3}
+    unchecked = State("INSUFFICIENT_DATA", "", None, START)
+    store, steady = MetricStore(), Alarm("arn", config, unchecked, START)
+    for newest, writes in enumerate(minutes, 1000):
+        for age, value in writes:
+            store.put(KEY, newest + age, sample(value))
+        fresh = Alarm("arn", config, unchecked, START)
+        assert [*steady.points(store, newest)] == [*fresh.points(store, newest)]
