@@ -50,8 +50,9 @@ class World:
         )
         return Reconciler(ports, stage="prod", mode=self.mode)
 
-    def when(self, holder: str = "test", *, dry_run: bool = False) -> Pass:
-        return Pass(now=self.now, deadline=self.now + timedelta(seconds=48), holder=holder, dry_run=dry_run)
+    def when(self, holder: str = "test", *, dry_run: bool = False, tunes: bool = False) -> Pass:
+        deadline = self.now + timedelta(seconds=48)
+        return Pass(now=self.now, deadline=deadline, holder=holder, dry_run=dry_run, tunes=tunes)
 
     def tick(self, holder: str = "test", *, dry_run: bool = False) -> Mapping[str, Outcome]:
         """An owner's pass over everything, outcomes by endpoint or inference component."""

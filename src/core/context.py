@@ -136,6 +136,9 @@ class Decision:
     scale_in_to: int | None
     """Count to set directly because nothing above it is needed, or None."""
 
+    target_factor: float
+    """Share of the declared request target that AAS should keep an instance at; 1 unless latency was too high."""
+
     paused: bool
     valid_until: datetime
     """Until when the wish holds if nobody renews it."""

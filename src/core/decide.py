@@ -6,10 +6,11 @@ To learn why a target has its capacity, read the steps of its decision beside `R
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
+from zlib import crc32
 
 from core.context import EXPIRY, Context, Decision
 from core.model import Capacity, Envelope, Kind, Observation, OverrideAction, Reason, Recommendation, Step
-from core.policy import StepScaling
+from core.policy import StepScaling, TargetTracking
 from core.signals import recommendations
 from core.signals.utilisation import instances
 from core.signals.window import openings
@@ -25,6 +26,9 @@ SHOWN_AFTER = timedelta(minutes=4)
 
 LESS_EACH = 0.85
 """Share of its capacity that an instance is taken to serve once latency is above the objective (algorithms 2)."""
+
+MORE_EACH, LEAST_FACTOR, RAISED_EACH = 1.05, 0.5, timedelta(hours=24)
+"""A request target that was lowered rises by 5 % a day at most (algorithms 2), and never fell below half."""
 
 LONGEST_GAP = timedelta(minutes=3)
 """Between two measured minutes, for a direct scale-in to be certain of those between them (algorithms 8)."""
@@ -47,6 +51,7 @@ def decide(ctx: Context) -> Decision:
         steps=tuple(steps),
         desired=asked.after.floor,
         scale_in_to=_direct_scale_in(ctx, wanted),
+        target_factor=_target_factor(ctx),
         paused=any(step.reason is Reason.OVERRIDE_PAUSE for step in steps),
         valid_until=max([ctx.now + EXPIRY, *(step.valid_until for step in steps if step.valid_until)]),
     )
@@ -262,6 +267,25 @@ def _newest(ctx: Context) -> list[Recommendation]:
     """Return the recommendations of the newest minute that was measured."""
     measured = [seen.newest.at for seen in ctx.signals.values() if isinstance(seen, Observation)]
     return [*recommendations(ctx, max(measured))] if measured else []
+
+
+def _target_factor(ctx: Context) -> float:
+    """Return the share of the request target that latency allows: down by 0.85 at once, up by 1.05 a day.
+
+    It rises only while both latency alarms are OK and the load is known, in an hour of the day of the target's own:
+    each change makes AAS write two alarms, of which an account may write three a second.
+    """
+    factor, since = ctx.memory.target_factor, ctx.memory.target_changed_at
+    tracks = any(
+        isinstance(p, TargetTracking) and p.metric == "requests_per_instance" for p in ctx.profile.native_policies
+    )
+    age = ctx.now - since if since is not None else timedelta.max
+    latency, slow = ctx.alarms.get("latency"), ctx.alarms.get("slow")
+    if tracks and latency == "ALARM" and age >= ctx.profile.stabilization:
+        return max(LEAST_FACTOR, round(factor * LESS_EACH, 4))
+    own_hour = crc32(ctx.target.resource_id.encode()) % 24
+    calm = latency == slow == "OK" and not ctx.unknown and age >= RAISED_EACH
+    return min(1.0, round(factor * MORE_EACH, 4)) if calm and ctx.now.hour == own_hour else factor
 
 
 def _direct_scale_in(ctx: Context, envelope: Envelope) -> int | None:

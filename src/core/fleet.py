@@ -157,7 +157,9 @@ class FleetSync:
         decision = decide(ctx)
         natives: tuple[Action, ...] = ()
         if isinstance(ctx.capacity, Capacity) and ctx.capacity.in_service:
-            natives = plan_natives(ctx.enrolment, self._stage, inventory, store.original(target))
+            natives = plan_natives(
+                ctx.enrolment, self._stage, inventory, store.original(target), ctx.memory.target_factor
+            )
         saves = tuple(action for action in natives if not _needs_registration(action))
         puts = tuple(action for action in natives if _needs_registration(action))
         outcome = self._reconciler.carry_out(decision, (*saves, *plan_bounds(decision), *puts), when)

@@ -273,14 +273,21 @@ class Memory:
     ready_since: datetime | None = None
     """How many instances served when last looked at, and since which pass it has been so many."""
 
+    target_factor: float = 1.0
+    target_changed_at: datetime | None = None
+    """Share of the request target that AAS was given, and since when."""
+
     def of(self, capacity: Capacity | Missing) -> "Memory":
         """Return what still holds of the endpoint seen: of one that was recreated under its name, only overrides."""
         if isinstance(capacity, Missing):
             return self
         if self.created_at not in {None, capacity.created_at}:
             return Memory(version=self.version, override_ids=self.override_ids).of(capacity)
+        now = replace(self, created_at=capacity.created_at, config=capacity.config)
+        if self.config in {None, capacity.config}:
+            return now
         # A new endpoint configuration (another model, another instance type) ends what was learned under the old one.
-        return replace(self, created_at=capacity.created_at, config=capacity.config)
+        return replace(now, target_factor=1.0, target_changed_at=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

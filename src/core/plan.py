@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from core.context import EXPIRY, Context, Decision, Enrolment
 from core.model import Capacity, Envelope
-from core.native import heard_alarms, native_policies, owned_prefix
+from core.native import heard_alarms, native_policies, owned_prefix, request_tracking
 from core.ports import NativePolicy, Original, ScheduledAction
 
 OWN_WRITE_LAG = timedelta(minutes=2)
@@ -83,6 +83,15 @@ class PutPolicy(_Said):
 
 
 @dataclass(frozen=True, slots=True)
+class PutTarget(_Said):
+    """PutScalingPolicy of the policy that tracks requests, at another share of its declared target."""
+
+    policy: NativePolicy
+    factor: float
+    said: ClassVar[str] = "track {0.factor:.0%} of the declared request target"
+
+
+@dataclass(frozen=True, slots=True)
 class PutAlarm(_Said):
     """PutMetricAlarm of an alarm that no policy follows."""
 
@@ -136,6 +145,7 @@ Action = (
     | SetCount
     | SaveOriginal
     | PutPolicy
+    | PutTarget
     | PutAlarm
     | DeletePolicy
     | PutScheduledAction
@@ -184,14 +194,23 @@ def plan_bounds(decision: Decision) -> tuple[Action, ...]:
     return (*ordered, SetCount(decision.scale_in_to))
 
 
+def plan_target(decision: Decision, stage: str) -> tuple[Action, ...]:
+    """Return what gives AAS the request target that latency allows."""
+    ctx, factor = decision.context, decision.target_factor
+    ready = isinstance(ctx.capacity, Capacity) and ctx.capacity.in_service and not decision.paused
+    if not ready or factor == ctx.memory.target_factor:
+        return ()
+    return tuple(PutTarget(policy, factor) for policy in request_tracking(ctx.enrolment, stage, factor))
+
+
 def plan_natives(
-    enrolment: Enrolment, stage: str, inventory: Inventory, original: Original | None
+    enrolment: Enrolment, stage: str, inventory: Inventory, original: Original | None, factor: float = 1.0
 ) -> tuple[Action, ...]:
     """Return what brings native policies and their alarms in line; adoption saves first, then replaces.
 
     Registration comes before these and is `plan_bounds`' business.
     """
-    wanted, heard = native_policies(enrolment, stage), heard_alarms(enrolment, stage)
+    wanted, heard = native_policies(enrolment, stage, factor), heard_alarms(enrolment, stage)
     standing = {policy.name: policy for policy in inventory.policies}
     prefix = owned_prefix(stage)
     actions: list[Action] = []

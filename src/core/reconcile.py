@@ -35,11 +35,13 @@ from core.plan import (
     PutExpiry,
     PutPolicy,
     PutScheduledAction,
+    PutTarget,
     SaveOriginal,
     SetBounds,
     SetCount,
     expiry_name,
     plan_bounds,
+    plan_target,
 )
 from core.policy import Fleet
 from core.ports import Autoscaling, Hosting, Metrics, Place, PolicySource, ScheduledAction, StateStore
@@ -94,6 +96,8 @@ class Pass:
     deadline: datetime
     holder: str
     dry_run: bool = False
+    tunes: bool = False
+    """Whether it may write targets: only the owner of real-time targets has the right to."""
 
     @property
     def lease_until(self) -> datetime:
@@ -279,7 +283,8 @@ class Reconciler:
         writes = decision.effective_mode(self.mode) is Mode.ACTIVE
         if writes and not (ctx.memory.enrolled and ctx.registered is not None):
             return Outcome(target=ctx.target, status=Status.NOT_ENROLLED, decision=decision)
-        return self.carry_out(decision, plan_bounds(decision), when)
+        tuned = plan_target(decision, self.stage) if when.tunes else ()  # the floor first: it acts at once
+        return self.carry_out(decision, (*plan_bounds(decision), *tuned), when)
 
     def _ours_by_name(self, ctx: Context) -> bool:
         """Whether a target without any state carries our policies: then only the table was lost."""
@@ -367,6 +372,9 @@ class Reconciler:
                 arn = aas.put_policy(target, policy)
                 if policy.alarm is not None:
                     self.ports.metrics.put_alarm({**policy.alarm, "AlarmActions": [arn]})
+            case PutTarget(policy, factor):
+                aas.put_policy(target, policy)
+                return replace(memory, target_factor=factor, target_changed_at=when.now)
             case PutAlarm(alarm):
                 self.ports.metrics.put_alarm(alarm)
             case DeletePolicy(name):

@@ -60,13 +60,12 @@ class Runtime:
     telemetry: Telemetry
     sleep: Callable[[float], None] = time.sleep
 
-    def begin(self, context: LambdaContext, *, dry_run: bool = False) -> Pass:
+    def begin(self, context: LambdaContext, *, dry_run: bool = False, tunes: bool = False) -> Pass:
         """Read the clock once, for the whole pass."""
         now = self.clock()
         deadline = now + timedelta(milliseconds=context.get_remaining_time_in_millis()) - SPARE
-        return Pass(
-            now=now, deadline=deadline, holder=f"{context.function_name}/{context.aws_request_id}", dry_run=dry_run
-        )
+        holder = f"{context.function_name}/{context.aws_request_id}"
+        return Pass(now=now, deadline=deadline, holder=holder, dry_run=dry_run, tunes=tunes)
 
     def finish(self, context: LambdaContext, outcomes: tuple[Outcome, ...]) -> dict[str, Any]:
         """Tell what was done and return it.
@@ -170,9 +169,8 @@ def make_owner(kind: Kind, runtime: Callable[[], Runtime]) -> LambdaHandler:
     def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         tidegate = runtime()
         resource = resource_named_by(event)
-        outcomes = tidegate.reconciler.run(
-            lambda e: e.profile.kind is kind and e.concerned_by(resource), tidegate.begin(context)
-        )
+        when = tidegate.begin(context, tunes=kind is Kind.REALTIME)
+        outcomes = tidegate.reconciler.run(lambda e: e.profile.kind is kind and e.concerned_by(resource), when)
         return tidegate.finish(context, outcomes)
 
     return handler

@@ -22,7 +22,13 @@ DAY = 24 * 60
 
 ORDERS, DOCUMENTS, SCORING = "orders-ranker-prod", "doc-ocr-async-prod", "nightly-scoring-prod"
 QUIET = "quiet-ranker-prod"
-POLICY = {**FLEET, "endpoints": [*FLEET["endpoints"], {"name": QUIET, "profile": "ranker"}]}
+RANKER = FLEET["profiles"]["ranker"]
+SLOW = {"ranker": {**RANKER, "objectives": {**RANKER["objectives"], "latency_p95": "800ms"}}}  # idle 200 ms
+POLICY = {
+    **FLEET,
+    "profiles": {**FLEET["profiles"], **SLOW},
+    "endpoints": [*FLEET["endpoints"], {"name": QUIET, "profile": "ranker"}],
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

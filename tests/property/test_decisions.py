@@ -44,6 +44,8 @@ memories = st.builds(
     demand_at=st.sampled_from([None, NOW - timedelta(minutes=5), NOW - timedelta(hours=2)]),
     ready=st.integers(0, 20),
     ready_since=st.sampled_from([None, NOW - timedelta(minutes=3), NOW - timedelta(days=1)]),
+    target_factor=st.floats(0.5, 1),
+    target_changed_at=st.sampled_from([None, NOW - timedelta(minutes=3), NOW - timedelta(days=3)]),
 )
 alarm_names = st.sampled_from(["saturation", "slow", "congested", "errors", "latency"])
 alarm_states = st.dictionaries(alarm_names, st.sampled_from(["OK", "ALARM", "INSUFFICIENT_DATA"]))
@@ -77,6 +79,17 @@ def test_an_alarm_never_lowers_and_one_that_does_not_ring_changes_nothing(seen: 
     assert heard.scale_in_to is None or heard.scale_in_to == quiet.scale_in_to
     if "ALARM" not in seen.alarms.values():
         assert heard.steps == quiet.steps
+
+
+@given(contexts())
+def test_a_target_rises_only_in_calm_and_stays_within_half_and_all(seen: Context) -> None:
+    factor, before = decide(seen).target_factor, seen.memory.target_factor
+    assert 0.5 <= factor <= 1
+    if factor > before:
+        assert (seen.alarms.get("latency"), seen.alarms.get("slow"), len(seen.unknown)) == ("OK", "OK", 0)
+        assert factor <= before * 1.05 + 1e-4
+    if factor < before:
+        assert seen.alarms["latency"] == "ALARM"
 
 
 @given(contexts())

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.builders import (
     REALTIME,
     SERVERLESS,
     SETTLED_MEMORY,
+    TARGET,
     context,
     minutes,
     override,
@@ -419,6 +421,50 @@ def test_a_batch_target_is_left_to_its_native_policies() -> None:
 def test_the_guard_says_what_it_saw() -> None:
     seen = decide(context(load=steady(2500), **ringing("slow", "latency"))).deciding_step.seen
     assert seen == {"ready": 4, "requests_per_minute": 2500, "requests_per_instance": 1000, "alarms": "latency, slow"}
+
+
+# The request target: down by 0.85 as soon as latency is too high, up by 1.05 a day in an hour of the target's own.
+OWN_HOUR = NOW.replace(hour=crc32(TARGET.resource_id.encode()) % 24)
+CALM = {"latency": "OK", "slow": "OK"}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    name: str
+    stands: float
+    becomes: float
+    alarms: dict[str, str]
+    changed: timedelta | None = timedelta(hours=24)
+    seen: dict[str, Any] = field(default_factory=dict)
+
+
+TUNED = [
+    Tuned("too slow", 1.0, 0.85, {"latency": "ALARM", "slow": "OK"}, None),
+    Tuned("still too slow a stabilization later", 0.85, 0.7225, {"latency": "ALARM"}, timedelta(minutes=10)),
+    Tuned("not before that", 0.85, 0.85, {"latency": "ALARM"}, timedelta(minutes=9)),
+    Tuned("never below half", 0.5220, 0.5, {"latency": "ALARM"}),  # 0.44
+    Tuned("calm for a day", 0.85, 0.8925, CALM),
+    Tuned("never above what was declared", 0.98, 1.0, CALM),  # 1.03
+    Tuned("calm for less", 0.85, 0.85, CALM, timedelta(hours=23)),
+    Tuned("calm in another hour", 0.85, 0.85, CALM, seen={"now": OWN_HOUR + timedelta(hours=1)}),
+    Tuned("one alarm is not known", 0.85, 0.85, {"latency": "OK"}),
+    Tuned("one has no data", 0.85, 0.85, {"latency": "OK", "slow": "INSUFFICIENT_DATA"}),
+    Tuned("the load is not known", 0.85, 0.85, CALM, seen={"load": STALE}),
+    Tuned("nothing tracks requests", 1.0, 1.0, {"latency": "ALARM"}, seen={"policies": []}),
+]
+
+
+@pytest.mark.parametrize("case", TUNED, ids=lambda case: case.name)
+def test_the_request_target_follows_latency(case: Tuned) -> None:
+    seen = {"now": OWN_HOUR, "load": minutes([900] * 15, newest=OWN_HOUR - timedelta(minutes=2)), **case.seen}
+    changed = seen["now"] - case.changed if case.changed else None
+    memory = Memory(target_factor=case.stands, target_changed_at=changed)
+    assert decide(context(memory=memory, alarms=case.alarms, **seen)).target_factor == case.becomes
+
+
+def test_a_direct_scale_in_goes_no_further_than_the_target_that_stands() -> None:
+    memory = replace(SETTLED_MEMORY, target_factor=0.5)  # 0.5 of 500 requests an instance: 2000 rest on 8, not on 4
+    assert decide(context(load=steady(2000), capacity=running(10), memory=memory)).scale_in_to == 8
 
 
 # Scale-in: 6 run where the floor is 2, and every tracking policy that may scale in must agree.

@@ -179,7 +179,7 @@ PROFILES: dict[str, Any] = {
         "kind": "realtime",
         "min_capacity": 2,
         "max_capacity": 12,
-        "objectives": {"requests_per_instance": 1000},
+        "objectives": {"requests_per_instance": 1000, "latency_p95": "30s"},
         "windows": [NAP],
     },
     "queue": {"kind": "async", "min_capacity": 0, "max_capacity": 8, "objectives": {"items_per_minute": 4}},
@@ -253,6 +253,11 @@ class Night:
         }
         self.replies.append(self.stack.invoke("Override", request))
 
+    def ring(self, alarm: str) -> None:
+        """Let an alarm ring until it is evaluated again, and the schedules tick meanwhile."""
+        self.account.cloudwatch.set_alarm_state({"AlarmName": alarm, "StateValue": "ALARM", "StateReason": "rehearsal"})
+        self.stack.tick()
+
     def lose_the_table(self) -> None:
         """Delete every item, with nobody's rights."""
         self.account.caller = ""
@@ -268,6 +273,8 @@ def played(night: Night) -> None:
     """Everything that Tidegate does, once at least by each function that does it."""
     night.stack.invoke("FleetSync", {"trigger": "schedule"})  # enrols: three by name, one by tag, one by adoption
     night.until("02:30")  # floors rise with the load, then windows pre-warm and open
+    night.until("02:40")
+    night.ring("tidegate-target-prod-realtime-Orders-AllTraffic-latency")  # and targets fall
     night.until("03:25")  # windows end, floors fall, expiry actions go, what is too much is scaled in directly
     night.override("Orders", "ceiling", 9)
     night.until("03:30")
@@ -399,6 +406,7 @@ def test_the_night_saw_everything(night: Night) -> None:
         "save what",
         "put policy",
         "put alarm",
+        "track 85%",
         "delete policy",
         "put scheduled",
         "delete scheduled",

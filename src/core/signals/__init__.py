@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 from core.context import Context, Enrolment
 from core.model import Observation, Recommendation, Signal
@@ -21,12 +22,12 @@ def queries(enrolment: Enrolment) -> Mapping[Signal, MetricQuery]:
 def recommendations(ctx: Context, since: datetime) -> tuple[Recommendation, ...]:
     """Return what each minute measured from `since` on asks for, oldest first; nothing for signals that are missing."""
     recommend = {
-        Signal.REQUESTS: utilisation.recommend,
-        Signal.BACKLOG: queue.recommend,
-        Signal.NO_CAPACITY: refused.recommend,
+        Signal.REQUESTS: partial(utilisation.recommend, ctx.profile, factor=ctx.memory.target_factor),
+        Signal.BACKLOG: partial(queue.recommend, ctx.profile),
+        Signal.NO_CAPACITY: partial(refused.recommend, ctx.profile),
     }
     found = [
-        recommend[signal](ctx.profile, point)
+        recommend[signal](point)
         for signal, seen in ctx.signals.items()
         if isinstance(seen, Observation)
         for point in seen.points

@@ -316,6 +316,7 @@ def a_decision(points: int = 15) -> Decision:
         steps=steps,
         desired=6,
         scale_in_to=None,
+        target_factor=1.0,
         paused=False,
         valid_until=LATER,
     )

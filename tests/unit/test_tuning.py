@@ -1,0 +1,82 @@
+"""The request target that AAS is given: written by the owner at once, and left so by every sync."""
+
+from typing import Any
+
+from core.errors import ThrottledError
+from core.reconcile import Status
+from tests.fakes.aws import observed
+from tests.world import World
+
+POLICY = "tidegate-prod-track-requests_per_instance"
+LATENCY = "tidegate-target-prod-realtime-orders-AllTraffic-latency"
+
+
+def slow_world(**fields: Any) -> World:
+    """`orders` promises 200 ms and does not hold it; AAS keeps an instance at 500 of the 1,000 requests it serves."""
+    world = World(**fields)
+    world.document["profiles"]["p"]["objectives"] = {"requests_per_instance": 1000, "latency_p95": "200ms"}
+    world = world.enrolled()
+    world.metrics.states[LATENCY] = "ALARM"
+    return world
+
+
+def tuned(world: World, *, tunes: bool = True) -> Status:
+    """A pass of the owner, or of somebody who may not write targets."""
+    world.metrics.series["Invocations"] = observed(world.now, *[5000] * 15)
+    outcomes = world.reconciler.run(lambda _: True, world.when(tunes=tunes))
+    return outcomes[0].status
+
+
+def target(world: World) -> Any:
+    return world.autoscaling.native[world.orders][POLICY].configuration["TargetValue"]
+
+
+def test_latency_lowers_the_target_at_once_and_again_after_each_stabilization() -> None:
+    world = slow_world()
+    assert target(world) == 500
+    seen = []
+    for _ in range(50):
+        tuned(world)
+        seen.append(target(world))
+        world.later(minutes=1)
+    assert [value for i, value in enumerate(seen) if i == 0 or value != seen[i - 1]] == [425, 361.25, 307.05, 261, 250]
+    assert seen.count(425) == 10  # minutes
+
+
+def test_the_floor_is_written_before_the_target() -> None:
+    world = slow_world()
+    tuned(world)
+    assert world.writes == ["register", "put_scheduled_action", "put_policy"]
+
+
+def test_a_sync_leaves_the_target_as_it_is() -> None:
+    world = slow_world()
+    tuned(world)
+    _ = world.writes
+    world.sync()
+    assert (world.writes, target(world)) == ([], 425)
+
+
+def test_who_has_no_right_to_write_targets_does_not_try() -> None:
+    world = slow_world()
+    tuned(world, tunes=False)
+    assert (target(world), world.memory().target_factor) == (500, 1.0)
+
+
+def test_a_target_that_could_not_be_written_is_not_remembered() -> None:
+    world = slow_world()
+    world.autoscaling.fail_on["put_policy"] = ThrottledError("Rate exceeded")
+    assert tuned(world) is Status.FAILED
+    assert (target(world), world.memory().target_factor) == (500, 1.0)
+
+
+def test_it_rises_again_by_a_twentieth_a_day() -> None:
+    world = slow_world()
+    tuned(world)
+    world.metrics.states |= {LATENCY: "OK", LATENCY.replace("latency", "slow"): "OK"}
+    seen = [425.0]
+    for _ in range(6 * 24 * 6):
+        world.later(minutes=10)
+        tuned(world)
+        seen += [target(world)] if target(world) != seen[-1] else []
+    assert seen == [425, 446.25, 468.55, 492, 500]  # 0.85, 0.8925, 0.9371, 0.984, 1
