@@ -6,6 +6,7 @@ They keep an endpoint scaling while Tidegate is away (ADR 0001). All names begin
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from math import floor
 from typing import Any
 
 from core.context import Enrolment
@@ -17,6 +18,9 @@ from core.ports import NativePolicy
 
 SATURATED_MINUTES = 5
 """Minutes at the ceiling before capacity doubles: longer than tracking's 3, so that it acts only when that fails."""
+
+MOST_STEPS = 20
+"""Of one policy (facts 1.9)."""
 
 NOTICED_MINUTES = 3
 """Minutes before an alarm that only Tidegate hears rings."""
@@ -218,9 +222,16 @@ class _Shapes:
         return self._step("wake", "ChangeInCapacity", [_adjustment(0.0, None, 1)], alarm)
 
     def wake_component(self) -> NativePolicy:
-        """Return the policy that leaves zero when a request was refused (facts 5.2): one is enough, so at least 1."""
+        """Return the policy that leaves zero when one request was refused (facts 5.2), with copies for all of them.
+
+        `ceil(refused / c)` in as many steps as AAS takes: a second change would have to wait for the first copy.
+        """
+        profile = self._enrolment.profile
+        each, most = profile.capacity_per_instance, min(max(profile.max_capacity, 1), MOST_STEPS)
+        bounds = [float(floor(n * max(each, 1))) for n in range(most)] if each else [0.0]
         alarm = self.alarm(NO_CAPACITY, "wake", "GreaterThanOrEqualToThreshold", 1.0, 1)
-        steps = [_adjustment(0.0, None, 1)]
+        pairs = zip(bounds, [*bounds[1:], None], strict=True)
+        steps = [_adjustment(low, high, copies) for copies, (low, high) in enumerate(pairs, start=1)]
         return self._step("wake", "ChangeInCapacity", steps, alarm, Cooldown=60, MetricAggregationType="Maximum")
 
     def idle(self) -> NativePolicy:

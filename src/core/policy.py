@@ -490,8 +490,8 @@ class Profile(_Strict):
         Requests at half of what an instance can serve, AWS's own starting point (facts 7): without a forecast the
         room above it carries the minutes an instance takes to start. A queue at half of what an instance drains
         within the objective (algorithms 9). Without a known capacity, CPU at 70 % per core, or GPU for a component.
-        Provisioned concurrency at half in use, AWS's own example (facts 3.5): more comes within a minute or two, and
-        what spills over is served all the same.
+        Provisioned concurrency at half in use, AWS's own example (facts 3.5), but not with its cooldowns of a second:
+        what was added shows only minutes later, and would be added again.
         """
         if self.policies is not None:
             return self.policies
@@ -501,10 +501,10 @@ class Profile(_Strict):
                 return ()
             metric, target = "backlog_per_instance", max(round(0.5 * self.objectives.items_per_instance, 2), 1.0)
         elif self.serving is Serving.SERVERLESS:
-            minute = timedelta(minutes=1)
+            shown = timedelta(minutes=3)
             return (
                 TargetTracking(
-                    type="target_tracking", metric="provisioned_concurrency", target=0.5, scale_in_cooldown=minute
+                    type="target_tracking", metric="provisioned_concurrency", target=0.5, scale_out_cooldown=shown
                 ),
             )
         elif self.objectives.requests_per_instance is not None:

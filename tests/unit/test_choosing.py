@@ -29,5 +29,5 @@ def test_a_snippet_becomes_native_policies(name: str, written: object) -> None:
 def test_each_section_has_a_snippet() -> None:
     without = [section for section in PAGE.split("\n## ")[1:] if "```yaml" not in section]
     assert not without
-    assert len(SECTIONS) == 7
-    assert len({name for name, _ in SNIPPETS}) == len(SNIPPETS) == 9
+    assert len(SECTIONS) == 9
+    assert len({name for name, _ in SNIPPETS}) == len(SNIPPETS) == 11

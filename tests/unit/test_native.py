@@ -10,6 +10,7 @@ from botocore.validate import ParamValidator
 from core.errors import ConfigError
 from core.native import guard_alarms, heard_alarms, native_policies, scale_out_alarms
 from core.ports import NativePolicy
+from simulator.scaling import step_capacity, step_problems
 from tests.builders import ASYNC, BATCH, COMPONENT, REALTIME, SERVERLESS, enrolment
 
 TUTORIAL: dict[str, Any] = {
@@ -155,7 +156,7 @@ BY_COMPONENT = [{"Name": "InferenceComponentName", "Value": "chat-8b"}]
 
 def test_a_component_leaves_zero_when_one_request_was_refused() -> None:
     """As facts 5.2 has it; with the guide's GreaterThan a single request would not do."""
-    wake = natives(COMPONENT)["wake"]
+    wake = natives({**COMPONENT, "objectives": {}})["wake"]
     assert wake.configuration == {
         "AdjustmentType": "ChangeInCapacity",
         "MetricAggregationType": "Maximum",
@@ -177,6 +178,27 @@ def test_a_component_leaves_zero_when_one_request_was_refused() -> None:
         "ComparisonOperator": "GreaterThanOrEqualToThreshold",
         "TreatMissingData": "missing",
     }
+
+
+@pytest.mark.parametrize(
+    ("each", "refused", "copies"),
+    [
+        (30, 1, 1),
+        (30, 30, 1),
+        (30, 31, 2),  # ceil(31 / 30)
+        (30, 60, 2),
+        (30, 61, 3),
+        (30, 9999, 6),  # the most there may be
+        (2.5, 5, 2),
+        (2.5, 6, 3),  # ceil(2.4)
+        (0.2, 3, 3),  # steps are whole requests: a copy for each
+    ],
+)
+def test_a_component_wakes_to_the_copies_that_the_refused_requests_need(each: float, refused: int, copies: int) -> None:
+    wake = natives({**COMPONENT, "objectives": {"requests_per_instance": each}})["wake"]
+    assert wake.alarm is not None
+    assert step_problems(wake.configuration) is None
+    assert step_capacity(0, refused, wake.alarm, wake.configuration) == copies
 
 
 def cpu_steps(document: dict[str, Any]) -> dict[str, Any]:

@@ -27,9 +27,10 @@ from core.policy import Fleet
 from core.reconcile import Outcome, Status
 from env.lint_template import translate
 from simulator.account import SimulatedAccount
+from simulator.components import Managed
 from simulator.stack import MAKERS, SimulatedStack
 from simulator.transport import make_client
-from simulator.workload import AsyncWorkload, RealtimeWorkload
+from simulator.workload import AsyncWorkload, ComponentWorkload, NoWorkload, RealtimeWorkload
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -40,6 +41,13 @@ REGION, ACCOUNT, STAGE = "eu-central-1", "123456789012", "prod"
 FUNCTIONS = sorted(MAKERS)
 LAMBDAS_OWN = {"logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"}
 """What Lambda does on the function's behalf: logging, and keeping what failed."""
+
+SAGEMAKERS = {
+    "EndpointConfigName": "endpoint-config",
+    "InferenceComponentName": "inference-component",
+    "EndpointName": "endpoint",
+}
+"""What a parameter names, by its name."""
 
 IAM_PREFIX = {"resourcegroupstaggingapi": "tag", "appconfigdata": "appconfig"}
 """Where IAM calls a service otherwise than boto3 does."""
@@ -77,10 +85,9 @@ def _resources(service: str, operation: str, params: Mapping[str, Any]) -> list[
     match service, operation:
         case "application-autoscaling", name if not name.startswith("Describe"):
             found = ["scalable-target/0ec5a1b2c3d4"]  # an opaque ID that nobody can compute
-        case "sagemaker", "DescribeEndpointConfig":
-            found = [f"endpoint-config/{params['EndpointConfigName'].lower()}"]
         case "sagemaker", _:
-            found = [f"endpoint/{params['EndpointName'].lower()}"]
+            named = (f"{kind}/{params[key].lower()}" for key, kind in SAGEMAKERS.items() if key in params)
+            found = [next(named, "*")]
         case "cloudwatch", "PutMetricAlarm":
             found = [f"alarm:{params['AlarmName']}"]
         case "cloudwatch", "DeleteAlarms":
@@ -107,13 +114,14 @@ class Grant:
 
     action: str
     on: tuple[str, ...]
-    condition: tuple[tuple[str, str], ...]
+    condition: tuple[tuple[str, tuple[str, ...]], ...]
+    """Keys, and the values of which the call must have one."""
 
     def allows(self, call: Called) -> bool:
         return (
             self.action == call.action
             and any(fnmatchcase(call.on, pattern) for pattern in self.on)
-            and set(self.condition) <= set(call.context)
+            and all(dict(call.context).get(key) in wanted for key, wanted in self.condition)
         )
 
 
@@ -159,10 +167,11 @@ class Deployed:
             for action in _list(statement["Action"])
         ]
 
-    def _condition(self, statement: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    def _condition(self, statement: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
         condition = statement.get("Condition", {})
         assert set(condition) <= {"StringEquals"}, "teach Grant.allows this operator"
-        return tuple((key, self.value(wanted)) for key, wanted in condition.get("StringEquals", {}).items())
+        equals = condition.get("StringEquals", {})
+        return tuple((key, tuple(map(self.value, _list(wanted)))) for key, wanted in equals.items())
 
 
 def _list(value: Any) -> list[Any]:
@@ -184,11 +193,19 @@ PROFILES: dict[str, Any] = {
     },
     "queue": {"kind": "async", "min_capacity": 0, "max_capacity": 8, "objectives": {"items_per_minute": 4}},
     "batch": {"kind": "batch", "min_capacity": 1, "max_capacity": 10, "windows": [NAP]},
+    "llm": {
+        "kind": "realtime",
+        "serving": "inference_component",
+        "min_capacity": 0,
+        "max_capacity": 4,
+        "objectives": {"requests_per_instance": 30},
+    },
 }
 NAMED = [
     {"name": "Orders", "profile": "web"},
     {"name": "documents", "profile": "queue"},
     {"name": "scoring", "profile": "batch"},
+    {"name": "assistant", "inference_component": "Chat-8B", "profile": "llm"},
 ]
 LEGACY = {"name": "legacy", "profile": "web", "adopt": True}
 
@@ -313,6 +330,10 @@ def _fill(account: SimulatedAccount) -> None:
     account.add_endpoint(name="documents", workload=queue, instance_count=0, asynchronous=True)
     idle = RealtimeWorkload(per_minute_requests=[40] * 400, capacity_per_instance=600)
     account.add_endpoint(name="scoring", workload=idle, instance_count=1)
+    managed = Managed(minimum=0, maximum=4)
+    account.add_endpoint(name="assistant", workload=NoWorkload(), instance_count=0, managed=managed, **web)
+    talk = ComponentWorkload(per_minute_requests=[0] * 10 + [80] * 20, capacity_per_instance=30)
+    account.add_component(name="Chat-8B", endpoint="assistant", workload=talk, copies=0)
     names = {
         "ServiceNamespace": "sagemaker",
         "ResourceId": "endpoint/legacy/variant/AllTraffic",
@@ -452,11 +473,11 @@ def test_nothing_is_allowed_that_a_function_never_calls(
                 "application-autoscaling",
                 "RegisterScalableTarget",
                 {
-                    "ServiceNamespace": "sagemaker",
-                    "ScalableDimension": "sagemaker:inference-component:DesiredCopyCount",
+                    "ServiceNamespace": "ecs",
+                    "ScalableDimension": "ecs:service:DesiredCount",
                 },
             ),
-            "left out on purpose",
+            "not of SageMaker",
         ),
     ],
     ids=lambda seen: seen if isinstance(seen, str) else seen[1],

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from core.model import Dimension
 from env.lint_template import translate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +48,7 @@ UNNARROWABLE = {
     "application-autoscaling:DescribeScalingActivities": "knows no resources; the condition keys are for writes",
     "application-autoscaling:DescribeScheduledActions": "knows no resources; the condition keys are for writes",
     "tag:GetResources": "knows no resources and no condition keys",
+    "sagemaker:ListInferenceComponents": "knows no resources and no condition keys",
 }
 
 
@@ -185,13 +187,13 @@ def test_statements_grant_by_naming_what_they_grant(resources: dict[str, Resourc
         assert {"NotAction", "NotResource"}.isdisjoint(statement), name
 
 
-def test_auto_scaling_writes_reach_sagemaker_instance_counts_only(resources: dict[str, Resource]) -> None:
+def test_auto_scaling_writes_reach_what_sagemaker_counts_only(resources: dict[str, Resource]) -> None:
     for name, statement in statements(resources):
         writes = {a for a in as_list(statement["Action"]) if re.match(r"application-autoscaling:(?!Describe)", a)}
         if writes:
             assert statement["Condition"]["StringEquals"] == {
                 "application-autoscaling:service-namespace": "sagemaker",
-                "application-autoscaling:scalable-dimension": "sagemaker:variant:DesiredInstanceCount",
+                "application-autoscaling:scalable-dimension": [dimension.value for dimension in Dimension],
             }, f"{name}: {sorted(writes)}"
 
 

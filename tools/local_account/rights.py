@@ -13,6 +13,13 @@ from simulator.service import ServiceError
 PREFIXES = {"resourcegroupstaggingapi": "tag"}
 """Where IAM calls a service something else than boto3."""
 
+SAGEMAKERS = {
+    "EndpointConfigName": "endpoint-config",
+    "InferenceComponentName": "inference-component",
+    "EndpointName": "endpoint",
+}
+"""What a parameter of SageMaker's names, by its name."""
+
 REMEMBERED_SECONDS = 5.0
 """Changed rights are in force after this long; on AWS it is of that order, too."""
 
@@ -112,10 +119,8 @@ class Rights:
                 "application-autoscaling:scalable-dimension": str(params.get("ScalableDimension")),
             }
             yield Request(action, self._arn("application-autoscaling", "scalable-target/0a1b2c3d"), context)
-        elif "EndpointConfigName" in params:
-            yield Request(action, self._arn("sagemaker", f"endpoint-config/{params['EndpointConfigName']}".lower()))
-        elif "EndpointName" in params:
-            yield Request(action, self._arn("sagemaker", f"endpoint/{params['EndpointName']}".lower()))
+        elif named := next((each for each in SAGEMAKERS if each in params), None):
+            yield Request(action, self._arn("sagemaker", f"{SAGEMAKERS[named]}/{params[named]}".lower()))
         elif service == "cloudwatch" and operation in {"PutMetricAlarm", "DeleteAlarms", "SetAlarmState"}:
             for name in params.get("AlarmNames", [params.get("AlarmName")]):
                 yield Request(action, self._arn("cloudwatch", f"alarm:{name}"))
@@ -130,10 +135,14 @@ class Rights:
         via = {"aws:CalledViaLast": AAS, "aws:CalledViaFirst": AAS}
         alarm = self._arn("cloudwatch", f"alarm:TargetTracking-{resource}-AlarmHigh")
         if operation == "RegisterScalableTarget":
-            endpoint = self._arn("sagemaker", "/".join(resource.split("/")[:2]))
-            yield Request("sagemaker:DescribeEndpoint", endpoint, via)
-            yield Request("sagemaker:UpdateEndpointWeightsAndCapacities", endpoint, via)
-            yield Request("sagemaker:DescribeEndpointConfig", self._arn("sagemaker", "endpoint-config/any"), via)
+            counted = self._arn("sagemaker", "/".join(resource.split("/")[:2]))
+            if resource.startswith("inference-component/"):
+                yield Request("sagemaker:DescribeInferenceComponent", counted, via)
+                yield Request("sagemaker:UpdateInferenceComponentRuntimeConfig", counted, via)
+            else:
+                yield Request("sagemaker:DescribeEndpoint", counted, via)
+                yield Request("sagemaker:UpdateEndpointWeightsAndCapacities", counted, via)
+                yield Request("sagemaker:DescribeEndpointConfig", self._arn("sagemaker", "endpoint-config/any"), via)
             yield Request("cloudwatch:DescribeAlarms", "*", via)
             if not self._service_linked_role:
                 arn = f"arn:aws:iam::{self.account_id}:{SERVICE_LINKED_ROLE}"

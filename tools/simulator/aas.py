@@ -1,4 +1,4 @@
-"""Application Auto Scaling for SageMaker variants: the API, and what the service does by itself each minute.
+"""Application Auto Scaling for SageMaker: the API, and what the service does by itself each minute.
 
 Numbers in parentheses are sections of the domain fact sheet (docs). Where AWS is silent the more awkward behaviour is
 modelled: a scheduled action that meets an endpoint under change fails and is not retried.
@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator import schedule
+from simulator.components import Component
 from simulator.sagemaker import IN_SERVICE
 from simulator.scaling import LOW_ALARM_FACTOR, step_capacity, step_problems, tracking_capacity
 from simulator.service import Page, Service, ServiceError, stable_uuid
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
     from simulator.alarms import Alarm
     from simulator.cloudwatch import CloudWatch
     from simulator.events import World
-    from simulator.sagemaker import Endpoint, SageMaker, Variant
+    from simulator.sagemaker import SageMaker, Variant
 
-DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 DEFAULT_COOLDOWN_SECONDS = 300  # both ways (2.3)
 MAX_TARGETS, MAX_POLICIES, MAX_STEPS, MAX_SCHEDULED_ACTIONS = 500, 50, 20, 200  # (1.9)
 ACTIVITY_MEMORY = timedelta(weeks=6)  # (1.7)
@@ -32,6 +32,14 @@ HIGH, LOW = 0, 1  # index of a target-tracking alarm in Policy.alarm_names
 PREDEFINED = {  # metric behind it, statistic; the high-resolution one is read by the minute here (1.2)
     "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", "Sum"),
     "SageMakerVariantConcurrentRequestsPerModelHighResolution": ("ConcurrentRequestsPerModel", "Maximum"),
+    "SageMakerVariantProvisionedConcurrencyUtilization": ("ServerlessProvisionedConcurrencyUtilization", "Average"),
+    "SageMakerInferenceComponentInvocationsPerCopy": ("InvocationsPerCopy", "Sum"),
+    "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution": ("ConcurrentRequestsPerCopy", "Maximum"),
+}
+FITTING = {  # what the names of these begin with, by dimension
+    "sagemaker:variant:DesiredInstanceCount": ("SageMakerVariantInv", "SageMakerVariantConc"),
+    "sagemaker:variant:DesiredProvisionedConcurrency": ("SageMakerVariantProv",),
+    "sagemaker:inference-component:DesiredCopyCount": ("SageMakerInferenceComponent",),
 }
 
 
@@ -100,7 +108,7 @@ class Target:
     """One scalable target."""
 
     arn: str
-    variant: Variant
+    resource: Variant | Component
     minimum: int
     maximum: int
     created: datetime
@@ -114,15 +122,10 @@ class Target:
     last_not_scaled: tuple[str, ...] = ()
 
     @property
-    def endpoint(self) -> Endpoint:
-        """The variant's endpoint: it can be changed only as a whole."""
-        return self.variant.endpoint
-
-    @property
     def identity(self) -> dict[str, str]:
         """The three parameters that name it in every call."""
-        resource_id = self.variant.resource_id
-        return {"ServiceNamespace": "sagemaker", "ResourceId": resource_id, "ScalableDimension": DIMENSION}
+        names = {"ResourceId": self.resource.resource_id, "ScalableDimension": self.resource.dimension}
+        return {"ServiceNamespace": "sagemaker", **names}
 
 
 class Wish(NamedTuple):
@@ -156,57 +159,67 @@ class ApplicationAutoScaling(Service):
 
     def register_scalable_target(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Upsert; every call moves the capacity inside the bounds if the endpoint is InService (2.6, 2.7)."""
-        variant = self._variant(params)
-        target = self.targets.get(variant.resource_id)
+        resource = self._resource(params)
+        target = self.targets.get(resource.resource_id)
         minimum = params.get("MinCapacity", target.minimum if target else None)
         maximum = params.get("MaxCapacity", target.maximum if target else None)
         if minimum is None or maximum is None:
             raise self.invalid("MinCapacity and MaxCapacity are required when registering a new scalable target")
-        self._check_bounds(variant, minimum, maximum)
+        self._check_bounds(resource, minimum, maximum)
         if target is None:
             if len(self.targets) >= MAX_TARGETS:
                 raise ServiceError("LimitExceededException", f"Cannot have more than {MAX_TARGETS} scalable targets")
-            opaque = stable_uuid("scalable-target", variant.resource_id).replace("-", "")[:26]
+            opaque = stable_uuid("scalable-target", resource.resource_id).replace("-", "")[:26]
             arn = self.world.arn("application-autoscaling", f"scalable-target/{opaque}")
-            target = Target(arn=arn, variant=variant, minimum=minimum, maximum=maximum, created=self.world.now)
-            self.targets[variant.resource_id] = target
+            target = Target(arn=arn, resource=resource, minimum=minimum, maximum=maximum, created=self.world.now)
+            self.targets[resource.resource_id] = target
         target.suspended = {**target.suspended, **params.get("SuspendedState", {})}
         self._set_bounds(target, minimum, maximum)
         return {"ScalableTargetARN": target.arn}
 
-    def _variant(self, params: Mapping[str, Any]) -> Variant:
-        """The variant behind a resource ID."""
+    def _resource(self, params: Mapping[str, Any]) -> Variant | Component:
+        """The variant or inference component behind a resource ID."""
         resource_id, dimension = params["ResourceId"], params["ScalableDimension"]
-        parts = resource_id.split("/")
-        shape = len(parts) == 4 and (parts[0], parts[2]) == ("endpoint", "variant")  # noqa: PLR2004 - its four words
-        if params["ServiceNamespace"] != "sagemaker" or dimension != DIMENSION or not shape:
-            raise self.invalid(
-                f"Unsupported service namespace, resource type or scalable dimension: {params['ServiceNamespace']}, "
-                f"{resource_id}, {dimension}"
-            )
-        endpoint = self.sagemaker.endpoints.get(parts[1])
-        if endpoint is None or parts[3] not in endpoint.variants:
-            raise self.invalid(f"SageMaker variant doesn't exist: {resource_id}")
-        return endpoint.variants[parts[3]]
+        found: Variant | Component | None = None
+        match resource_id.split("/"), dimension.split(":")[1]:
+            case ["endpoint", name, "variant", variant], "variant":
+                endpoint = self.sagemaker.endpoints.get(name)
+                found = endpoint.variants.get(variant) if endpoint else None
+            case ["inference-component", name], "inference-component":
+                found = self.sagemaker.components.by_name.get(name)
+            case _:
+                raise self._unsupported(params)
+        if params["ServiceNamespace"] != "sagemaker" or dimension not in FITTING:
+            raise self._unsupported(params)
+        if found is None or found.dimension != dimension:
+            raise self.invalid(f"SageMaker {dimension.split(':')[1]} doesn't exist: {resource_id}")
+        return found
 
-    def _check_bounds(self, variant: Variant, minimum: int, maximum: int) -> None:
+    def _unsupported(self, params: Mapping[str, Any]) -> ServiceError:
+        return self.invalid(
+            f"Unsupported service namespace, resource type or scalable dimension: {params['ServiceNamespace']}, "
+            f"{params['ResourceId']}, {params['ScalableDimension']}"
+        )
+
+    def _check_bounds(self, resource: Variant | Component, minimum: int, maximum: int) -> None:
         if minimum > maximum:
             raise self.invalid("Maximum capacity cannot be less than minimum capacity")
-        if minimum < variant.lowest_count:
-            raise self.invalid(f"Minimum capacity cannot be less than {variant.lowest_count} for {variant.resource_id}")
+        if minimum < resource.lowest_count:
+            lowest = f"{resource.lowest_count} for {resource.resource_id}"
+            raise self.invalid(f"Minimum capacity cannot be less than {lowest}")
 
     def _set_bounds(self, target: Target, minimum: int, maximum: int) -> None:
         target.minimum, target.maximum = minimum, maximum
-        if target.endpoint.status != IN_SERVICE:
+        if target.resource.status != IN_SERVICE:
             return
-        if target.variant.desired_count < minimum:
+        if target.resource.desired_count < minimum:
             self._order(target, minimum, f"minimum capacity was set to {minimum}", None)
-        elif target.variant.desired_count > maximum:
+        elif target.resource.desired_count > maximum:
             self._order(target, maximum, f"maximum capacity was set to {maximum}", None)
 
     def deregister_scalable_target(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Policies, their alarms and scheduled actions go with it; the endpoint keeps its capacity."""
-        self.forget(self._registered(params).variant.resource_id)
+        self.forget(self._registered(params).resource.resource_id)
         return {}
 
     def is_registered(self, resource_id: str) -> bool:
@@ -221,7 +234,8 @@ class ApplicationAutoScaling(Service):
 
     def _registered(self, params: Mapping[str, Any]) -> Target:
         target = self.targets.get(params["ResourceId"])
-        if target is None or params["ScalableDimension"] != DIMENSION or params["ServiceNamespace"] != "sagemaker":
+        wanted = {key: params[key] for key in ("ServiceNamespace", "ResourceId", "ScalableDimension")}
+        if target is None or target.identity != wanted:
             raise _not_found("scalable target registered", params)
         return target
 
@@ -246,11 +260,11 @@ class ApplicationAutoScaling(Service):
     def _described(
         self, key: str, found: Iterable[dict[str, Any]], params: Mapping[str, Any], page: Page
     ) -> dict[str, Any]:
-        dimension = params.get("ScalableDimension", DIMENSION)
         if "ScalableDimension" in params and not (params.get("ResourceId") or params.get("ResourceIds")):
             raise self.invalid("If you specify a scalable dimension, you must also specify a resource ID")
-        known = dimension == DIMENSION and params["ServiceNamespace"] == "sagemaker"
-        items, token = self.page(found if known else (), params, page)
+        keys = [key for key in ("ServiceNamespace", "ScalableDimension") if key in params]
+        wanted = (item for item in found if all(item[key] == params[key] for key in keys))
+        items, token = self.page(wanted, params, page)
         return {key: items, **({"NextToken": token} if token else {})}
 
     # ---- scaling policies (1.5) -------------------------------------------------------------------------------------
@@ -274,8 +288,8 @@ class ApplicationAutoScaling(Service):
         return {"PolicyARN": policy.arn, "Alarms": self._alarm_references(policy)}
 
     def _policy_arn(self, target: Target, name: str) -> str:
-        resource = f"resource/sagemaker/{target.variant.resource_id}:policyName/{name}"
-        unique = stable_uuid("policy", target.variant.resource_id, name)
+        resource = f"resource/sagemaker/{target.resource.resource_id}:policyName/{name}"
+        unique = stable_uuid("policy", target.resource.resource_id, name)
         return self.world.arn("autoscaling", f"scalingPolicy:{unique}:{resource}")
 
     def _check_policy(self, target: Target, request: Mapping[str, Any]) -> None:
@@ -316,11 +330,10 @@ class ApplicationAutoScaling(Service):
             )
         if predefined is not None:
             kind = predefined["PredefinedMetricType"]
-            if kind not in PREDEFINED:
-                raise self.invalid(f"{kind} does not apply to {DIMENSION}")
+            if not kind.startswith(FITTING[target.resource.dimension]) or kind not in PREDEFINED:
+                raise self.invalid(f"{kind} does not apply to {target.resource.dimension}")
             metric, stat = PREDEFINED[kind]
-            pairs = (("EndpointName", target.endpoint.name), ("VariantName", target.variant.name))
-            dimensions = [{"Name": name, "Value": value} for name, value in pairs]
+            dimensions = [{"Name": name, "Value": value} for name, value in target.resource.names.items()]
             return {"Namespace": "AWS/SageMaker", "MetricName": metric, "Statistic": stat, "Dimensions": dimensions}
         assert custom is not None  # noqa: S101 - one of the two is there
         if ("Metrics" in custom) == ("MetricName" in custom):
@@ -348,7 +361,7 @@ class ApplicationAutoScaling(Service):
             ("Low", "LessThanThreshold", value * LOW_ALARM_FACTOR, 15),
         ):
             unique = stable_uuid("alarm", policy.arn, side)
-            names.append(f"TargetTracking-{target.variant.resource_id}-Alarm{side}-{unique}")
+            names.append(f"TargetTracking-{target.resource.resource_id}-Alarm{side}-{unique}")
             self.cloudwatch.put_alarm(
                 {
                     **metric,
@@ -435,7 +448,7 @@ class ApplicationAutoScaling(Service):
             when = schedule.parse(params["Schedule"], params.get("Timezone", "UTC"), params.get("StartTime", now))
         except ValueError as error:
             raise self.invalid(str(error)) from error
-        resource = f"resource/sagemaker/{target.variant.resource_id}:scheduledActionName/{name}"
+        resource = f"resource/sagemaker/{target.resource.resource_id}:scheduledActionName/{name}"
         arn = self.world.arn("autoscaling", f"scheduledAction:{stable_uuid('action', resource)}:{resource}")
         target.actions[name] = ScheduledAction(arn, dict(params), old.created if old else now, when)
         return {}
@@ -476,13 +489,14 @@ class ApplicationAutoScaling(Service):
         ]
         what = " and ".join(parts)
         activity = self._record(target, f"Setting {what}", f"scheduled action name {name} was triggered")
-        if target.endpoint.status != IN_SERVICE:
-            resource_id, status = target.variant.resource_id, target.endpoint.status
-            reason = f"Resource Id [{resource_id}] is not scalable. Reason: endpoint is {status}"
+        if target.resource.status != IN_SERVICE:
+            resource_id, status = target.resource.resource_id, target.resource.status
+            what_is = "endpoint" if resource_id.startswith("endpoint") else "inference component"
+            reason = f"Resource Id [{resource_id}] is not scalable. Reason: {what_is} is {status}"
             self._close(activity, "Failed", f"Failed to set {what}. {reason}")
             return
         try:
-            self._check_bounds(target.variant, minimum, maximum)
+            self._check_bounds(target.resource, minimum, maximum)
         except ServiceError as error:
             self._close(activity, "Failed", f"Failed to set {what}. {error.message}")
             return
@@ -533,12 +547,16 @@ class ApplicationAutoScaling(Service):
 
     def _order(self, target: Target, capacity: int, cause: str, cooldown: timedelta | None) -> None:
         """Ask SageMaker for a capacity; a refusal fails the activity and starts no cooldown."""
-        activity = self._record(target, f"Setting desired instance count to {capacity}.", cause)
-        before = target.variant.current_count
+        resource = target.resource
+        activity = self._record(target, f"Setting desired {resource.counted} to {capacity}.", cause)
+        before = target.resource.current_count
         try:
-            self.sagemaker.order(target.variant, capacity)
+            if isinstance(resource, Component):
+                self.sagemaker.components.order(resource, capacity)
+            else:
+                self.sagemaker.order(resource, capacity)
         except ServiceError as error:
-            self._close(activity, "Failed", _failed(capacity, error.message))
+            self._close(activity, "Failed", _failed(target, capacity, error.message))
             return
         target.change = Change(before=before, after=capacity, cooldown=cooldown, activity=activity)
 
@@ -549,25 +567,25 @@ class ApplicationAutoScaling(Service):
             wish = self._wish(target)
             if wish is None:
                 continue
-            if target.endpoint.status != IN_SERVICE:
+            if target.resource.status != IN_SERVICE:
                 self._not_scaled(target, wish, "TargetServicePutResourceAsUnscalable")
                 continue
             self._follow(target, wish)
 
     def _finish(self, target: Target) -> None:
-        change, variant, now = target.change, target.variant, self.world.now
-        if change is None or target.endpoint.status != IN_SERVICE:
+        change, resource, now = target.change, target.resource, self.world.now
+        if change is None or target.resource.status != IN_SERVICE:
             return
         target.change = None
-        if variant.failure:
-            self._close(change.activity, "Failed", _failed(change.after, variant.failure))
+        if resource.failure:
+            self._close(change.activity, "Failed", _failed(target, change.after, resource.failure))
             return
-        if variant.current_count != change.after:
-            self._close(
-                change.activity, "Overridden", f"Desired instance count was set to {variant.current_count} meanwhile"
-            )
+        if resource.current_count != change.after:
+            text = f"Desired {resource.counted} was set to {resource.current_count} meanwhile"
+            self._close(change.activity, "Overridden", text)
             return
-        done = f"Successfully set desired instance count to {change.after}. Change successfully fulfilled by sagemaker."
+        counted = f"desired {resource.counted} to {change.after}"
+        done = f"Successfully set {counted}. Change successfully fulfilled by sagemaker."
         self._close(change.activity, "Successful", done)
         scaled_out = change.after > change.before
         if scaled_out and change.after == target.maximum:
@@ -585,7 +603,7 @@ class ApplicationAutoScaling(Service):
         Target tracking scales in only if all its policies that may do so agree; a silent metric therefore blocks it.
         A step policy's scale-in asks nobody.
         """
-        current = target.variant.desired_count
+        current = target.resource.desired_count
         tracking = [policy for policy in target.policies.values() if policy.tracking]
         stepping = [policy for policy in target.policies.values() if not policy.tracking]
         cooling = target.out_until is not None and self.world.now < target.out_until
@@ -622,7 +640,7 @@ class ApplicationAutoScaling(Service):
         return wishes
 
     def _follow(self, target: Target, wish: Wish) -> None:
-        current, now = target.variant.desired_count, self.world.now
+        current, now = target.resource.desired_count, self.world.now
         if wish.capacity > current:
             if current >= target.maximum:
                 self._not_scaled(
@@ -653,8 +671,8 @@ class ApplicationAutoScaling(Service):
             "oldDesiredCapacity": change.before,
             "minCapacity": target.minimum,
             "maxCapacity": target.maximum,
-            "resourceId": target.variant.resource_id,
-            "scalableDimension": DIMENSION,
+            "resourceId": target.resource.resource_id,
+            "scalableDimension": target.resource.dimension,
             "serviceNamespace": "sagemaker",
             "statusCode": "Successful",
             "scaledToMax": True,
@@ -664,8 +682,8 @@ class ApplicationAutoScaling(Service):
         self.world.emit("aws.application-autoscaling", kind, [], detail)
 
 
-def _failed(capacity: int, reason: str) -> str:
-    return f"Failed to set desired instance count to {capacity}. Reason: {reason}"
+def _failed(target: Target, capacity: int, reason: str) -> str:
+    return f"Failed to set desired {target.resource.counted} to {capacity}. Reason: {reason}"
 
 
 def _capacity(wish: Wish) -> int:

@@ -13,6 +13,7 @@ from botocore import xform_name
 
 from simulator.aas import ApplicationAutoScaling
 from simulator.cloudwatch import CloudWatch
+from simulator.components import Component
 from simulator.events import Event, World
 from simulator.metrics import epoch_minute
 from simulator.sagemaker import Endpoint, SageMaker, Tagging, Variant
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_resourcegroupstaggingapi.client import ResourceGroupsTaggingAPIClient
     from mypy_boto3_sagemaker.client import SageMakerClient
 
+    from simulator.components import Managed
     from simulator.metrics import Measured, MetricKey
     from simulator.workload import Workload
 
@@ -140,6 +142,8 @@ class SimulatedAccount:
         provisioning_from_zero: timedelta | None = None,
         removal_delay: timedelta = timedelta(minutes=1),
         instance_quota: int | None = None,
+        serverless: bool = False,
+        managed: Managed | None = None,
     ) -> Endpoint:
         """Put an endpoint that is InService into the account.
 
@@ -155,6 +159,8 @@ class SimulatedAccount:
             provisioning_from_zero: the same where no instance runs, if it differs.
             removal_delay: from an order until the instances are gone.
             instance_quota: most instances the account may have of this type; None for no limit.
+            serverless: whether its counts are provisioned concurrency.
+            managed: managed instance scaling, for `add_component`.
         """
         endpoint = Endpoint(
             name=name,
@@ -176,9 +182,45 @@ class SimulatedAccount:
             current_count=instance_count,
             desired_count=instance_count,
             workload=workload,
+            serverless=serverless,
+            managed=managed,
         )
         self.sagemaker.add(endpoint, first)
         return endpoint
+
+    def add_component(  # noqa: PLR0913 - as an endpoint
+        self,
+        *,
+        name: str,
+        endpoint: str,
+        workload: Workload,
+        copies: int,
+        copies_per_instance: int = 1,
+        copy_delay: timedelta = timedelta(minutes=2),
+    ) -> Component:
+        """Put an inference component that is InService on an endpoint.
+
+        Args:
+            name: of the component.
+            endpoint: its endpoint; with managed instance scaling the instances follow the copies.
+            workload: its traffic, usually a ComponentWorkload.
+            copies: to start with; the endpoint must have the instances for them.
+            copies_per_instance: so many fit.
+            copy_delay: from when there is room until a copy serves.
+        """
+        component = Component(
+            name=name,
+            arn=self._world.arn("sagemaker", f"inference-component/{name}"),
+            host=self.endpoint(endpoint).first,
+            workload=workload,
+            copies_per_instance=copies_per_instance,
+            copy_delay=copy_delay,
+            created=self.now,
+            current_count=copies,
+            desired_count=copies,
+        )
+        self.sagemaker.components.by_name[name] = component
+        return component
 
     def endpoint(self, name: str) -> Endpoint:
         """The state of one endpoint; raises KeyError."""
@@ -222,6 +264,8 @@ class SimulatedAccount:
             for variant in endpoint.variants.values():
                 self._serve(variant, variant.workload, minute)
             endpoint.instance_minutes += endpoint.billed
+        for component in self.sagemaker.components.by_name.values():
+            self._serve(component, component.workload, minute)
         for workload in self.sagemaker.unserved.values():
             workload.serve(0, 0, _into_the_void)
         self._world.now += MINUTE
@@ -237,25 +281,28 @@ class SimulatedAccount:
         for minute in range(end - minutes, end):
             self._serve(variant, workload, minute)
 
-    def _serve(self, variant: Variant, workload: Workload, minute: int) -> None:
-        reached = variant.endpoint.status not in {"Creating", "Failed", "Deleting"}
-        publish = self._publisher(variant, minute) if reached else _into_the_void
-        workload.serve(variant.current_count, variant.desired_count, publish)
+    def _serve(self, resource: Variant | Component, workload: Workload, minute: int) -> None:
+        reached = resource.status not in {"Creating", "Failed", "Deleting"}
+        publish = self._publisher(resource.names, minute) if reached else _into_the_void
+        workload.serve(resource.current_count, resource.desired_count, publish)
 
-    def _publisher(self, variant: Variant, minute: int) -> Callable[[str, str, tuple[str, ...], Measured], None]:
-        cloudwatch, endpoint, name = self.cloudwatch, variant.endpoint.name, variant.name
+    def _publisher(
+        self, names: Mapping[str, str], minute: int
+    ) -> Callable[[str, str, tuple[str, ...], Measured], None]:
+        cloudwatch, known = self.cloudwatch, tuple(names.items())
 
         def publish(namespace: str, metric: str, dimensions: tuple[str, ...], datum: Measured) -> None:
-            cloudwatch.publish(_published_key(namespace, metric, dimensions, endpoint, name), minute, datum)
+            cloudwatch.publish(_published_key(namespace, metric, dimensions, known), minute, datum)
 
         return publish
 
-    def snapshot(self, endpoint_name: str) -> dict[str, Any]:
-        """What Auto Scaling holds for an endpoint, free of times and ARNs, to compare states with ==.
+    def snapshot(self, name: str) -> dict[str, Any]:
+        """What Auto Scaling holds for an endpoint or inference component, free of times and ARNs, to compare with ==.
 
         Empty if it is not registered; else `bounds`, `suspended`, and by name `policies` and `scheduled_actions`.
         """
-        target = self.autoscaling.targets.get(self.endpoint(endpoint_name).resource_id)
+        resource = self.sagemaker.components.by_name.get(name) or self.endpoint(name)
+        target = self.autoscaling.targets.get(resource.resource_id)
         if target is None:
             return {}
         identity = {*target.identity, "PolicyName", "ScheduledActionName"}
@@ -276,6 +323,7 @@ def _into_the_void(_namespace: str, _metric: str, _dimensions: tuple[str, ...], 
 
 
 @functools.lru_cache(maxsize=4096)
-def _published_key(namespace: str, metric: str, dimensions: tuple[str, ...], endpoint: str, variant: str) -> MetricKey:
-    known = {"EndpointName": endpoint, "VariantName": variant}
-    return (namespace, metric, tuple((name, known[name]) for name in dimensions))
+def _published_key(
+    namespace: str, metric: str, dimensions: tuple[str, ...], known: tuple[tuple[str, str], ...]
+) -> MetricKey:
+    return (namespace, metric, tuple((name, value) for name, value in known if name in dimensions))

@@ -1,7 +1,7 @@
 """Amazon SageMaker endpoints: their variants, configurations and deployments, and finding them by tag.
 
 Capacity takes time: an order sets the desired count and the status Updating; the current count follows when the change
-is due. One change at a time (facts 0.9). Left out: inference components, serverless variants; canary and linear
+is due. One change at a time (facts 0.9). Left out: canary and linear
 deployments shift all traffic at the end of their time.
 """
 
@@ -14,6 +14,7 @@ from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, Protocol
 
+from simulator.components import InferenceComponents, Managed
 from simulator.events import epoch_milliseconds
 from simulator.service import Page, Service, ServiceError
 from simulator.workload import History, RealtimeWorkload
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from simulator.workload import Workload
 
 IN_SERVICE, UPDATING = "InService", "Updating"
+SERVERLESS = {"MemorySizeInMB": 4096, "MaxConcurrency": 200}
 SHORTAGE = (
     "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error. "
     "Please retry using a different ML instance type or after some time."
@@ -50,11 +52,34 @@ class Variant:
     workload: Workload
     weight: float = 1.0
     failure: str = ""
+    serverless: bool = False
+    managed: Managed | None = None
+    """Managed instance scaling: it hosts inference components, and the instances follow their copies."""
 
     @property
     def resource_id(self) -> str:
         """As Application Auto Scaling names it."""
         return f"endpoint/{self.endpoint.name}/variant/{self.name}"
+
+    @property
+    def dimension(self) -> str:
+        """What its counts are: instances, or provisioned concurrency."""
+        return f"sagemaker:variant:Desired{'ProvisionedConcurrency' if self.serverless else 'InstanceCount'}"
+
+    @property
+    def counted(self) -> str:
+        """The same in the words of a scaling activity."""
+        return "provisioned concurrency" if self.serverless else "instance count"
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The dimensions of its metrics."""
+        return {"EndpointName": self.endpoint.name, "VariantName": self.name}
+
+    @property
+    def status(self) -> str:
+        """It can be changed only with its endpoint as a whole."""
+        return self.endpoint.status
 
     @property
     def lowest_count(self) -> int:
@@ -137,7 +162,8 @@ class Endpoint:
     @property
     def billed(self) -> int:
         """Instances that cost money now."""
-        return self.other_fleet + sum(max(v.current_count, v.desired_count) for v in self.variants.values())
+        own = (v for v in self.variants.values() if not v.serverless)
+        return self.other_fleet + sum(max(v.current_count, v.desired_count) for v in own)
 
 
 class Scaling(Protocol):
@@ -162,8 +188,12 @@ class SageMaker(Service):
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     configs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     scaling: Scaling | None = None
+    components: InferenceComponents = field(init=False)
     unserved: dict[str, Workload] = field(default_factory=dict)
     """Traffic of endpoints that were deleted: it goes on, and meets the next endpoint of that name."""
+
+    def __post_init__(self) -> None:
+        self.components = InferenceComponents(self.world)
 
     def add(self, endpoint: Endpoint, variant: Variant) -> None:
         """Put an endpoint with one variant into service; names are unique."""
@@ -187,7 +217,8 @@ class SageMaker(Service):
         self._must_be_in_service(endpoint)
         if count < variant.lowest_count:
             raise self.invalid(f"Instance count of {variant.resource_id} must be at least {variant.lowest_count}")
-        self._check_quota(endpoint, variant.instance_type, variant.current_count, count - variant.current_count)
+        if not variant.serverless:
+            self._check_quota(endpoint, variant.instance_type, variant.current_count, count - variant.current_count)
         if count == variant.desired_count:
             return
         before, variant.desired_count, variant.failure = variant.desired_count, count, ""
@@ -200,7 +231,7 @@ class SageMaker(Service):
                 variant.current_count = count
             self._set_status(endpoint, IN_SERVICE)
 
-        message = f"Scaling {'out' if out else 'in'} desired instance count to {count}."
+        message = f"Scaling {'out' if out else 'in'} desired {variant.counted} to {count}."
         self._set_status(endpoint, UPDATING, {variant.name: message})
         start = endpoint.provisioning_delay if variant.current_count else endpoint.provisioning_from_zero
         self._then(endpoint, start if out else endpoint.removal_delay, arrive)
@@ -230,6 +261,7 @@ class SageMaker(Service):
         """Let capacity arrive, or leave, that is due now."""
         for endpoint in [*self.endpoints.values()]:
             self._play_due(endpoint)
+        self.components.finish_changes()
 
     def _play_due(self, endpoint: Endpoint) -> None:
         while endpoint.steps and endpoint.steps[0][0] <= self.world.now:
@@ -433,6 +465,8 @@ class SageMaker(Service):
         endpoint = self.find(params["EndpointName"])
         if endpoint.status in {"Creating", UPDATING, "RollingBack", "Deleting"}:
             raise self.invalid(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+        if any(each.host.endpoint is endpoint for each in self.components.by_name.values()):
+            raise self.invalid(f'Endpoint "{endpoint.arn}" hosts inference components: delete them first.')
         for variant in endpoint.variants.values():
             if self.scaling is not None:
                 self.scaling.forget(variant.resource_id)
@@ -507,9 +541,10 @@ class SageMaker(Service):
                 "VariantName": variant.name,
                 "CurrentWeight": variant.weight,
                 "DesiredWeight": variant.weight,
-                "CurrentInstanceCount": variant.current_count,
-                "DesiredInstanceCount": variant.desired_count,
+                **_counts(variant),
             }
+            if variant.managed:
+                described["ManagedInstanceScaling"] = variant.managed.described
             if endpoint.status == UPDATING:
                 described["VariantStatus"] = [{"Status": UPDATING, "StartTime": endpoint.modified}]
             variants.append(described)
@@ -550,6 +585,8 @@ class SageMaker(Service):
             each["VariantName"]: each["DesiredInstanceCount"] for each in wishes if "DesiredInstanceCount" in each
         }
         weights = {each["VariantName"]: each["DesiredWeight"] for each in wishes if "DesiredWeight" in each}
+        if any(endpoint.variants[name].serverless for name in counts):
+            raise self.invalid("A serverless variant has no instance count")
         if len(counts) > 1:
             raise self.invalid("The capacity of one variant may be changed at a time")
         for name, count in counts.items():
@@ -557,6 +594,18 @@ class SageMaker(Service):
         if weights:
             self._reweight(endpoint, weights)
         return {"EndpointArn": endpoint.arn}
+
+    def describe_inference_component(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Copies and status."""
+        return self.components.describe(params)
+
+    def list_inference_components(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Of one endpoint, or of all."""
+        return self.components.listed(params, self)
+
+    def update_inference_component_runtime_config(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The direct way past Auto Scaling."""
+        return self.components.update_runtime(params)
 
     def _reweight(self, endpoint: Endpoint, weights: Mapping[str, float]) -> None:
         if endpoint.status == IN_SERVICE:  # else the order above goes first, and its end is the end of both
@@ -591,13 +640,22 @@ def _batches(size: Mapping[str, Any], fleet: int) -> int:
 
 def _production_variant(variant: Variant, count: int) -> dict[str, Any]:
     """As CreateEndpointConfig takes it."""
-    return {
-        "VariantName": variant.name,
-        "ModelName": f"{variant.endpoint.name}-model",
-        "InstanceType": variant.instance_type,
-        "InitialInstanceCount": count,
-        "InitialVariantWeight": variant.weight,
-    }
+    common = {"VariantName": variant.name, "InitialVariantWeight": variant.weight}
+    model = {"ModelName": f"{variant.endpoint.name}-model"}
+    if variant.serverless:
+        return {**common, **model, "ServerlessConfig": {**SERVERLESS, "ProvisionedConcurrency": count}}
+    instances = {"InstanceType": variant.instance_type, "InitialInstanceCount": count}
+    if variant.managed:  # its components bring the models
+        return {**common, **instances, "ManagedInstanceScaling": variant.managed.described}
+    return {**common, **model, **instances}
+
+
+def _counts(variant: Variant) -> dict[str, Any]:
+    """As DescribeEndpoint tells what a variant has and was asked for."""
+    counts = {"Current": variant.current_count, "Desired": variant.desired_count}
+    if variant.serverless:
+        return {f"{k}ServerlessConfig": {**SERVERLESS, "ProvisionedConcurrency": n} for k, n in counts.items()}
+    return {f"{k}InstanceCount": n for k, n in counts.items()}
 
 
 def _results_of(name: str) -> dict[str, Any]:

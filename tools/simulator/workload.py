@@ -10,6 +10,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from typing_extensions import override
+
 from simulator.metrics import Datum, Measured, sample, samples
 from simulator.queueing import QUANTILES, QUEUE_PER_SLOT, Minute, Server, unserved
 
@@ -22,6 +24,8 @@ INVOCATION = "AWS/SageMaker"
 INSTANCE = "/aws/sagemaker/Endpoints"
 ENDPOINT_ONLY = ("EndpointName",)
 BOTH = ("EndpointName", "VariantName")
+COMPONENT = "/aws/sagemaker/InferenceComponents"
+COMPONENT_ONLY = ("InferenceComponentName",)
 MICROSECONDS = 1e6
 
 
@@ -127,7 +131,10 @@ class RealtimeWorkload:
         self._publish_invocations(reaching, minute, publish)
         if ready:
             busy = self.cpu_at_capacity * reaching / capacity  # those that wait are received and parsed, too
-            publish_instances(ready, min(1.0, busy), self.vcpus, self.gpus, publish)
+            self._publish_work(ready, min(1.0, busy), publish)
+
+    def _publish_work(self, ready: int, busy: float, publish: Publish) -> None:
+        publish_instances(ready, busy, self.vcpus, self.gpus, publish)
 
     def _publish_invocations(self, load: int, minute: Minute, publish: Publish) -> None:
         ready = minute.instances
@@ -150,6 +157,68 @@ class RealtimeWorkload:
 
 def _errors(served: int, failed: int) -> Datum:
     return samples((0.0, 1.0), (served, failed)) if served + failed else sample(0.0)
+
+
+class ComponentWorkload(RealtimeWorkload):
+    """The same of an inference component: `ready` are copies, and `capacity_per_instance` is what one copy serves.
+
+    Without a copy requests are refused, counted by NoCapacityInvocationFailures alone, and lost (facts 5.2).
+    Utilisation is normalised: percent of what the copies have reserved (3.3).
+    """
+
+    @override
+    def _publish_invocations(self, load: int, minute: Minute, publish: Publish) -> None:
+        if not minute.instances:
+            if load:
+                publish(INVOCATION, "NoCapacityInvocationFailures", COMPONENT_ONLY, sample(1.0, load))
+            return
+        renamed = {
+            "InvocationsPerInstance": "InvocationsPerCopy",
+            "ConcurrentRequestsPerModel": "ConcurrentRequestsPerCopy",
+        }
+
+        def by_component(namespace: str, metric: str, _dimensions: tuple[str, ...], datum: Measured) -> None:
+            publish(namespace, renamed.get(metric, metric), COMPONENT_ONLY, datum)
+
+        super()._publish_invocations(load, minute, by_component)
+
+    @override
+    def _publish_work(self, ready: int, busy: float, publish: Publish) -> None:
+        busy_percent = {"CPUUtilization": 100 * busy, "MemoryUtilization": 35 + 15 * busy}
+        if self.gpus:
+            busy_percent |= {"GPUUtilization": 100 * busy, "GPUMemoryUtilization": 60.0}
+        for name, percent in busy_percent.items():
+            publish(COMPONENT, f"{name}Normalized", COMPONENT_ONLY, sample(percent, ready))
+
+
+class ServerlessWorkload(RealtimeWorkload):
+    """The same of a serverless variant: `ready` is provisioned concurrency, in units that serve so many requests each.
+
+    What exceeds it spills over to instances that start cold: served, but late, and counted so. AWS publishes no metric
+    of its hardware (facts 3.5).
+    """
+
+    @override
+    def serve(self, ready: int, desired: int, publish: Publish) -> None:
+        load = self.per_minute_requests[self.minute] if self.minute < len(self.per_minute_requests) else 0
+        self.minute += 1
+        capacity = int(ready * self.capacity_per_instance)
+        spilled = max(0, load - capacity)
+        self.history.add(demand=load, ready=ready, desired=desired, violated=0, late=spilled, backlog=0)
+        publish(INVOCATION, "Invocations", BOTH, sample(1.0, load) if load else sample(0.0))
+        used = min(1.0, load / capacity) if capacity else 0.0
+        publish(INVOCATION, "ServerlessProvisionedConcurrencyUtilization", BOTH, sample(used))
+        publish(INVOCATION, "ServerlessProvisionedConcurrencySpilloverInvocations", BOTH, sample(float(spilled)))
+
+
+@dataclass(slots=True)
+class NoWorkload:
+    """Of a variant whose inference components have the traffic: nothing is published for it."""
+
+    history: History = field(default_factory=History)
+
+    def serve(self, ready: int, desired: int, publish: Publish) -> None:
+        """See Workload."""
 
 
 def publish_instances(ready: int, busy: float, vcpus: int, gpus: int, publish: Publish) -> None:

@@ -28,7 +28,11 @@ VARIANT = {
     "ResourceId": "endpoint/ranker/variant/AllTraffic",
     "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
 }
-COMPONENT = {**VARIANT, "ScalableDimension": "sagemaker:inference-component:DesiredCopyCount"}
+COMPONENT = {
+    "ServiceNamespace": "sagemaker",
+    "ResourceId": "inference-component/chat-8b",
+    "ScalableDimension": "sagemaker:inference-component:DesiredCopyCount",
+}
 
 
 # ---- one statement ------------------------------------------------------------------------------------------------
@@ -187,6 +191,14 @@ EVERY_PASS: list[tuple[str, str, Mapping[str, Any]]] = [
     (AAS, "RegisterScalableTarget", VARIANT),
     (AAS, "PutScheduledAction", VARIANT),
     (AAS, "DeleteScheduledAction", VARIANT),
+    (AAS, "RegisterScalableTarget", COMPONENT),
+    (
+        AAS,
+        "RegisterScalableTarget",
+        {**VARIANT, "ScalableDimension": "sagemaker:variant:DesiredProvisionedConcurrency"},
+    ),
+    ("sagemaker", "DescribeInferenceComponent", {"InferenceComponentName": "Chat-8B"}),
+    ("sagemaker", "UpdateInferenceComponentRuntimeConfig", {"InferenceComponentName": "chat-8b"}),
     ("sagemaker", "DescribeEndpoint", {"EndpointName": "Ranker"}),
     ("sagemaker", "UpdateEndpointWeightsAndCapacities", {"EndpointName": "ranker"}),
 ]
@@ -197,11 +209,12 @@ ONLY_FLEET_SYNC: list[tuple[str, str, Mapping[str, Any]]] = [
     (AAS, "DeregisterScalableTarget", VARIANT),
     (AAS, "DescribeScheduledActions", {"ServiceNamespace": "sagemaker"}),
     ("resourcegroupstaggingapi", "GetResources", {}),
+    ("sagemaker", "ListInferenceComponents", {"EndpointNameEquals": "llm"}),
     ("cloudwatch", "PutMetricAlarm", {"AlarmName": "tidegate-target-prod-realtime-x"}),
     ("cloudwatch", "DeleteAlarms", {"AlarmNames": ["tidegate-target-prod-realtime-x"]}),
 ]
 NOBODY: list[tuple[str, str, Mapping[str, Any]]] = [
-    (AAS, "RegisterScalableTarget", COMPONENT),
+    (AAS, "RegisterScalableTarget", {**VARIANT, "ScalableDimension": "ecs:service:DesiredCount"}),
     (AAS, "PutScheduledAction", {**VARIANT, "ServiceNamespace": "ecs"}),
     ("sagemaker", "ListEndpoints", {}),
     ("cloudwatch", "PutMetricData", {}),
@@ -284,6 +297,8 @@ PROBED_BY = {
     "sagemaker:DescribeEndpoint": ["RegisterScalableTarget"],
     "sagemaker:DescribeEndpointConfig": ["RegisterScalableTarget"],
     "sagemaker:UpdateEndpointWeightsAndCapacities": ["RegisterScalableTarget"],
+    "sagemaker:DescribeInferenceComponent": ["RegisterScalableTarget"],
+    "sagemaker:UpdateInferenceComponentRuntimeConfig": ["RegisterScalableTarget"],
     "cloudwatch:DescribeAlarms": ["RegisterScalableTarget"],
     "cloudwatch:PutMetricAlarm": ["PutScalingPolicy"],
     "cloudwatch:DeleteAlarms": ["DeleteScalingPolicy", "DeregisterScalableTarget"],
@@ -300,7 +315,7 @@ def test_a_right_that_aas_misses_is_named(template: dict[str, Any], tmp_path: Pa
         rights = Rights(tmp_path, iam, REGION, ACCOUNT, {"FleetSync": "FleetSyncRole"})
         for _ in range(2):  # asking again is no way round
             with pytest.raises(ServiceError, match=rf"ValidationException: .*not authorized to perform: {action} on "):
-                rights.authorise("key", AAS, operation, TRACKING)
+                rights.authorise("key", AAS, operation, COMPONENT if "InferenceComponent" in action else TRACKING)
 
 
 def test_once_anybody_has_registered_the_service_linked_role_is_there(template: dict[str, Any], tmp_path: Path) -> None:
