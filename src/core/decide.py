@@ -276,9 +276,8 @@ def _target_factor(ctx: Context) -> float:
     each change makes AAS write two alarms, of which an account may write three a second.
     """
     factor, since = ctx.memory.target_factor, ctx.memory.target_changed_at
-    tracks = any(
-        isinstance(p, TargetTracking) and p.metric == "requests_per_instance" for p in ctx.profile.native_policies
-    )
+    requests = ctx.profile.request_metric
+    tracks = any(isinstance(p, TargetTracking) and p.metric == requests for p in ctx.profile.native_policies)
     age = ctx.now - since if since is not None else timedelta.max
     latency, slow = ctx.alarms.get("latency"), ctx.alarms.get("slow")
     if tracks and latency == "ALARM" and age >= ctx.profile.stabilization:

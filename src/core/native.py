@@ -74,7 +74,8 @@ def request_tracking(enrolment: Enrolment, stage: str, factor: float) -> tuple[N
     """Return the policy that tracks requests, if there is one, at this share of its declared target."""
     tracking = (p for p in enrolment.profile.native_policies if isinstance(p, TargetTracking))
     shapes = _Shapes(enrolment, stage, factor)
-    return tuple(shapes.tracking(policy) for policy in tracking if policy.metric == "requests_per_instance")
+    requests = enrolment.profile.request_metric
+    return tuple(shapes.tracking(policy) for policy in tracking if policy.metric == requests)
 
 
 def heard_alarms(enrolment: Enrolment, stage: str) -> tuple[Mapping[str, Any], ...]:
@@ -148,7 +149,7 @@ class _Shapes:
 
     def tracking(self, policy: TargetTracking) -> NativePolicy:
         """Return a target-tracking policy."""
-        share = self._factor if policy.metric == "requests_per_instance" else 1.0
+        share = self._factor if policy.metric == self._enrolment.profile.request_metric else 1.0
         configuration = {
             "TargetValue": round(policy.target * share, 4),
             **(

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from core.decide import decide
 from core.errors import ThrottledError
+from core.plan import PutTarget, plan_target
 from core.reconcile import Status
+from tests.builders import COMPONENT, context
 from tests.fakes.aws import observed
 from tests.world import World
 
@@ -80,3 +83,14 @@ def test_it_rises_again_by_a_twentieth_a_day() -> None:
         tuned(world)
         seen += [target(world)] if target(world) != seen[-1] else []
     assert seen == [425, 446.25, 468.55, 492, 500]  # 0.85, 0.8925, 0.9371, 0.984, 1
+
+
+def test_the_target_of_a_component_is_tuned_as_well() -> None:
+    promises = {"requests_per_instance": 30, "latency_p95": "2s"}
+    tuned = decide(context({**COMPONENT, "objectives": promises}, alarms={"latency": "ALARM"}))
+    assert tuned.target_factor == 0.85
+    [put] = [action for action in plan_target(tuned, "prod") if isinstance(action, PutTarget)]
+    assert (put.policy.name, put.policy.configuration["TargetValue"]) == (
+        "tidegate-prod-track-requests_per_copy",
+        12.75,  # half of 30, times 0.85
+    )
