@@ -11,8 +11,9 @@ import pytest
 
 from local_account.account import Invocation, LocalAccount
 from simulator.account import SimulatedAccount
+from simulator.components import Managed
 from simulator.invoke import FLEET
-from simulator.workload import AsyncWorkload, RealtimeWorkload
+from simulator.workload import AsyncWorkload, ComponentWorkload, NoWorkload, RealtimeWorkload
 
 ROOT = Path(__file__).resolve().parents[2]
 SAM = ROOT / ".tools/sam/bin/sam"
@@ -22,6 +23,7 @@ DAY = 24 * 60
 
 ORDERS, DOCUMENTS, SCORING = "orders-ranker-prod", "doc-ocr-async-prod", "nightly-scoring-prod"
 QUIET = "quiet-ranker-prod"
+LLM, CHAT = "llm-prod", "chat-8b-component"
 RANKER = FLEET["profiles"]["ranker"]
 SLOW = {"ranker": {**RANKER, "objectives": {**RANKER["objectives"], "latency_p95": "800ms"}}}  # idle 200 ms
 POLICY = {
@@ -61,6 +63,9 @@ def small_account(start: datetime = START) -> SimulatedAccount:
         instance_type="ml.m5.xlarge",
         instance_count=1,
     )
+    account.add_endpoint(name=LLM, workload=NoWorkload(), instance_count=0, managed=Managed(minimum=0, maximum=6))
+    silence = ComponentWorkload(per_minute_requests=[0] * DAY, capacity_per_instance=30)
+    account.add_component(name=CHAT, endpoint=LLM, workload=silence, copies=0)
     return account
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from local_account.account import Invocation, InvocationFailed, LocalAccount
 from tests.e2e.conftest import (
+    CHAT,
     DOCUMENTS,
     ORDERS,
     QUIET,
@@ -41,6 +42,27 @@ def test_a_backlog_wakes_an_empty_queue_through_alarm_rule_and_function(local: L
     found = bounds(local, DOCUMENTS)
     assert found is not None
     assert found[0] > 0
+
+
+def test_refused_requests_wake_a_component_through_alarm_rule_and_function(local: LocalAccount) -> None:
+    """70 requests a minute, 30 a copy: three copies, natively at once, and a floor that holds them from then on."""
+    component = local.account.sagemaker.components.by_name[CHAT]
+    workload: Any = component.workload
+    assert local.account.snapshot(CHAT)["bounds"] == (0, 6)
+    assert component.current_count == 0
+    for minute in range(workload.minute, workload.minute + 30):
+        workload.per_minute_requests[minute] = 70
+    calls: list[Invocation] = []
+    with schedules_off(local), listening(local, calls):
+        minutes(local, 16)
+    woken = [call for call in calls if call.event.get("detail", {}).get("alarmName", "").endswith(f"ic.{CHAT}-wake")]
+    assert {call.function for call in woken} == {"RealtimeTarget"}
+    assert woken[0].reply is not None
+    (first,) = woken[0].reply["targets"]
+    assert (first["target"], first["reason"]) == (f"inference-component/{CHAT}", "NoCapacity")
+    assert (first["min_capacity"], first["running"]) == (3, 3)
+    assert component.current_count >= 3
+    assert component.host.current_count >= 3  # instances came for them
 
 
 def test_a_cpu_step_alarm_reaches_the_owner_of_real_time_targets(local: LocalAccount) -> None:

@@ -17,7 +17,8 @@ from simulator.stack import OWNERS, SimulatedStack
 
 ROOT = Path(__file__).resolve().parents[2]
 EVENTS = sorted((ROOT / "events").glob("*.json"))
-ORDERS, DOCUMENTS, SCORING = (endpoint["name"] for endpoint in FLEET["endpoints"])
+ORDERS, DOCUMENTS, SCORING, _LLM = (endpoint["name"] for endpoint in FLEET["endpoints"])
+CHAT = "chat-8b-component"
 
 Bounds = dict[str, tuple[int, int]]
 UNTOUCHED: Bounds = {ORDERS: (2, 12), DOCUMENTS: (0, 8), SCORING: (1, 10)}
@@ -87,6 +88,25 @@ def orders_rise_alone(example: Example) -> None:
     assert sent.falls_back_to(ORDERS) == ((2, 12), "10:00")
 
 
+def orders_and_chat_are_looked_at(example: Example) -> None:
+    sent = send(example)
+    assert sent.looked_at == [ORDERS, CHAT]
+    assert sent.bounds == {**UNTOUCHED, ORDERS: (3, 12)}  # of chat, see the next
+
+
+def a_component_that_aas_woke_is_waited_for(example: Example) -> None:
+    """70 refused requests need ceil(70 / 30) = 3 copies: AAS has ordered them; the floor follows when they are there."""
+    sent = send(example)
+    assert sent.looked_at == [CHAT]
+    assert (sent.only["reason"], sent.only["status"]) == ("NoCapacity", "waiting")
+    assert (sent.only["seen"]["requests_refused"], sent.only["min_capacity"], sent.only["running"]) == (70, 3, 3)
+    assert sent.stack.account.snapshot(CHAT)["bounds"] == (0, 6)
+    for _ in range(12):
+        sent.stack.minute()
+    assert sent.stack.account.snapshot(CHAT)["bounds"] == (3, 6)
+    assert sent.stack.account.sagemaker.components.by_name[CHAT].current_count >= 3
+
+
 def documents_wake(example: Example) -> None:
     """100 items wait and an instance works off 4 x 15 within the objective: ceil(100 / 60) = 2."""
     sent = send(example)
@@ -116,7 +136,7 @@ def scoring_rests_by_day(example: Example) -> None:
 
 def the_whole_fleet_is_synced(example: Example) -> None:
     sent = send(example)
-    assert sent.looked_at == [ORDERS, DOCUMENTS, SCORING]
+    assert sent.looked_at == [ORDERS, DOCUMENTS, SCORING, CHAT]
     assert sent.bounds == {ORDERS: (3, 12), DOCUMENTS: (2, 8), SCORING: (1, 10)}
     assert {name: state["policies"] for name, state in sent.after.items()} == {
         name: state["policies"] for name, state in sent.before.items()
@@ -170,7 +190,7 @@ def a_pause_writes_nothing_and_binds_the_ticks_after_it(example: Example) -> Non
     sent = send(example)
     assert sent.only["status"] == "paused"
     tick = sent.stack.invoke("RealtimeTarget", {"trigger": "schedule"})
-    assert [target["status"] for target in tick["targets"]] == ["paused"]
+    assert [target["status"] for target in tick["targets"]] == ["paused", "waiting"]
     assert sent.after == sent.before
 
 
@@ -185,7 +205,7 @@ def a_dry_run_says_all_and_does_nothing(example: Example) -> None:
     assert writes(stack, since) == []
     assert snapshots(stack.account) == before
     tick = stack.invoke("RealtimeTarget", {"trigger": "schedule"})  # and no override was kept
-    assert [(t["min_capacity"], t["max_capacity"]) for t in tick["targets"]] == [(3, 12)]
+    assert [(t["min_capacity"], t["max_capacity"]) for t in tick["targets"]] == [(3, 12), (3, 6)]
 
 
 def a_good_policy_is_accepted(example: Example) -> None:
@@ -218,7 +238,8 @@ DOES: dict[str, Callable[[Example], None]] = {
     "policy-validator-invalid": a_bad_policy_is_refused_with_both_problems,
     "policy-validator-valid": a_good_policy_is_accepted,
     "realtime-target-alarm": orders_rise_alone,
-    "realtime-target-schedule": orders_rise_alone,
+    "realtime-target-alarm-no-capacity": a_component_that_aas_woke_is_waited_for,
+    "realtime-target-schedule": orders_and_chat_are_looked_at,
 }
 
 

@@ -122,6 +122,7 @@ def test_batch_window_also_visits_others_at_the_edges_of_their_windows() -> None
     [
         ("realtime-target-schedule", None),
         ("realtime-target-alarm", "endpoint/orders-ranker-prod"),
+        ("realtime-target-alarm-no-capacity", "inference-component/chat-8b-component"),
         ("async-queue-alarm-wake", "endpoint/doc-ocr-async-prod"),
         ("fleet-sync-endpoint-in-service", "endpoint/orders-ranker-prod"),
     ],

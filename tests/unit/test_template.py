@@ -310,6 +310,7 @@ def test_every_rule_may_invoke_its_function_and_write_its_dead_letters(resources
     ("example", "owner"),
     [
         ("realtime-target-alarm", "RealtimeTarget"),
+        ("realtime-target-alarm-no-capacity", "RealtimeTarget"),
         ("async-queue-alarm-wake", "AsyncQueue"),
         ("async-queue-alarm-idle", "AsyncQueue"),
         ("batch-window-alarm", "BatchWindow"),
@@ -583,6 +584,7 @@ def test_there_is_an_event_for_every_trigger_of_every_function() -> None:
         "policy-validator-invalid",
         "policy-validator-valid",
         "realtime-target-alarm",
+        "realtime-target-alarm-no-capacity",
         "realtime-target-schedule",
     }
 

@@ -17,9 +17,10 @@ import typer
 from core.errors import TidegateError
 from handlers import policy_validator
 from simulator.account import SimulatedAccount
+from simulator.components import Managed
 from simulator.sagemaker import IN_SERVICE, UPDATING, event_status
 from simulator.stack import MAKERS, SimulatedStack
-from simulator.workload import AsyncWorkload, RealtimeWorkload
+from simulator.workload import AsyncWorkload, ComponentWorkload, NoWorkload, RealtimeWorkload
 
 NOW = datetime(2026, 11, 18, 9, 0, tzinfo=UTC)
 """When the event arrives; the overrides in `events/` end three hours later."""
@@ -55,11 +56,19 @@ FLEET: Mapping[str, Any] = {
             "objectives": {"requests_per_instance": 600},
             "windows": [{"name": "night", "start": "02:00", "duration": "4h", "min_capacity": 6}],
         },
+        "chat": {
+            "kind": "realtime",
+            "serving": "inference_component",
+            "min_capacity": 0,
+            "max_capacity": 6,
+            "objectives": {"requests_per_instance": 30},
+        },
     },
     "endpoints": [
         {"name": "orders-ranker-prod", "profile": "ranker"},
         {"name": "doc-ocr-async-prod", "profile": "ocr"},
         {"name": "nightly-scoring-prod", "profile": "scoring"},
+        {"name": "llm-prod", "inference_component": "chat-8b-component", "profile": "chat"},
     ],
 }
 
@@ -108,7 +117,10 @@ def _function_by_prefix(stem: str) -> str | None:
 
 
 def small_fleet() -> SimulatedStack:
-    """Return the fleet as it is at `NOW`: orders have picked up, and documents wait although no instance runs."""
+    """Return the fleet as it is at `NOW`: orders have picked up, and documents wait although no instance runs.
+
+    Questions to a model without a copy were refused, and AAS has just ordered copies by itself.
+    """
     start = NOW - timedelta(minutes=ENROLLED_FOR)
     account = SimulatedAccount(start, region="us-east-1")
     account.add_endpoint(
@@ -133,6 +145,15 @@ def small_fleet() -> SimulatedStack:
         workload=RealtimeWorkload(per_minute_requests=[40] * 90, capacity_per_instance=600),
         instance_type="ml.m5.xlarge",
         instance_count=1,
+    )
+    account.add_endpoint(
+        name="llm-prod", workload=NoWorkload(), instance_count=0, managed=Managed(minimum=0, maximum=6)
+    )
+    account.add_component(
+        name="chat-8b-component",
+        endpoint="llm-prod",
+        workload=ComponentWorkload(per_minute_requests=[0] * 27 + [70] * 60, capacity_per_instance=30),
+        copies=0,
     )
     stack = SimulatedStack(account, FLEET, stage="prod")
     stack.invoke("FleetSync", {"trigger": "schedule"})
