@@ -79,9 +79,11 @@ def test_a_cpu_step_alarm_reaches_the_owner_of_real_time_targets(local: LocalAcc
     ]
     assert [call.function for call in by_alarm] == ["RealtimeTarget"]
     assert by_alarm[0].reply is not None
-    assert by_alarm[0].reply["targets"][0]["min_capacity"] == 3
-    # The native step policy acts on the same alarm, and its order is not disturbed: the floor follows when it is done.
-    assert bounds(local, ORDERS) == (3, 12)
+    said = by_alarm[0].reply["targets"][0]
+    # The native step policy acts on the same alarm; its order is what the floor holds on to while load is at the ceiling.
+    assert (said["reason"], said["min_capacity"]) == ("Saturated", said["running"])
+    assert said["running"] > 3  # 3 would do for 3,000 requests, had nobody been turned away
+    assert bounds(local, ORDERS) == (said["running"], 12)
 
 
 def test_a_tick_raises_the_floor_before_a_batch_window(local: LocalAccount) -> None:
