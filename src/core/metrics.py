@@ -5,7 +5,7 @@ A wrong dimension set matches no data and raises no error, so names, dimensions 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from core.model import ScalableTarget, Serving
 
@@ -138,6 +138,13 @@ METRICS: Mapping[str, Mapping[Serving, Metric]] = {
 def common(name: str) -> Metric | None:
     """Return the metric as any endpoint publishes it: range and steps are the same for all. None for `custom`."""
     return next(iter(METRICS.get(name, {}).values()), None)
+
+
+def catalogued(namespace: str, name: str) -> MetricName | None:
+    """Return what this catalogue calls a metric of CloudWatch, None if it has none of that name."""
+    names: tuple[MetricName, ...] = get_args(MetricName)
+    same = (ours for ours in names for m in METRICS[ours].values() if (m.namespace, m.name) == (namespace, name))
+    return next(same, None)
 
 
 HAS_BACKLOG_WITHOUT_CAPACITY = Metric(name="HasBacklogWithoutCapacity", unit="1 or 0", by_variant=False)

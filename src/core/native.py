@@ -149,6 +149,7 @@ class _Shapes:
 
     def tracking(self, policy: TargetTracking) -> NativePolicy:
         """Return a target-tracking policy."""
+        starts = self._enrolment.profile.provisioning or timedelta(0)
         share = self._factor if policy.metric == self._enrolment.profile.request_metric else 1.0
         configuration = {
             "TargetValue": round(policy.target * share, 4),
@@ -158,7 +159,7 @@ class _Shapes:
                 else self._custom(policy.custom)
             ),
             "ScaleOutCooldown": int(policy.scale_out_cooldown.total_seconds()),
-            "ScaleInCooldown": int(policy.scale_in_cooldown.total_seconds()),
+            "ScaleInCooldown": int(max(policy.scale_in_cooldown, starts).total_seconds()),
             "DisableScaleIn": policy.disable_scale_in,
         }
         name = f"{self._policy_prefix}track-{policy.followed}"

@@ -30,7 +30,7 @@ from pydantic import (
 )
 
 from core.errors import ConfigError, Problem
-from core.metrics import METRICS, MetricName, common, unfit
+from core.metrics import METRICS, MetricName, catalogued, common, unfit
 from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Serving, Signal
 
 if TYPE_CHECKING:
@@ -183,6 +183,13 @@ class TargetTracking(_Strict):
     def own_metrics(self) -> Sequence[CloudWatchMetric]:
         """The metrics that `custom` describes."""
         return self.custom.metrics if isinstance(self.custom, MetricMath) else [self.custom] if self.custom else []
+
+    @property
+    def catalogued(self) -> MetricName | None:
+        """The metric of the catalogue that `custom` spells out, by itself or multiplied by a number; None if none."""
+        return (
+            catalogued(self.own_metrics[0].namespace, self.own_metrics[0].name) if len(self.own_metrics) == 1 else None
+        )
 
     @property
     def followed(self) -> str:
@@ -382,6 +389,9 @@ class Profile(_Strict):
     min_capacity: int = Field(ge=0, le=10_000)
     max_capacity: int = Field(ge=1, le=10_000)
     objectives: Objectives = Objectives()
+    provisioning: Duration | None = None
+    """What an instance takes from its order until it serves. Cooldowns and leads shorter than that are refused."""
+
     policies: tuple[DeclaredPolicy, ...] | None = None
     """Native policies; None means the right one for the kind (`native_policies`)."""
 
@@ -453,9 +463,18 @@ class Profile(_Strict):
             own = policy.own_metrics if isinstance(policy, TargetTracking) else ()
             if any(nameless in written for each in own for written in each.dimensions.values()):
                 raise ValueError(f"policy {index}: {nameless} is no name of a target that serves as {serving}")
-        keys = [(policy.type, policy.followed) for policy in value or ()]
+        keys = [(p.type, (isinstance(p, TargetTracking) and p.catalogued) or p.followed) for p in value or ()]
         if len(set(keys)) < len(keys):
             raise ValueError("at most one policy of a type may use a metric")
+        takes: timedelta | None = info.data.get("provisioning")
+        for index, policy in enumerate(value or ()):
+            if takes is None or isinstance(policy, StepScaling) or "scale_in_cooldown" not in policy.model_fields_set:
+                continue  # a default makes room by itself
+            if policy.scale_in_cooldown < takes:
+                raise ValueError(
+                    f"policy {index}: scale_in_cooldown {_duration_text(policy.scale_in_cooldown)} is shorter than "
+                    f"provisioning ({_duration_text(takes)}): what is removed cannot be back before the next is removed"
+                )
         return value
 
     @field_validator("stabilization", "idle_after")
@@ -472,6 +491,12 @@ class Profile(_Strict):
         for index, window in enumerate(value):
             if high is not None and window.min_capacity > high:
                 raise ValueError(f"window {index} needs {window.min_capacity}, above max_capacity ({high})")
+            takes: timedelta | None = info.data.get("provisioning")
+            if takes is not None and window.lead < takes:
+                raise ValueError(
+                    f"window {index} begins with cold instances: lead {_duration_text(window.lead)} is shorter than "
+                    f"provisioning ({_duration_text(takes)})"
+                )
         if len({window.name for window in value}) < len(value):
             raise ValueError("window names must differ")
         if info.data.get("kind") is Kind.BATCH and not value:

@@ -226,6 +226,11 @@ def test_default_targets() -> None:
     assert natives(ASYNC)["track-backlog_per_instance"].configuration["TargetValue"] == 30.0  # 0.5 * 4/min * 15 min
 
 
+def test_a_default_cooldown_makes_room_for_what_an_instance_takes_to_start() -> None:
+    found = natives({**REALTIME, "provisioning": "9m"})["track-requests_per_instance"].configuration
+    assert (found["ScaleOutCooldown"], found["ScaleInCooldown"]) == (60, 540)
+
+
 def test_queue_metrics_carry_the_endpoint_dimension_only() -> None:
     for policy in natives(ASYNC).values():
         metric = policy.alarm or policy.configuration["CustomizedMetricSpecification"]

@@ -26,6 +26,8 @@ BATCH: dict[str, Any] = {"kind": "batch", "min_capacity": 1, "max_capacity": 8, 
 CPU: dict[str, Any] = {"type": "target_tracking", "metric": "cpu", "target": 70}
 
 OWN: dict[str, Any] = {"namespace": "Shop/Queue", "name": "Waiting", "dimensions": {"Endpoint": "{endpoint}"}}
+CPU_SPELLED: dict[str, Any] = {"namespace": "/aws/sagemaker/Endpoints", "name": "CPUUtilization"}
+CPU_PER_CORE: dict[str, Any] = {"metrics": [{"id": "m1", **CPU_SPELLED}], "expression": "m1/4"}
 WORKERS: dict[str, Any] = {"id": "workers", "namespace": "Shop/Queue", "name": "Workers"}
 
 
@@ -222,6 +224,16 @@ REFUSED = [
      "must be a duration such as 90s, 15m, 4h or 1h30m"),
     ("a number for a duration", REALTIME | {"stabilization": 10}, "stabilization",
      "must be a duration such as 90s, 15m, 4h or 1h30m"),
+    ("one metric spelled twice", REALTIME | {"policies": [CPU, custom(CPU_SPELLED)["policies"][0]]}, "policies",
+     "at most one policy of a type may use a metric"),
+    ("divided, it is the same", REALTIME | {"policies": [CPU, custom(CPU_PER_CORE)["policies"][0]]}, "policies",
+     "at most one policy of a type may use a metric"),
+    ("gone before it can be back", REALTIME | {"provisioning": "8m", "policies": [CPU | {"scale_in_cooldown": "5m"}]},
+     "policies",
+     ("policy 0: scale_in_cooldown 5m is shorter than provisioning (8m): "
+      "what is removed cannot be back before the next is removed")),
+    ("a lead shorter than a start", BATCH | {"provisioning": "11m"}, "windows",
+     "window 0 begins with cold instances: lead 10m is shorter than provisioning (11m)"),
     ("stabilization too short", REALTIME | {"stabilization": "59s"}, "stabilization", "must be from 1m to 2h"),
     ("idle_after too long", ASYNC | {"idle_after": "121m"}, "idle_after", "must be from 1m to 2h"),
     ("percent above 100", REALTIME | {"policies": [CPU | {"target": 100.5}]}, "policies.0.target_tracking.target",

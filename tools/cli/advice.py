@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 from core.metrics import METRICS
 from core.policy import CloudWatchMetric, Profile, StepScaling, TargetTracking
@@ -11,6 +12,9 @@ Remark = tuple[tuple[str | int, ...], str]
 
 LONGEST_COOLDOWN = timedelta(minutes=10)
 """An instance serves 3 to 10 minutes after the order (facts 7), and AAS counts ordered capacity meanwhile."""
+
+KEPT = frozenset({"memory", "gpu_memory"})
+"""Many model servers never give it back."""
 
 EVALUATED_EACH = timedelta(minutes=1)
 
@@ -29,29 +33,33 @@ def _tracking(profile: Profile) -> Iterator[tuple[int, TargetTracking]]:
 
 
 def _same_thing_twice(profile: Profile) -> Iterator[Remark]:
-    ours = {(metric.namespace, metric.name): name for name in METRICS for metric in METRICS[name].values()}
     followed = {policy.metric for _, policy in _tracking(profile)}
     for index, policy in _tracking(profile):
-        known = None
-        if isinstance(policy.custom, CloudWatchMetric):
-            known = ours.get((policy.custom.namespace, policy.custom.name))
-        if known:
-            again = ", which another policy follows already: remove one" if known in followed else ""
-            unit = next(iter(METRICS[known].values())).unit
-            yield ("policies", index, "custom"), f": this is the metric {known} ({unit}){again or ': write that'}"
+        if policy.catalogued and isinstance(policy.custom, CloudWatchMetric):
+            unit = next(iter(METRICS[policy.catalogued].values())).unit
+            yield ("policies", index, "custom"), f": this is the metric {policy.catalogued} ({unit}): write that"
         if policy.metric == "concurrent_requests" and profile.request_metric in followed:
             text = (
                 f": {profile.request_metric} follows the same requests; the larger capacity always wins and scale-in "
                 "waits for both. Keep concurrent_requests where requests differ in length, the other where they do not"
             )
             yield ("policies", index, "metric"), text
+    for index, declared in enumerate(profile.policies or ()):
+        if _takes_away(declared) and declared.metric in followed:
+            text = (
+                f" = {declared.metric}: target tracking follows it already and scales in once every policy agrees; "
+                "these steps ask none of them, and what they take away may have to come back. Keep one of the two"
+            )
+            yield ("policies", index, "metric"), text
+
+
+def _takes_away(policy: TargetTracking | StepScaling) -> bool:
+    return isinstance(policy, StepScaling) and any(step.change < 0 for step in policy.steps)
 
 
 def _never_in(profile: Profile) -> Iterator[Remark]:
     tracking = list(_tracking(profile))
-    steps_in = any(
-        step.change < 0 for policy in profile.policies or () if isinstance(policy, StepScaling) for step in policy.steps
-    )
+    steps_in = any(_takes_away(policy) for policy in profile.policies or ())
     if tracking and not steps_in and all(policy.disable_scale_in for _, policy in tracking):
         alone = "only Tidegate scales in, and not while it is away"
         who = alone if profile.settling_target is not None else "nothing ever scales in and the highest load is paid on"
@@ -75,7 +83,7 @@ def _cooldowns(profile: Profile) -> Iterator[Remark]:
 
 def _memory_that_stays(profile: Profile) -> Iterator[Remark]:
     for index, policy in _tracking(profile):
-        if policy.metric in {"memory", "gpu_memory"} and not policy.disable_scale_in:
+        if policy.metric in KEPT and not policy.disable_scale_in:
             text = (
                 f" = {policy.metric}: many model servers never give memory back, and scale-in waits for every policy. "
                 "If yours is one, set disable_scale_in: true here"
@@ -100,3 +108,43 @@ RULES: tuple[Callable[[Profile], Iterator[Remark]], ...] = (
     _memory_that_stays,
     _zero_without_queue,
 )
+
+
+def proposal(profile: Profile) -> list[dict[str, Any]]:
+    """Return policies that do what is meant and leave nothing to remark, as the file writes them.
+
+    Empty if there was nothing to remark, or if the remedy needs what only the reader knows.
+    """
+    tracked = {policy.metric for _, policy in _tracking(profile)}
+    kept = [
+        _mended(policy)
+        for policy in profile.policies or ()
+        if not (_takes_away(policy) and policy.metric in tracked)
+        and not (policy.metric == "concurrent_requests" and profile.request_metric in tracked)
+    ]
+    tracking = [policy for policy in kept if isinstance(policy, TargetTracking)]
+    if tracking and all(policy.disable_scale_in for policy in tracking):
+        leads = next((policy for policy in tracking if policy.metric not in KEPT), tracking[0])
+        kept[kept.index(leads)] = leads.model_copy(update={"disable_scale_in": False})
+    if next(_zero_without_queue(profile), None):
+        half = max(round(0.5 * profile.objectives.items_per_instance, 2), 1.0)  # algorithms 9
+        kept.append(TargetTracking(type="target_tracking", metric="backlog_per_instance", target=half))
+    better = profile.model_copy(update={"policies": tuple(kept)})
+    if not any(advice(profile)) or any(advice(better)):
+        return []
+    return [policy.model_dump(mode="json", exclude_unset=True) for policy in kept]
+
+
+def _mended(policy: TargetTracking | StepScaling) -> TargetTracking | StepScaling:
+    """Return a policy with the default where what is said does harm or nothing, and under the catalogue's name."""
+    if isinstance(policy, StepScaling):
+        return policy
+    said = policy.model_dump(mode="json", exclude_unset=True)
+    if policy.catalogued and next(iter(METRICS[policy.catalogued].values())).per is None:  # else its unit differs
+        said = {name: value for name, value in said.items() if name != "custom"} | {"metric": policy.catalogued}
+    quick = policy.scale_out_cooldown < EVALUATED_EACH and policy.metric != "concurrent_requests"
+    if quick or policy.scale_out_cooldown > LONGEST_COOLDOWN:
+        del said["scale_out_cooldown"]
+    if policy.metric in KEPT:
+        said["disable_scale_in"] = True
+    return TargetTracking.model_validate(said)

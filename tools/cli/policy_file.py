@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter
 
-from cli.advice import advice
+from cli.advice import advice, proposal
 from core import policy
 from core.errors import ConfigError
 from core.policy import Fleet, parse_fleet
@@ -172,6 +172,11 @@ def _warnings(root: yaml.Node | None, fleet: Fleet) -> Iterator[Finding]:
             yield _warning(root, ("profiles", name, "idle_after"), text)
         for where, text in advice(profile):
             yield _warning(root, ("profiles", name, *where), text)
+        if better := proposal(profile):
+            written = yaml.safe_dump({"policies": better}, sort_keys=False, default_flow_style=None, width=110)
+            pasted = "\n".join(f"    {line}" for line in written.splitlines())
+            text = f": these do what is meant with nothing to remark; paste them over the others:\n{pasted}"
+            yield _warning(root, ("profiles", name, "policies"), text)
 
 
 def _warning(root: yaml.Node | None, path: tuple[str | int, ...], text: str) -> Finding:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from cli.advice import advice
+from cli.advice import advice, proposal
 from cli.main import app
 from core.policy import Profile
 
@@ -36,16 +36,18 @@ CASES: list[tuple[str, dict[str, Any], list[dict[str, Any]], list[tuple[str, str
     ("no policies", REALTIME, [], []),
     ("a catalogue metric as one's own", REALTIME, [track("custom", custom=OWN_CPU)],
      [("policies.0.custom", ": this is the metric cpu (percent per core): write that")]),
-    ("the same metric twice", REALTIME, [track("cpu"), track("custom", custom=OWN_CPU)],
-     [("policies.1.custom", "which another policy follows already: remove one")]),
+    ("steps on a metric that is tracked", REALTIME, [track("cpu"), IN],
+     [("policies.1.metric", "target tracking follows it already and scales in once every policy agrees")]),
     ("requests counted twice", REALTIME, [track("requests_per_instance"), track("concurrent_requests")],
      [("policies.1.metric", "requests_per_instance follows the same requests")]),
     ("nothing scales in", REALTIME, [track("cpu", **OUT), track("disk", **OUT)],
      [("policies.0.disable_scale_in", "nothing ever scales in and the highest load is paid on")]),
     ("only we scale in", REALTIME, [track("requests_per_instance", **OUT)],
      [("policies.0.disable_scale_in", "only Tidegate scales in, and not while it is away")]),
+    ("steps that only add", REALTIME, [track("cpu"), {"type": "step", "metric": "cpu", "steps": [{"lower": 90, "change": 2}]}],
+     []),
     ("one scales in", REALTIME, [track("cpu", **OUT), track("disk")], []),
-    ("steps scale in", REALTIME, [track("cpu", **OUT), IN], []),
+    ("steps scale in", REALTIME, [track("disk", **OUT), IN], []),
     ("a cooldown beyond any start", REALTIME, [track("cpu", scale_out_cooldown="15m")],
      [("policies.0.scale_out_cooldown", "use 1m to 5m")]),
     ("10 minutes hold", REALTIME, [track("cpu", scale_out_cooldown="10m")], []),
@@ -67,6 +69,48 @@ def test_advice(profile: dict[str, Any], policies: list[dict[str, Any]], said: l
     assert [".".join(map(str, where)) for where, _ in remarks] == [where for where, _ in said]
     for (_, text), (_, part) in zip(remarks, said, strict=True):
         assert part in text
+
+
+OWN_MEMORY = {"namespace": "/aws/sagemaker/Endpoints", "name": "MemoryUtilization"}
+PROPOSED: list[tuple[str, dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]] = [
+    ("nothing to remark", REALTIME, [track("cpu")], []),
+    ("tracking instead of steps", REALTIME, [track("cpu"), IN], [track("cpu")]),
+    ("requests instead of requests twice", REALTIME, [track("requests_per_instance"), track("concurrent_requests")],
+     [track("requests_per_instance")]),
+    ("one that scales in", REALTIME, [track("cpu", **OUT), track("disk", **OUT)],
+     [track("cpu", disable_scale_in=False), track("disk", **OUT)]),
+    ("not memory", REALTIME, [track("memory", **OUT), track("cpu", **OUT)],
+     [track("memory", **OUT), track("cpu", disable_scale_in=False)]),
+    ("memory adds only", REALTIME, [track("cpu"), track("memory")], [track("cpu"), track("memory", **OUT)]),
+    ("the default cooldown", REALTIME, [track("cpu", scale_out_cooldown="15m")], [track("cpu")]),
+    ("one's own name of it", REALTIME, [track("cpu"), track("custom", custom=OWN_MEMORY, **OUT)],
+     [track("cpu"), track("memory", **OUT)]),
+    ("its unit is not known", REALTIME, [track("custom", custom=OWN_CPU)], []),  # percent over all cores
+    ("memory alone", REALTIME, [track("memory")], []),  # what else limits it, only the reader knows
+    ("the queue wakes", ASYNC, [track("cpu")],  # 0.5 * 4 a minute * 15 minutes
+     [track("cpu"), {"type": "target_tracking", "metric": "backlog_per_instance", "target": 30.0}]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("profile", "policies", "better"), [c[1:] for c in PROPOSED], ids=[c[0] for c in PROPOSED])
+def test_what_is_proposed(
+    profile: dict[str, Any], policies: list[dict[str, Any]], better: list[dict[str, Any]]
+) -> None:
+    assert proposal(Profile.model_validate({**profile, "policies": policies})) == better
+
+
+@pytest.mark.parametrize(("profile", "policies"), [c[1:3] for c in [*CASES, *PROPOSED]])
+def test_a_proposal_can_be_pasted_and_passes_without_remark(
+    tmp_path: Path, profile: dict[str, Any], policies: list[dict[str, Any]]
+) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(yaml.safe_dump({"version": 1, "profiles": {"p": {**profile, "policies": policies}}}))
+    said = CliRunner().invoke(app, ["policy", "check", str(file)]).stderr
+    if "paste them over the others" in said:
+        pasted = yaml.safe_load(said.split("paste them over the others:\n")[1])
+        file.write_text(yaml.safe_dump({"version": 1, "profiles": {"p": {**profile, **pasted}}}))
+        result = CliRunner().invoke(app, ["policy", "check", str(file)])
+        assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_a_remark_is_a_warning_with_its_line_and_no_refusal(tmp_path: Path) -> None:
