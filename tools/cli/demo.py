@@ -18,7 +18,7 @@ from core.errors import ConfigError
 from core.policy import parse_fleet
 from local_account.account import LocalAccount
 from simulator.account import SimulatedAccount
-from simulator.fleet_run import FLEET, Plan, Result, Scenario, Stack, Told, account_with, run
+from simulator.fleet_run import FLEET, Plan, Result, Scenario, Stack, Told, account_with, run, serving
 from simulator.report import FleetRun, TargetRun, Totals, write_report
 from simulator.stack import OWNERS, SimulatedStack
 
@@ -219,7 +219,7 @@ def _live_table(now: datetime, scenarios: Sequence[Scenario], stack: Stack, newe
         table.add_column(name, justify="right", min_width=8)
     table.add_column("why", min_width=20)
     for scenario in scenarios:
-        endpoint = stack.account.endpoint(scenario.endpoint)
+        endpoint = serving(stack.account, scenario)
         history = endpoint.workload.history
         demand = history.backlog[-1] if scenario.queued else history.demand[-1]
         low, high = stack.account.snapshot(scenario.endpoint).get("bounds", ("-", "-"))
@@ -286,7 +286,7 @@ def _after_the_kill(result: Result, scenarios: Sequence[Scenario], killed: datet
         since = [
             activity
             for activity in account.client("application-autoscaling").describe_scaling_activities(
-                ServiceNamespace="sagemaker", ResourceId=f"endpoint/{scenario.endpoint}/variant/AllTraffic"
+                ServiceNamespace="sagemaker", ResourceId=scenario.target.resource_id
             )["ScalingActivities"]
             if activity["StartTime"] > killed
         ]

@@ -10,11 +10,17 @@ from typing import Any, Protocol
 from core.model import ScalableTarget
 from core.policy import Fleet
 from simulator.account import SimulatedAccount
+from simulator.components import Component, Managed
 from simulator.report import Mark, Series, TargetRun, Totals
+from simulator.sagemaker import Variant
 from simulator.traces import read_trace
-from simulator.workload import AsyncWorkload, RealtimeWorkload, Workload
+from simulator.workload import AsyncWorkload, ComponentWorkload, NoWorkload, RealtimeWorkload, Workload
 
 OVERRIDE_ENDPOINT = "chat-prod"
+LLM_INSTANCE = timedelta(minutes=2)
+"""From an order to an instance of the component's endpoint (facts 7); a copy takes two more."""
+
+MOST_LLM_INSTANCES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +39,9 @@ class Scenario:
     instance_type: str
     capacity: float
     first_count: int
+    component: bool = False
+    """Whether an inference component of the endpoint's name serves, and capacity is counted in its copies."""
+
     bounds: tuple[int, int] = (0, 0)
     objective: timedelta = timedelta(minutes=15)
 
@@ -40,6 +49,12 @@ class Scenario:
     def queued(self) -> bool:
         """Whether the endpoint is asynchronous."""
         return self.kind == "async"
+
+    @property
+    def target(self) -> ScalableTarget:
+        """What is scaled."""
+        variant = ScalableTarget.variant(self.endpoint, "AllTraffic")
+        return ScalableTarget.component(self.endpoint) if self.component else variant
 
     def under(self, fleet: Fleet) -> "Scenario":
         """Return the scenario with the bounds that the policy document gives its endpoint."""
@@ -75,6 +90,16 @@ FLEET: tuple[Scenario, ...] = (
         capacity=40,
         first_count=1,
     ),
+    Scenario(
+        endpoint="assistant-llm",
+        kind="realtime",
+        trace="servegen_large_c133.csv",
+        seed=133,
+        instance_type="ml.g5.2xlarge",
+        capacity=160,
+        first_count=0,
+        component=True,
+    ),
 )
 
 
@@ -82,14 +107,27 @@ def account_with(scenarios: Sequence[Scenario], traces: Path, start: datetime, h
     """Return an account in which these endpoints serve their traffic from `start` on."""
     account = SimulatedAccount(start)
     for scenario in scenarios:
+        workload = _workload(scenario, traces, start, hours)
         account.add_endpoint(
             name=scenario.endpoint,
-            workload=_workload(scenario, traces, start, hours),
+            workload=NoWorkload() if scenario.component else workload,
             instance_type=scenario.instance_type,
             instance_count=scenario.first_count,
             asynchronous=scenario.queued,
+            provisioning_delay=LLM_INSTANCE if scenario.component else timedelta(minutes=6),
+            managed=Managed(minimum=0, maximum=MOST_LLM_INSTANCES) if scenario.component else None,
         )
+        if scenario.component:
+            name, copies = scenario.endpoint, scenario.first_count
+            account.add_component(name=name, endpoint=name, workload=workload, copies=copies)
     return account
+
+
+def serving(account: SimulatedAccount, scenario: Scenario) -> Component | Variant:
+    """Return what serves the scenario's requests: the endpoint's variant, or its component."""
+    if scenario.component:
+        return account.sagemaker.components.by_name[scenario.endpoint]
+    return account.endpoint(scenario.endpoint).first
 
 
 def _workload(scenario: Scenario, traces: Path, start: datetime, hours: float) -> Workload:
@@ -98,60 +136,72 @@ def _workload(scenario: Scenario, traces: Path, start: datetime, hours: float) -
     if scenario.queued:
         work = [float(seconds) for seconds in part.work_seconds]
         return AsyncWorkload(per_minute_requests=requests, per_minute_work_seconds=work, objective=scenario.objective)
+    if scenario.component:
+        return ComponentWorkload(per_minute_requests=requests, capacity_per_instance=scenario.capacity, gpus=1)
     return RealtimeWorkload(per_minute_requests=requests, capacity_per_instance=scenario.capacity, vcpus=8)
 
 
 def set_plain_policies(account: SimulatedAccount, scenario: Scenario) -> None:
-    """Register what AWS's guides start with (facts 5.1 and 7).
+    """Register what AWS's guides start with (facts 5.1, 5.2 and 7).
 
     Real-time: the load-testing page's half of what an instance can do. Asynchronous: 5 per instance, and a step out of
-    zero.
+    zero. Inference component: half of what a copy can do, and a step out of zero.
     """
     target = {
         "ServiceNamespace": "sagemaker",
-        "ResourceId": ScalableTarget.variant(scenario.endpoint, "AllTraffic").resource_id,
-        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+        "ResourceId": scenario.target.resource_id,
+        "ScalableDimension": scenario.target.dimension.value,
     }
 
     def aas(operation: str, **params: object) -> dict[str, Any]:
         return account.call("application-autoscaling", operation, {**target, **params})
 
-    low, high = scenario.bounds
-    aas("RegisterScalableTarget", MinCapacity=low, MaxCapacity=high)
-    tracking: dict[str, Any] = {"ScaleOutCooldown": 300, "ScaleInCooldown": 300}
-    if not scenario.queued:
-        metric = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
-        tracking |= {"TargetValue": 0.5 * scenario.capacity, "PredefinedMetricSpecification": metric}
-    else:
-        queue = {
-            "Namespace": "AWS/SageMaker",
-            "Dimensions": [{"Name": "EndpointName", "Value": scenario.endpoint}],
-            "Statistic": "Average",
-        }
-        metric_name = "ApproximateBacklogSizePerInstance"
-        tracking |= {"TargetValue": 5.0, "CustomizedMetricSpecification": {**queue, "MetricName": metric_name}}
+    def wake(metric: str, dimension: str, statistic: str, minutes: int, cooldown: int) -> None:
+        steps = [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}]
         step = aas(
             "PutScalingPolicy",
-            PolicyName="HasBacklogWithoutCapacity-ScalingPolicy",
+            PolicyName=f"{metric}-ScalingPolicy",
             PolicyType="StepScaling",
             StepScalingPolicyConfiguration={
                 "AdjustmentType": "ChangeInCapacity",
-                "MetricAggregationType": "Average",
-                "Cooldown": 300,
-                "StepAdjustments": [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}],
+                "MetricAggregationType": "Maximum",
+                "Cooldown": cooldown,
+                "StepAdjustments": steps,
             },
         )
         alarm = {
-            "AlarmName": f"{scenario.endpoint}-has-backlog-without-capacity",
-            "MetricName": "HasBacklogWithoutCapacity",
+            "AlarmName": f"{scenario.endpoint}-{metric}",
+            "Namespace": "AWS/SageMaker",
+            "MetricName": metric,
+            "Dimensions": [{"Name": dimension, "Value": scenario.endpoint}],
+            "Statistic": statistic,
             "Period": 60,
-            "EvaluationPeriods": 2,
-            "DatapointsToAlarm": 2,
+            "EvaluationPeriods": minutes,
+            "DatapointsToAlarm": minutes,
             "Threshold": 1,
             "ComparisonOperator": "GreaterThanOrEqualToThreshold",
             "AlarmActions": [step["PolicyARN"]],
         }
-        account.call("cloudwatch", "PutMetricAlarm", {**queue, **alarm})
+        account.call("cloudwatch", "PutMetricAlarm", alarm)
+
+    low, high = scenario.bounds
+    aas("RegisterScalableTarget", MinCapacity=low, MaxCapacity=high)
+    tracking: dict[str, Any] = {"ScaleOutCooldown": 300, "ScaleInCooldown": 300}
+    if scenario.queued:
+        queue = {
+            "Namespace": "AWS/SageMaker",
+            "MetricName": "ApproximateBacklogSizePerInstance",
+            "Dimensions": [{"Name": "EndpointName", "Value": scenario.endpoint}],
+            "Statistic": "Average",
+        }
+        tracking |= {"TargetValue": 5.0, "CustomizedMetricSpecification": queue}
+        wake("HasBacklogWithoutCapacity", "EndpointName", "Average", minutes=2, cooldown=300)
+    else:
+        each = "InferenceComponentInvocationsPerCopy" if scenario.component else "VariantInvocationsPerInstance"
+        metric = {"PredefinedMetricType": f"SageMaker{each}"}
+        tracking |= {"TargetValue": 0.5 * scenario.capacity, "PredefinedMetricSpecification": metric}
+    if scenario.component:
+        wake("NoCapacityInvocationFailures", "InferenceComponentName", "Sum", minutes=1, cooldown=60)
     aas(
         "PutScalingPolicy",
         PolicyName="plain-target-tracking",
@@ -177,7 +227,7 @@ class Watch:
 
     def series(self, scenario: Scenario) -> Series:
         """Return one endpoint's run; a queue's demand is what waits in it."""
-        history = self.account.endpoint(scenario.endpoint).workload.history
+        history = serving(self.account, scenario).workload.history
         bounds = self.bounds[scenario.endpoint]
         return Series(
             minutes=self.minutes,
@@ -191,8 +241,8 @@ class Watch:
 
     def totals(self, scenario: Scenario) -> Totals:
         """Return one endpoint's run in four numbers. Requests still waiting past the objective count as late."""
-        endpoint = self.account.endpoint(scenario.endpoint)
-        workload, history = endpoint.workload, endpoint.workload.history
+        endpoint, workload = self.account.endpoint(scenario.endpoint), serving(self.account, scenario).workload
+        history = workload.history
         harmed = workload.late if isinstance(workload, AsyncWorkload) else sum(history.violated)
         return Totals(
             requests=sum(history.demand),
