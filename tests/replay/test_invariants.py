@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from simulator.account import SimulatedAccount
-from simulator.fleet_run import FLEET, account_with
+from simulator.fleet_run import FLEET, account_with, serving
 from simulator.stack import OWNERS, SimulatedStack
 
 TRACES = Path(__file__).parents[2] / "traces"
@@ -24,6 +24,13 @@ DOCUMENT: dict[str, Any] = {
             "objectives": {"requests_per_instance": 400},
         },
         "documents": {"kind": "async", "min_capacity": 0, "max_capacity": 10, "objectives": {"items_per_minute": 29}},
+        "assistant": {
+            "kind": "realtime",
+            "serving": "inference_component",
+            "min_capacity": 0,
+            "max_capacity": 6,
+            "objectives": {"requests_per_instance": 160},
+        },
         "nightly": {
             "kind": "batch",
             "min_capacity": 1,
@@ -36,10 +43,11 @@ DOCUMENT: dict[str, Any] = {
         {"name": "chat-prod", "profile": "chat"},
         {"name": "documents-prod", "profile": "documents"},
         {"name": "scoring-nightly", "profile": "nightly"},
+        {"name": "assistant-llm", "inference_component": "assistant-llm", "profile": "assistant"},
     ],
 }
 NAMES = [scenario.endpoint for scenario in FLEET]
-POLICY_BOUNDS = {"chat-prod": (1, 14), "documents-prod": (0, 10), "scoring-nightly": (1, 8)}
+POLICY_BOUNDS = {"chat-prod": (1, 14), "documents-prod": (0, 10), "scoring-nightly": (1, 8), "assistant-llm": (0, 6)}
 
 
 def stack(start: datetime = START, hours: float = 12) -> SimulatedStack:
@@ -57,7 +65,8 @@ def run(made: SimulatedStack, minutes: int) -> None:
 
 def state(account: SimulatedAccount) -> dict[str, Any]:
     """What AAS and SageMaker hold."""
-    counts = {name: (account.endpoint(name).current_count, account.endpoint(name).desired_count) for name in NAMES}
+    served = {scenario.endpoint: serving(account, scenario) for scenario in FLEET}
+    counts = {name: (each.current_count, each.desired_count) for name, each in served.items()}
     return {"counts": counts, **{name: account.snapshot(name) for name in NAMES}}
 
 

@@ -137,7 +137,8 @@ class SimulatedStack:
         """Return the functions whose rules in `template.yaml` match the event."""
         if event.get("detail-type") == "SageMaker Endpoint State Change":
             return ["FleetSync"]
-        name = event.get("detail", {}).get("alarmName", "")
+        detail = event.get("detail", {})
+        name = detail.get("alarmName", "") if detail.get("state", {}).get("value") in {"ALARM", "OK"} else ""
         return [owner for kind, owner in OWNERS.items() if name.startswith(f"tidegate-target-{self.stage}-{kind}-")]
 
     def tick(self) -> None:
