@@ -346,7 +346,7 @@ def _print(runs: Sequence[TargetRun], lines: Sequence[str], result: Result, repo
     out.print(_summary(runs))
     out.print(
         "violated: requests in a minute with more load than ready capacity; for the queue, items finished late.\n"
-        "(plain): target tracking at half of what an instance serves; for the queue and the component AWS's guides from zero.\n"
+        "(plain): target tracking at half of what an instance serves; for queue and component, AWS's guides for them.\n"
         "instance-hours are counted from the order to the removal.",
         style="dim",
         highlight=False,
