@@ -145,8 +145,12 @@ class Decision:
 
     @property
     def deciding_step(self) -> Step:
-        """The last rule that moved the envelope; if none did, the first that spoke. A pause decides by itself."""
-        return next((s for s in reversed(self.steps) if s.moved or s.reason is Reason.OVERRIDE_PAUSE), self.steps[0])
+        """The last rule that moved the envelope; if none did, the first that spoke. A pause decides by itself.
+
+        What only accompanies an order (`echo`) decides nothing.
+        """
+        moved = (s for s in reversed(self.steps) if (s.moved and s.rule != "echo") or s.reason is Reason.OVERRIDE_PAUSE)
+        return next(moved, self.steps[0])
 
     @property
     def reason(self) -> Reason:

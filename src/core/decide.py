@@ -58,13 +58,21 @@ def decide(ctx: Context) -> Decision:
 
 
 def demand(ctx: Context, wanted: Envelope) -> Step:
-    """Raise the floor to what the newest minute needs: the highest of the policy minimum and each signal."""
+    """Raise the floor to what the newest minute needs: the highest of the policy minimum and each signal.
+
+    Where that is more than was ordered, the order is as large as target tracking would make it: nothing else can be
+    ordered until it has come, and AAS's own order, two minutes later, would be refused.
+    """
     newest = _newest(ctx)
     best = max(newest, key=lambda r: r.floor, default=None)
     if best is None or best.floor <= wanted.floor:
         seen = dict(best.seen) if best else {}
         return Step(rule="demand", reason=Reason.POLICY_MINIMUM, before=wanted, after=wanted, seen=seen)
-    return Step(rule="demand", reason=best.reason, before=wanted, after=_raised(wanted, best.floor), seen=best.seen)
+    floor = best.floor
+    fits = ctx.profile.kind is Kind.REALTIME and ctx.refusal is None  # what was refused is not asked for twice over
+    if fits and isinstance(ctx.capacity, Capacity) and floor > ctx.capacity.desired:
+        floor = max(floor, best.settled)
+    return Step(rule="demand", reason=best.reason, before=wanted, after=_raised(wanted, floor), seen=best.seen)
 
 
 def guard(ctx: Context, wanted: Envelope) -> Step | None:
@@ -107,13 +115,19 @@ def _escape(ctx: Context, capacity: Capacity, floor: int) -> int:
     it, tracking may see little load and take it back. A known load below half of what runs could serve was not turned
     away for want of capacity: then twice what the load needs is enough, or repeated doubling would never end.
     """
-    since, load, each = ctx.memory.ready_since, ctx.requests, ctx.profile.capacity_per_instance
-    shown = since is not None and ctx.memory.ready == capacity.current and ctx.now - since >= SHOWN_AFTER
-    if not capacity.settled or not shown:
+    load, each = ctx.requests, ctx.profile.capacity_per_instance
+    if not _shown(ctx, capacity):
         return capacity.desired
     if load is not None and each is not None and load < capacity.current * each / 2:
         return min(floor, 2 * instances(load, each))
     return floor
+
+
+def _shown(ctx: Context, capacity: Capacity) -> bool:
+    """Whether no change is under way, and metrics and alarms speak of what serves now."""
+    since = ctx.memory.ready_since
+    seen = since is not None and ctx.memory.ready == capacity.current and ctx.now - since >= SHOWN_AFTER
+    return capacity.settled and seen
 
 
 def stabilize(ctx: Context, wanted: Envelope) -> Step | None:
@@ -194,6 +208,27 @@ def override(ctx: Context, wanted: Envelope) -> Step | None:
     return Step(rule="override", reason=reason, before=wanted, after=after, seen=seen, valid_until=chosen.expires_at)
 
 
+def echo(ctx: Context, wanted: Envelope) -> Step | None:
+    """Keep native policies from answering once more what an order of ours has answered.
+
+    Raising MinCapacity starts no cooldown (facts 2.3). When the instances have come, the alarm still rings with the
+    load each of the few had before, and tracking multiplies it by the many that are there now: five that a load of
+    seven had called became 77. So an order brings a ceiling of twice its floor, which stands until metrics show it.
+    """
+    capacity, registered = ctx.capacity, ctx.registered
+    target, load = ctx.profile.settling_target, ctx.requests
+    if target is None or load is None or not isinstance(capacity, Capacity):
+        return None
+    if wanted.floor > capacity.desired and load > capacity.current * target > 0:
+        ceiling = 2 * wanted.floor
+    elif registered is not None and ctx.scaling_out is not False and not _shown(ctx, capacity):
+        ceiling = registered.ceiling
+    else:
+        return None
+    after = Envelope(wanted.floor, max(min(wanted.ceiling, ceiling), wanted.floor, capacity.desired))
+    return None if after == wanted else Step(rule="echo", reason=Reason.ORDER_NOT_SHOWN, before=wanted, after=after)
+
+
 def bounds(ctx: Context, wanted: Envelope) -> Step | None:
     """Let nothing escape: at most the policy maximum and the fleet's cap, at least the lowest minimum of the kind."""
     highest = min(ctx.profile.max_capacity, ctx.enrolment.fleet_max)
@@ -251,6 +286,7 @@ RULES: tuple[Rule, ...] = (
     hold_unknown,
     windows,
     override,
+    echo,
     bounds,  # the last that moves anything: nothing escapes
     refused,
     blocked,

@@ -91,6 +91,7 @@ class Reason(StrEnum):
     OVERRIDE_FLOOR = "OverrideFloor"
     OVERRIDE_CEILING = "OverrideCeiling"
     OVERRIDE_PAUSE = "OverridePause"
+    ORDER_NOT_SHOWN = "OrderNotShown"
     LIMITED_BY_MAX_CAPACITY = "LimitedByMaxCapacity"
     LIMITED_BY_MIN_CAPACITY = "LimitedByMinCapacity"
     CAPACITY_REFUSED = "CapacityRefused"

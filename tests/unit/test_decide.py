@@ -192,6 +192,7 @@ CASES = [
         context(
             REALTIME,
             load=steady(8000),
+            capacity=running(8),
             now=night(9),
             windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 5}],
         ),
@@ -204,6 +205,7 @@ CASES = [
         context(
             REALTIME,
             load=steady(8000),
+            capacity=running(8),
             windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 2, "max_capacity": 5}],
         ),
         8,
@@ -242,7 +244,11 @@ CASES = [
         Reason.OVERRIDE_CEILING,
     ),
     Case(
-        "pause keeps the wish", context(load=steady(9000), overrides=[override("pause")]), 9, 12, Reason.OVERRIDE_PAUSE
+        "pause keeps the wish",
+        context(load=steady(9000), capacity=running(9), overrides=[override("pause")]),
+        9,
+        12,
+        Reason.OVERRIDE_PAUSE,
     ),
     Case("expired", context(load=steady(3000), overrides=[override("pin", 9, minutes_left=0)]), 3, 12, Reason.LOAD),
     Case(
@@ -303,6 +309,7 @@ def test_the_order_of_the_rules_is_the_documented_precedence() -> None:
         "hold_unknown",
         "windows",
         "override",
+        "echo",
         "bounds",
         "refused",
         "blocked",
@@ -400,7 +407,72 @@ def test_the_guard(case: Guarded) -> None:
     if "capacity" in seen and not isinstance(seen["capacity"], Missing) and "memory" not in seen:
         seen["memory"] = replace(SETTLED_MEMORY, ready=seen["capacity"].current)
     decision = decide(context(**seen))
-    assert (decision.envelope, decision.reason) == (Envelope(case.floor, 12), case.reason)
+    assert (decision.envelope.floor, decision.reason) == (case.floor, case.reason)
+
+
+FEW_JUST_CAME = replace(SETTLED_MEMORY, ready=5, ready_since=NOW - timedelta(minutes=3))
+TWO: dict[str, Any] = {"capacity": running(2), "memory": replace(SETTLED_MEMORY, ready=2)}
+AT_900 = [{"type": "target_tracking", "metric": "requests_per_instance", "target": 900}]
+
+
+@dataclass(frozen=True)
+class Ordered:
+    name: str
+    floor: int
+    ceiling: int
+    seen: dict[str, Any]
+
+
+# An instance serves 1000 a minute, target tracking rests at 500 of them (or at 900): 4500 need 5, and rest at 9 (or 5).
+ORDERED = [
+    Ordered("an order is as large as tracking's", 9, 18, {"load": steady(4500), **TWO}),
+    Ordered("whatever its target is", 5, 10, {"load": steady(4500), **TWO, "policies": AT_900}),
+    Ordered("what runs is enough: no order, no ceiling", 4, 20, {"load": steady(3500)}),
+    Ordered("what was refused is not asked for twice over", 5, 10, {"load": steady(4500), **TWO, "refusal": refusal()}),
+    Ordered("while it is on its way it is kept", 9, 20, {"load": steady(4500), "capacity": running(4, desired=9)}),
+    Ordered(
+        "an alarm that rings for what served before is answered no more",
+        5,
+        10,
+        {"load": steady(4500), "capacity": running(5), "memory": FEW_JUST_CAME, "scaling_out": True},
+    ),
+    Ordered(
+        "nor is one that is not known",
+        5,
+        10,
+        {"load": steady(4500), "capacity": running(5), "memory": FEW_JUST_CAME, "scaling_out": None},
+    ),
+    Ordered(
+        "an alarm that is quiet needs no ceiling",
+        5,
+        20,
+        {"load": steady(4500), "capacity": running(5), "memory": FEW_JUST_CAME},
+    ),
+    Ordered(
+        "after four minutes metrics show what serves, and AAS may go on",
+        5,
+        20,
+        {
+            "load": steady(4500),
+            "capacity": running(5),
+            "memory": replace(FEW_JUST_CAME, ready_since=NOW - timedelta(minutes=4)),
+            "scaling_out": True,
+        },
+    ),
+    Ordered(
+        "what is not known limits nothing",
+        5,
+        20,
+        {"load": STALE, "memory": replace(SETTLED_MEMORY, demand_floor=5, demand_at=NOW), "scaling_out": True},
+    ),
+]
+
+
+@pytest.mark.parametrize("case", ORDERED, ids=lambda case: case.name)
+def test_an_order_and_its_ceiling(case: Ordered) -> None:
+    decision = decide(context(max_capacity=20, registered=Envelope(2, 10), **case.seen))
+    assert decision.envelope == Envelope(case.floor, case.ceiling)
+    assert decision.reason is not Reason.ORDER_NOT_SHOWN
 
 
 def test_repeated_doubling_ends_where_load_is_known() -> None:

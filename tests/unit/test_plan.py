@@ -141,12 +141,24 @@ CASES = [
     ),
     Case(
         "once the count has moved it counts from the start",
-        context(load=steady(5000), capacity=running(3), registered=Envelope(5, 12), memory=tried(4, ago=2, floor=5)),
-        [SetBounds(Envelope(5, 12), "repair")],
+        context(
+            load=steady(5000),
+            capacity=running(3),
+            registered=Envelope(5, 10),
+            memory=tried(4, ago=2, floor=5),
+            refusal=refusal(minutes_ago=1),
+        ),
+        [SetBounds(Envelope(5, 10), "repair")],
     ),
     Case(
         "another wish is written at once",
-        context(load=steady(6000), capacity=running(1), registered=Envelope(5, 12), memory=tried(4, ago=3, floor=5)),
+        context(
+            load=steady(6000),
+            capacity=running(1),
+            registered=Envelope(5, 12),
+            memory=tried(4, ago=3, floor=5),
+            refusal=refusal(minutes_ago=1),
+        ),
         [SetBounds(Envelope(6, 12), "differs")],
     ),
     Case(

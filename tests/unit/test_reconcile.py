@@ -214,7 +214,7 @@ def test_while_the_endpoint_updates_the_wish_is_kept() -> None:
     outcome = world.tick()["orders"]
     assert (outcome.status, world.writes) == (Status.WAITING, [])
     assert outcome.decision is not None
-    assert outcome.decision.envelope == Envelope(7, 12)
+    assert outcome.decision.envelope == Envelope(12, 12)  # 7000 rest at 14, above the maximum
     world.serving.capacities[world.orders] = Capacity(4, 4, "InService")
     assert world.tick()["orders"].status is Status.CHANGED
 
@@ -255,8 +255,16 @@ def refused_at_once(world: World) -> None:
     world.autoscaling.refusals[world.orders] = Refusal(world.now, "ResourceLimitExceeded", QUOTA)
 
 
+def four_at_their_need() -> World:
+    """Four instances whose tracking rests at what they can serve, so that an order is exactly the need."""
+    world = World(count=4)
+    tracking = {"type": "target_tracking", "metric": "requests_per_instance", "target": 1000}
+    world.document["profiles"]["p"]["policies"] = [tracking]
+    return world.enrolled()
+
+
 def test_a_floor_beyond_the_quota_is_tried_again_ever_more_rarely_and_never_lowered() -> None:
-    world = loaded(World(count=4).enrolled(), 8000)
+    world = loaded(four_at_their_need(), 8000)
     start, tried = world.now, []
     for minute in range(100):
         world.now = start + timedelta(minutes=minute)
@@ -280,7 +288,7 @@ def test_a_floor_beyond_the_quota_is_tried_again_ever_more_rarely_and_never_lowe
     ],
 )
 def test_the_patience_ends_with_its_cause(what: str, count: int, requests: float, *, writes: bool) -> None:
-    world = loaded(World(count=4).enrolled(), 8000)
+    world = loaded(four_at_their_need(), 8000)
     for minute in (0, 2, 4, 2):  # written, and tried again after 2 and 6 minutes; 8 more would be the next
         world.later(minutes=minute)
         loaded(world, 8000).tick()
@@ -295,7 +303,7 @@ def test_the_patience_ends_with_its_cause(what: str, count: int, requests: float
 
 
 def test_once_the_floor_is_reached_a_deployment_that_resets_the_count_is_repaired_at_once() -> None:
-    world = loaded(World(count=4).enrolled(), 8000)
+    world = loaded(four_at_their_need(), 8000)
     for minute in (0, 2, 4):
         world.later(minutes=minute)
         loaded(world, 8000).tick()
@@ -324,7 +332,7 @@ def test_once_the_floor_is_reached_a_deployment_that_resets_the_count_is_repaire
 def test_activities_are_read_only_where_the_floor_is_not_reached(  # noqa: PLR0913 - the columns of the table
     what: str, capacity: Capacity, written_ago: int, failed_ago: int, *, asked: bool, named: bool
 ) -> None:
-    world = loaded(World(count=4).enrolled(), 8000)
+    world = loaded(four_at_their_need(), 8000)
     world.tick()
     failed_at = world.now + timedelta(minutes=written_ago - failed_ago)
     world.autoscaling.refusals[world.orders] = Refusal(failed_at, "ResourceLimitExceeded", QUOTA)
@@ -338,7 +346,7 @@ def test_activities_are_read_only_where_the_floor_is_not_reached(  # noqa: PLR09
 
 
 def test_activities_that_cannot_be_read_stop_nothing() -> None:
-    world = loaded(World(count=4).enrolled(), 8000)
+    world = loaded(four_at_their_need(), 8000)
     world.tick()
     world.autoscaling.fail_on["refusal"] = ObservationError("DescribeScalingActivities: Rate exceeded")
     world.later(minutes=2)
