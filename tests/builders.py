@@ -99,6 +99,9 @@ def context(  # noqa: PLR0913 - a context has this many sides, and each test nam
     *,
     load: Observation | Missing | None = None,
     refused: Observation | Missing | None = None,
+    processed: Observation | Missing | None = None,
+    failed: Observation | Missing | None = None,
+    oldest: Observation | Missing = Missing("no data points"),
     capacity: Capacity | Missing | None = None,
     registered: Envelope | None = Envelope(2, 12),
     memory: Memory = SETTLED_MEMORY,
@@ -115,15 +118,25 @@ def context(  # noqa: PLR0913 - a context has this many sides, and each test nam
     Of requests that were refused for want of a copy there are none but `refused`.
     """
     enrolled = enrolment(document, **changes)
+    capacity = capacity if capacity is not None else running(4)
+    if memory is SETTLED_MEMORY and isinstance(capacity, Capacity) and enrolled.profile.queued:
+        memory = replace(memory, ready=capacity.current, ready_since=NOW - timedelta(hours=1))
     signals: dict[Signal, Observation | Missing] = {}
     for signal in enrolled.profile.signals:
         signals[signal] = load if load is not None else steady(0)
-    if Signal.NO_CAPACITY in signals:
-        signals[Signal.NO_CAPACITY] = refused if refused is not None else steady(0)
+    for signal, given in {
+        Signal.NO_CAPACITY: refused,
+        Signal.PROCESSED: processed,
+        Signal.FAILED: failed,
+        Signal.OLDEST: oldest,
+        Signal.IN_FLIGHT: None,
+    }.items():
+        if signal in signals:
+            signals[signal] = given if given is not None else steady(0)
     return Context(
         now=now,
         enrolment=replace(enrolled, fleet_max=fleet_max),
-        capacity=capacity if capacity is not None else running(4),
+        capacity=capacity,
         registered=registered,
         signals=signals,
         scaling_out=scaling_out,

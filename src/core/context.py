@@ -94,7 +94,9 @@ class Context:
     def unknown(self) -> Mapping[Signal, Missing]:
         """The signals that could not be measured; an inference component without a copy in service serves nothing."""
         copies = self.capacity.current if isinstance(self.capacity, Capacity) else None
-        silent = {Signal.REQUESTS} if self.target.dimension is Dimension.COPIES and copies == 0 else set()
+        silent = {Signal.OLDEST}  # only tells how old those are that nobody saw arrive
+        if self.target.dimension is Dimension.COPIES and copies == 0:
+            silent.add(Signal.REQUESTS)
         return {name: seen for name, seen in self.signals.items() if isinstance(seen, Missing) and name not in silent}
 
     @property
@@ -102,6 +104,12 @@ class Context:
         """Requests of the newest readable minute, None if not known."""
         seen = self.signals.get(Signal.REQUESTS)
         return seen.newest.value if isinstance(seen, Observation) else None
+
+    @property
+    def waiting(self) -> float | None:
+        """Items of an asynchronous endpoint's queue in the newest readable minute, None if not known."""
+        seen = self.signals.get(Signal.BACKLOG)
+        return seen.newest.value if self.profile.queued and isinstance(seen, Observation) else None
 
     @property
     def state_lost(self) -> bool:

@@ -4,12 +4,12 @@ To learn why a target has its capacity, read the steps of its decision beside `R
 """
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from zlib import crc32
 
 from core.context import EXPIRY, Context, Decision
-from core.model import Capacity, Envelope, Kind, Observation, OverrideAction, Reason, Recommendation, Step
+from core.model import Capacity, Envelope, Kind, Observation, OverrideAction, Reason, Recommendation, Signal, Step
 from core.policy import StepScaling, TargetTracking
 from core.signals import recommendations
 from core.signals.utilisation import instances
@@ -213,13 +213,17 @@ def echo(ctx: Context, wanted: Envelope) -> Step | None:
 
     Raising MinCapacity starts no cooldown (facts 2.3). When the instances have come, the alarm still rings with the
     load each of the few had before, and tracking multiplies it by the many that are there now: five that a load of
-    seven had called became 77. So an order brings a ceiling of twice its floor, which stands until metrics show it.
+    seven had called became 77. So an order brings a ceiling of twice its floor, which stands until metrics show it; for
+    a queue, whose backlog an instance may have many times over, a ceiling of its floor: 15 became 100.
     """
-    capacity, registered = ctx.capacity, ctx.registered
+    capacity, registered, waiting = ctx.capacity, ctx.registered, ctx.waiting
     target, load = ctx.profile.settling_target, ctx.requests
-    if target is None or load is None or not isinstance(capacity, Capacity):
+    if not isinstance(capacity, Capacity) or (waiting is None and (target is None or load is None)):
         return None
-    if wanted.floor > capacity.desired and load > capacity.current * target > 0:
+    ordering = wanted.floor > capacity.desired
+    if ordering and waiting:
+        ceiling = wanted.floor
+    elif ordering and load and target and load > capacity.current * target > 0:
         ceiling = 2 * wanted.floor
     elif registered is not None and ctx.scaling_out is not False and not _shown(ctx, capacity):
         ceiling = registered.ceiling
@@ -300,9 +304,9 @@ def _raised(wanted: Envelope, floor: int) -> Envelope:
 
 
 def _newest(ctx: Context) -> list[Recommendation]:
-    """Return the recommendations of the newest minute that was measured."""
+    """Return the recommendation of the newest minute that each signal measured."""
     measured = [seen.newest.at for seen in ctx.signals.values() if isinstance(seen, Observation)]
-    return [*recommendations(ctx, max(measured))] if measured else []
+    return [*{r.reason: r for r in recommendations(ctx, min(measured))}.values()] if measured else []
 
 
 def _target_factor(ctx: Context) -> float:
@@ -338,9 +342,14 @@ def _direct_scale_in(ctx: Context, envelope: Envelope) -> int | None:
     if envelope.floor >= ctx.capacity.desired:
         return None
     since = ctx.now - ctx.profile.stabilization
-    measured = sorted(p.at for seen in ctx.signals.values() if isinstance(seen, Observation) for p in seen.points)
-    gaps = [right - left for left, right in pairwise(measured) if right >= since]
-    if measured[0] > since or max(gaps, default=timedelta.max) > LONGEST_GAP:
+    loads = [ctx.signals[signal] for signal in (Signal.REQUESTS, Signal.BACKLOG) if signal in ctx.signals]
+    if not loads or not all(isinstance(seen, Observation) and _unbroken(seen, since) for seen in loads):
         return None  # nobody knows what was needed in the minutes that are missing
     count = min(max([envelope.floor, *(r.settled for r in recommendations(ctx, since))]), envelope.ceiling)
     return count if count < ctx.capacity.desired else None
+
+
+def _unbroken(seen: Observation, since: datetime) -> bool:
+    """Whether a load was measured from `since` on without a long gap."""
+    gaps = [right.at - left.at for left, right in pairwise(seen.points) if right.at >= since]
+    return seen.points[0].at <= since and max(gaps, default=timedelta.max) <= LONGEST_GAP

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from core.model import ScalableTarget, Serving
+from core.model import ScalableTarget, Serving, Signal
 
 MetricName = Literal[
     "requests_per_instance",
@@ -53,6 +53,9 @@ class Metric:
 
     steps: bool = True
     """Whether an alarm of ours can follow it each minute."""
+
+    sparse: bool = False
+    """Whether it is published only when there is something to count."""
 
     def dimensions(self, target: ScalableTarget) -> list[dict[str, str]]:
         """Return the exact dimension set under which a target's data lies."""
@@ -155,6 +158,23 @@ NO_CAPACITY = Metric(name="NoCapacityInvocationFailures", statistic="Sum", unit=
 LATENCY = Metric(name="ModelLatency", statistic="p95", unit="microseconds")
 FAILED = Metric(name="Invocation5XXErrors", unit="share of the requests")
 """These two say that demand is hidden (algorithms 7); no target can be set on them."""
+
+QUEUE: Mapping[Signal, Metric] = {
+    Signal.BACKLOG: BACKLOG,
+    Signal.PROCESSED: Metric(name="InvocationsProcessed", statistic="Sum", unit="items", sparse=True),
+    Signal.FAILED: Metric(name="InvocationFailures", statistic="Sum", unit="items", sparse=True),
+    Signal.OLDEST: Metric(name="ApproximateAgeOfOldestRequest", statistic="Maximum", unit="seconds", by_variant=False),
+}
+"""What an asynchronous endpoint says of its queue (facts 3.4)."""
+
+_SQS = "AWS/SQS"
+SQS: Mapping[Signal, Metric] = {
+    Signal.BACKLOG: Metric(namespace=_SQS, name="ApproximateNumberOfMessagesVisible", unit="messages"),
+    Signal.IN_FLIGHT: Metric(namespace=_SQS, name="ApproximateNumberOfMessagesNotVisible", unit="messages"),
+    Signal.PROCESSED: Metric(namespace=_SQS, name="NumberOfMessagesDeleted", statistic="Sum", unit="messages"),
+    Signal.OLDEST: Metric(namespace=_SQS, name="ApproximateAgeOfOldestMessage", statistic="Maximum", unit="seconds"),
+}
+"""What SQS says of a queue, by the dimension QueueName alone; counts are approximate, and published as 0 too."""
 
 _LATENCY = "a latency does not fall in proportion to capacity: track what causes it, requests or utilization"
 _FAILURES = "failures are no measure of load: alarm on them, track requests or utilization"

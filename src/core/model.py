@@ -61,6 +61,10 @@ class Signal(StrEnum):
 
     REQUESTS = "requests"
     BACKLOG = "backlog"
+    IN_FLIGHT = "in_flight"
+    PROCESSED = "processed"
+    FAILED = "failed"
+    OLDEST = "oldest"
     NO_CAPACITY = "no_capacity"
 
 
@@ -79,6 +83,7 @@ class Reason(StrEnum):
     POLICY_MINIMUM = "PolicyMinimum"
     LOAD = "Load"
     BACKLOG = "Backlog"
+    REQUESTS_EXPIRING = "RequestsExpiring"
     NO_CAPACITY = "NoCapacity"
     SCALE_IN_STABILIZED = "ScaleInStabilized"
     SATURATED = "Saturated"
@@ -278,6 +283,10 @@ class Memory:
     target_changed_at: datetime | None = None
     """Share of the request target that AAS was given, and since when."""
 
+    rate: float | None = None
+    rate_at: datetime | None = None
+    """Items a minute and instance as measured, and the newest minute that went into it."""
+
     def of(self, capacity: Capacity | Missing) -> "Memory":
         """Return what still holds of the endpoint seen: of one that was recreated under its name, only overrides."""
         if isinstance(capacity, Missing):
@@ -288,7 +297,7 @@ class Memory:
         if self.config in {None, capacity.config}:
             return now
         # A new endpoint configuration (another model, another instance type) ends what was learned under the old one.
-        return replace(now, target_factor=1.0, target_changed_at=None)
+        return replace(now, target_factor=1.0, target_changed_at=None, rate=None, rate_at=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,11 +89,15 @@ def heard_alarms(enrolment: Enrolment, stage: str) -> tuple[Mapping[str, Any], .
 
 
 def guard_alarms(enrolment: Enrolment, stage: str) -> Mapping[str, str]:
-    """Return the names of the alarms that the guard reads, by what they end with; nothing of them is stored."""
+    """Return the names of the alarms that passes read, by what they end with; nothing of them is stored.
+
+    Of real-time endpoints those of the guard, of queues those that leave zero and go there.
+    """
     profile, objectives = enrolment.profile, enrolment.profile.objectives
-    if profile.kind is not Kind.REALTIME:
-        return {}
     prefix = alarm_prefix(enrolment.target, profile.kind, stage)
+    if profile.kind is not Kind.REALTIME:
+        zero = profile.kind is Kind.ASYNC and profile.min_capacity == 0
+        return {suffix: prefix + suffix for suffix in ("wake", "idle")} if zero else {}
     suffixes = ["saturation", "errors"]
     suffixes += ["latency", "slow"] if objectives.latency_p95 is not None else []
     suffixes += ["congested"] if objectives.concurrent_requests is not None else []
@@ -219,8 +223,9 @@ class _Shapes:
         return self._step(what, "PercentChangeInCapacity", [_adjustment(0.0, None, 100)], alarm)
 
     def wake(self) -> NativePolicy:
-        """Return the policy that leaves zero when requests wait (facts 5.1)."""
-        alarm = self.alarm(HAS_BACKLOG_WITHOUT_CAPACITY, "wake", "GreaterThanOrEqualToThreshold", 1.0, 2)
+        """Return the policy that leaves zero when requests wait (facts 5.1), as late as one instance is in time."""
+        minutes = self._enrolment.profile.wake_after // timedelta(minutes=1)
+        alarm = self.alarm(HAS_BACKLOG_WITHOUT_CAPACITY, "wake", "GreaterThanOrEqualToThreshold", 1.0, minutes)
         return self._step("wake", "ChangeInCapacity", [_adjustment(0.0, None, 1)], alarm)
 
     def wake_component(self) -> NativePolicy:

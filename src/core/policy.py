@@ -30,7 +30,7 @@ from pydantic import (
 )
 
 from core.errors import ConfigError, Problem
-from core.metrics import METRICS, MetricName, catalogued, common, unfit
+from core.metrics import METRICS, QUEUE, SQS, MetricName, catalogued, common, unfit
 from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Serving, Signal
 
 if TYPE_CHECKING:
@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"^(?:\d+(?:ms|[smhd]))+$")
+MARGIN = 0.85
+"""Share of a queue's objective that is planned with; the rest is for what cannot be known (`sf`, algorithms 9)."""
+
+USUAL_START = timedelta(minutes=6)
+"""From an order until instances serve, where nobody said anything else (facts 7)."""
+
 LONGEST_OVERRIDE = timedelta(days=14)
 
 
@@ -84,8 +90,44 @@ class Objectives(_Strict):
     items_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Items one instance finishes in a minute (`mu`). Asynchronous."""
 
-    drain_within: Duration = Field(default=timedelta(minutes=15))
-    """How long after its arrival a queued item may be finished (`T`). Asynchronous."""
+    concurrency: int = Field(default=1, ge=1, le=1000)
+    """Items one instance works on at a time: MaxConcurrentInvocationsPerInstance, or what a worker of yours takes."""
+
+    drain_within: Duration | None = Field(default=None, gt=timedelta(0))
+    """How long after its arrival a queued item may be finished (`T`); 15m if neither of the next two is given."""
+
+    oldest_age_at_most: Duration | None = Field(default=None, gt=timedelta(0))
+    """How long a queued item may wait until work on it begins."""
+
+    items_per_instance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Backlog an instance may have, as in AWS's guide: as many instances as that needs, at once."""
+
+    expires_after: Duration = Field(default=timedelta(hours=6), ge=timedelta(minutes=1))
+    """After so long a queued item is lost: RequestTTLSeconds, or what your queue keeps messages."""
+
+    @field_validator("oldest_age_at_most", "items_per_instance")
+    @classmethod
+    def _one_objective(cls, value: object, info: ValidationInfo) -> object:
+        others = [name for name in ("drain_within", "oldest_age_at_most") if info.data.get(name) is not None]
+        if value is not None and others:
+            raise ValueError(f"not together with {others[0]}: a queue has one objective")
+        return value
+
+    @field_validator("expires_after")
+    @classmethod
+    def _promised_before_it_is_lost(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+        promised = [info.data[name] for name in ("drain_within", "oldest_age_at_most") if info.data.get(name)]
+        if promised and value < promised[0]:
+            raise ValueError(
+                f"must be at least the objective ({_duration_text(promised[0])}), or items are lost in time"
+            )
+        return value
+
+    def finish_within(self, rate: float) -> float:
+        """Return the minutes from arrival to result that are promised, where an instance finishes `rate` a minute."""
+        if self.oldest_age_at_most is not None:
+            return self.oldest_age_at_most.total_seconds() / 60 + self.concurrency / rate
+        return (self.drain_within or timedelta(minutes=15)).total_seconds() / 60
 
     latency_p95: Duration | None = Field(default=None, gt=timedelta(0))
     """p95 of ModelLatency that the endpoint promises. Real-time, batch."""
@@ -94,9 +136,10 @@ class Objectives(_Strict):
     """Requests one instance has in flight at most, those waiting in the container included. Real-time, batch."""
 
     @property
-    def items_per_instance(self) -> float:
-        """Backlog one instance works off within the objective, `mu * T`; at least one item."""
-        return max((self.items_per_minute or 0) * self.drain_within.total_seconds() / 60, 1)
+    def backlog_per_instance(self) -> float:
+        """Backlog one instance may have: as stated, or what it works off within the objective, `mu T`."""
+        rate = self.items_per_minute
+        return self.items_per_instance or (rate * self.finish_within(rate) if rate else 0)
 
 
 MetricText = Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -370,10 +413,22 @@ class Window(_Strict):
         return time.fromisoformat(self.start)
 
 
+def _of_queue(data: Mapping[str, Any]) -> bool:
+    """Whether a profile's capacity follows a queue."""
+    return data.get("kind") is Kind.ASYNC or data.get("queue") is not None
+
+
 def _refuse_below_min(value: int | None, info: ValidationInfo) -> None:
     low = info.data.get("min_capacity")
     if value is not None and isinstance(low, int) and value < low:
         raise ValueError(f"must be at least min_capacity ({low})")
+
+
+class Queue(_Strict):
+    """A queue of your own that the endpoint works off."""
+
+    sqs: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,80}(\.fifo)?$")]
+    """Name of the SQS queue."""
 
 
 class Profile(_Strict):
@@ -388,6 +443,9 @@ class Profile(_Strict):
 
     min_capacity: int = Field(ge=0, le=10_000)
     max_capacity: int = Field(ge=1, le=10_000)
+    queue: Queue | None = None
+    """Whose items count; None means the asynchronous endpoint's own queue."""
+
     objectives: Objectives = Objectives()
     provisioning: Duration | None = None
     """What an instance takes from its order until it serves. Cooldowns and leads shorter than that are refused."""
@@ -396,11 +454,18 @@ class Profile(_Strict):
     """Native policies; None means the right one for the kind (`native_policies`)."""
 
     scale_in: Literal["direct", "native"] = "direct"
-    stabilization: Duration = Field(default=timedelta(minutes=10))
+    stabilization: Duration = Field(default_factory=lambda data: timedelta(minutes=5 if _of_queue(data) else 10))
     """Scale-in follows the highest recommendation of the last so long."""
 
-    idle_after: Duration = Field(default=timedelta(minutes=15))
-    """Silence after which an asynchronous endpoint goes to zero (only with min_capacity 0)."""
+    provisioning_from_zero: Duration = Field(
+        default_factory=lambda data: (data.get("provisioning") or USUAL_START) + timedelta(minutes=2),
+        gt=timedelta(0),
+        le=timedelta(hours=2),
+    )
+    """The same where none runs (`D0`); of a queue."""
+
+    idle_after: Duration = Field(default_factory=lambda data: data.get("provisioning_from_zero", timedelta(minutes=8)))
+    """Silence after which an asynchronous endpoint goes to zero (only with min_capacity 0): a start bills as much."""
 
     windows: tuple[Window, ...] = ()
 
@@ -434,11 +499,19 @@ class Profile(_Strict):
         _refuse_below_min(value, info)
         return value
 
+    @field_validator("queue")
+    @classmethod
+    def _queue_is_looked_at(cls, value: Queue | None, info: ValidationInfo) -> Queue | None:
+        if value is not None and info.data.get("kind") is Kind.BATCH:
+            raise ValueError("a batch profile looks at no load: only kinds realtime and async work off a queue")
+        return value
+
     @field_validator("objectives")
     @classmethod
     def _queue_needs_its_rate(cls, value: Objectives, info: ValidationInfo) -> Objectives:
-        if info.data.get("kind") is Kind.ASYNC and value.items_per_minute is None:
-            raise ValueError("an async profile needs items_per_minute: the items one instance finishes in a minute")
+        if _of_queue(info.data) and value.items_per_minute is None:
+            who = "an async profile" if info.data.get("kind") is Kind.ASYNC else "a profile with a queue"
+            raise ValueError(f"{who} needs items_per_minute: the items one instance finishes in a minute")
         serving = info.data.get("serving")
         if serving is Serving.ASYNC and (value.latency_p95 or value.concurrent_requests) is not None:
             raise ValueError("latency_p95 and concurrent_requests are of real-time endpoints: a queue answers later")
@@ -508,6 +581,28 @@ class Profile(_Strict):
         """Whether the endpoint is an asynchronous one."""
         return self.serving is Serving.ASYNC
 
+    @property
+    def start(self) -> timedelta:
+        """What is planned with from an order until instances serve (`D`)."""
+        return self.provisioning or USUAL_START
+
+    @property
+    def wake_after(self) -> timedelta:
+        """How long the first item may wait before AAS leaves zero: as long as one instance is in time, at least 1m.
+
+        Tidegate plans with the margin and so comes first: AAS knows no number but 1, and a change blocks the next.
+        """
+        rate = self.objectives.items_per_minute
+        if rate is None or self.objectives.items_per_instance is not None:
+            return timedelta(minutes=2)  # as AWS's guide has it
+        left = timedelta(minutes=self.objectives.finish_within(rate) - 3) - self.provisioning_from_zero
+        return max(left, timedelta(minutes=1))
+
+    @property
+    def works_off_a_queue(self) -> bool:
+        """Whether its capacity follows a queue, the endpoint's or your own."""
+        return _of_queue({"kind": self.kind, "queue": self.queue})
+
     @cached_property
     def native_policies(self) -> tuple[TargetTracking | StepScaling, ...]:
         """The declared policies, or the default of the kind.
@@ -524,7 +619,9 @@ class Profile(_Strict):
         if self.queued:
             if self.objectives.items_per_minute is None:
                 return ()
-            metric, target = "backlog_per_instance", max(round(0.5 * self.objectives.items_per_instance, 2), 1.0)
+            share = 1 if self.objectives.items_per_instance else 0.5
+            metric = "backlog_per_instance"
+            target = max(round(share * self.objectives.backlog_per_instance, 2), 1.0)
         elif self.serving is Serving.SERVERLESS:
             shown = timedelta(minutes=3)
             return (
@@ -561,12 +658,12 @@ class Profile(_Strict):
     @cached_property
     def signals(self) -> tuple[Signal, ...]:
         """What a pass must measure; a batch profile does nothing outside its windows and measures nothing."""
-        if self.kind is Kind.ASYNC:
-            return (Signal.BACKLOG,)
+        queue = tuple(SQS if self.queue else QUEUE) if self.works_off_a_queue else ()
         if self.kind is not Kind.REALTIME:
-            return ()
+            return queue
         refused = (Signal.NO_CAPACITY,) if self.min_capacity == 0 else ()
-        return refused if self.capacity_per_instance is None else (Signal.REQUESTS, *refused)
+        requests = (Signal.REQUESTS,) if self.capacity_per_instance is not None else ()
+        return (*requests, *refused, *queue)
 
     @cached_property
     def settling_target(self) -> float | None:
@@ -723,7 +820,9 @@ def _parse(model: type[_Model], document: object, context: Mapping[str, Any]) ->
         return model.model_validate(document, context=dict(context))
     except ValidationError as err:
         # A sequence whose items all failed is empty to pydantic: that is no problem of its own.
+        # A default that follows from a field that is wrong is none either.
         seen = [e for e in err.errors() if e["type"] != "too_short" or e["input"] in ([], ())]
+        seen = [e for e in seen if e["type"] != "default_factory_not_called"]
         raise ConfigError(
             [  # what pydantic saw of a missing field is everything around it
                 Problem(e["loc"], None if e["type"] == "missing" else e["input"], _said(e)) for e in seen

@@ -45,7 +45,7 @@ from core.plan import (
 )
 from core.policy import Fleet
 from core.ports import Autoscaling, Hosting, Metrics, Place, PolicySource, ScheduledAction, StateStore
-from core.signals import LOOKBACK, queries
+from core.signals import look_back, queries, queue
 
 SPARE = timedelta(seconds=2)
 """Kept of an invocation's time: no write starts in it, so that what was started ends before the lease does."""
@@ -198,7 +198,6 @@ class Reconciler:
         memories = self.ports.store.memories(targets)
         overrides = self.ports.store.overrides(memories, now)
         registered = self.ports.autoscaling.registered(targets)
-        signals = self._signals(enrolments, now)
         own = {enrolment.target: guard_alarms(enrolment, self.stage) for enrolment in enrolments}
         names = [
             *(n for each in own.values() for n in each.values()),
@@ -206,10 +205,18 @@ class Reconciler:
         ]
         alarms = self._alarm_states(names)
         found: list[Context | Outcome] = []
-        for enrolment in enrolments:
-            target = enrolment.target
+        counts: dict[ScalableTarget, Capacity | Missing] = {}
+        for target in targets:
             try:
-                capacity = self.ports.serving.capacity(target)
+                counts[target] = self.ports.serving.capacity(target)
+            except ObservationError as err:
+                found.append(Outcome(target=target, status=Status.FAILED, error=str(err)))
+        seen = [e for e in enrolments if e.target in counts]
+        heard = {e.target: _known(own[e.target], alarms) for e in seen}
+        signals = self._signals([e for e in seen if not queue.asleep(e, counts[e.target], heard[e.target])], now)
+        for enrolment in seen:
+            target, capacity = enrolment.target, counts[enrolment.target]
+            try:
                 memory = memories[target].of(capacity)
                 refusal = self._refusal(target, capacity, registered.get(target), memory, now)
             except ObservationError as err:
@@ -221,12 +228,12 @@ class Reconciler:
                     enrolment=enrolment,
                     capacity=capacity,
                     registered=registered.get(target),
-                    signals=signals[target],
+                    signals=signals.get(target, {}),
                     scaling_out=_any_in_alarm([full(name, target) for name in memory.scale_out_alarms], alarms),
                     memory=memory,
                     refusal=refusal,
                     overrides=(*overrides.get(target, ()), *(o for o in extra if o.target == target)),
-                    alarms=_known(own[target], alarms),
+                    alarms=heard[target],
                     low_alarms=_known({what: full(n, target) for what, n in _lows(memory).items()}, alarms),
                 )
             )
@@ -262,7 +269,7 @@ class Reconciler:
         """Fetch all metrics in one read; if it fails they are missing, and ends of windows still apply."""
         wanted = {enrolment.target: queries(enrolment) for enrolment in enrolments}
         flat = [query for each in wanted.values() for query in each.values()]
-        span = max(enrolment.profile.stabilization for enrolment in enrolments) + LOOKBACK
+        span = max((look_back(enrolment.profile) for enrolment in enrolments), default=timedelta(0))
         try:
             seen = self.ports.metrics.fetch(flat, now, span) if flat else {}
         except ObservationError as err:
@@ -396,7 +403,7 @@ def _remembered(decision: Decision) -> Memory:
     """Return the memory this decision leaves; a demand floor is only remembered when demand was measured."""
     ctx = decision.context
     memory = replace(
-        ctx.memory,
+        queue.remember(ctx),
         first_seen_at=ctx.memory.first_seen_at or ctx.now,
         decided=decision.envelope,
         reason=decision.reason,

@@ -23,7 +23,13 @@ DOCUMENT: dict[str, Any] = {
             "max_capacity": 14,
             "objectives": {"requests_per_instance": 400},
         },
-        "documents": {"kind": "async", "min_capacity": 0, "max_capacity": 10, "objectives": {"items_per_minute": 29}},
+        "documents": {
+            "kind": "async",
+            "min_capacity": 0,
+            "max_capacity": 10,
+            "objectives": {"items_per_minute": 29},
+            "stabilization": "10m",
+        },
         "assistant": {
             "kind": "realtime",
             "serving": "inference_component",

@@ -144,24 +144,24 @@ class TestQueue:
     def test_it_starts_from_zero_and_returns_there(self) -> None:
         """Seven items of one minute's work at minute 30, D0 = 8.
 
-        33: they are readable; floor ceil(7 / (1 x 15)) = 1, served from 33 + 8 = 41 on, one a minute until 47.
-        42: the wake alarm still reads the minutes without instances and asks for one more, which comes at 48.
-        49: FleetSync, called by that change, scales in directly to ceil(7 / 7.5) = 1; gone from 50 on.
-        58: the last minute with work, 47, has left the window of 10 minutes: floor 0.
-        59: less than 0.9 x 7.5 waited from 41 to 55, 15 minutes, readable at 58; but only now the floor is out of the
-        way: down to zero.
+        33: they are readable, two minutes old: 0.85 x 15 - 2 - 9 leave 1.75 minutes, and no less than 0.3 x 9 is planned
+        with: ceil(7 / 2.7) = 3, served from 33 + 8 = 41 on, and nobody may add to them.
+        42: seven items want one for the rest, ceil(7 / (0.8 x 12.75)), the other two may be busy.
+        46: metrics show the three since 41; one item is left of what was seen until 43: down to one at once.
+        49: the last minute with work has left the window of 5 minutes: floor 0.
+        54: nothing waited from 43 on for 8 minutes, readable at 53: AAS goes to zero.
         """
         load = [0] * 30 + [7] + [0] * 60
         played = Replay(case(load, mode=Mode.ASYNC, capacity=1.0, minimum=0, provisioning_from_zero=8))
         played.run(len(load))
         course = played.result().course
-        assert course.orders.tolist() == [33, 42, 49, 59]
-        assert steps(played.result().floor) == {0: 0, 33: 1, 58: 0}
-        assert steps(course.ready) == {0: 0, 41: 1, 48: 2, 50: 1, 60: 0}
+        assert course.orders.tolist() == [33, 46, 54]
+        assert steps(played.result().floor) == {0: 0, 33: 3, 42: 1, 49: 0}
+        assert steps(course.ready) == {0: 0, 41: 3, 47: 1, 55: 0}
         workload = played.endpoint.workload
         assert isinstance(workload, AsyncWorkload)
         assert (workload.served, workload.waiting) == (7, 0)
-        assert workload.history.backlog[40:49] == [7, 6, 5, 4, 3, 2, 1, 0, 0]
+        assert workload.history.backlog[40:44] == [7, 4, 1, 0]
 
     def test_every_item_is_served_or_waits(self) -> None:
         load = np.random.default_rng(1).poisson(20, 300).tolist()

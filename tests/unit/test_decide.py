@@ -60,11 +60,16 @@ CASES = [
     ),
     Case("load above the maximum", context(load=steady(30_000)), 12, 12, Reason.LIMITED_BY_MAX_CAPACITY),
     Case("load above the fleet's cap", context(load=steady(9000), fleet_max=6), 6, 6, Reason.LIMITED_BY_MAX_CAPACITY),
-    # asynchronous: one instance works off 4/min * 15 min = 60 items within the objective
+    # asynchronous: an instance finishes 4 items a minute, and starts from zero in 8 minutes (tests/unit/test_queue.py)
     Case("empty queue", context(ASYNC, load=steady(0)), 0, 8, Reason.POLICY_MINIMUM),
     Case("one item wakes", context(ASYNC, load=minutes([0] * 14 + [1])), 1, 8, Reason.BACKLOG),
     Case(
-        "wake to what the backlog needs, not to 1", context(ASYNC, load=minutes([0] * 14 + [200])), 4, 8, Reason.BACKLOG
+        # 20 / 4 = 5 minutes of work in the 0.85 * 15 - 1 - 9 = 2.75 minutes left: ceil(1.8)
+        "wake to what the backlog needs, not to 1, and let AAS add nothing before they are there",
+        context(ASYNC, load=minutes([0] * 14 + [20]), capacity=running(0), registered=Envelope(0, 8)),
+        2,
+        2,
+        Reason.BACKLOG,
     ),
     # inference components: one copy answers 30 requests a minute
     Case("an idle component may be gone", context(COMPONENT, load=steady(0)), 0, 6, Reason.POLICY_MINIMUM),

@@ -108,12 +108,15 @@ def a_component_that_aas_woke_is_waited_for(example: Example) -> None:
 
 
 def documents_wake(example: Example) -> None:
-    """100 items wait and an instance works off 4 x 15 within the objective: ceil(100 / 60) = 2."""
+    """40 items are 10 minutes of work, and some more come meanwhile; from zero, little more than 2.7 are left for it.
+
+    10 / 2.7 = 3.7, and with those that are to be expected while the first start blocks the next one: 5 instances.
+    """
     sent = send(example)
     assert sent.looked_at == [DOCUMENTS]
-    assert sent.only["seen"]["backlog"] == 100
-    assert sent.bounds == {**UNTOUCHED, DOCUMENTS: (2, 8)}
-    assert sent.stack.account.endpoint(DOCUMENTS).desired_count == 2
+    assert sent.only["seen"]["backlog"] == 40
+    assert sent.bounds == {**UNTOUCHED, DOCUMENTS: (5, 5)}
+    assert sent.stack.account.endpoint(DOCUMENTS).desired_count == 5
 
 
 def an_idle_alarm_is_not_believed(example: Example) -> None:
@@ -137,7 +140,7 @@ def scoring_rests_by_day(example: Example) -> None:
 def the_whole_fleet_is_synced(example: Example) -> None:
     sent = send(example)
     assert sent.looked_at == [ORDERS, DOCUMENTS, SCORING, CHAT]
-    assert sent.bounds == {ORDERS: (3, 12), DOCUMENTS: (2, 8), SCORING: (1, 10)}
+    assert sent.bounds == {ORDERS: (3, 12), DOCUMENTS: (5, 5), SCORING: (1, 10)}
     assert {name: state["policies"] for name, state in sent.after.items()} == {
         name: state["policies"] for name, state in sent.before.items()
     }
@@ -182,7 +185,7 @@ def a_floor_raises_the_minimum_only(example: Example) -> None:
 def a_ceiling_lowers_the_maximum_only(example: Example) -> None:
     sent = send(example)
     assert sent.only["reason"] == "OverrideCeiling"
-    assert sent.bounds == {**UNTOUCHED, DOCUMENTS: (2, 3)}
+    assert sent.bounds == {**UNTOUCHED, DOCUMENTS: (3, 3)}
     assert sent.falls_back_to(DOCUMENTS) == ((0, 8), "12:00")
 
 

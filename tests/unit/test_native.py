@@ -285,7 +285,8 @@ def test_alarms_that_watch_a_real_time_target(  # noqa: PLR0913, PLR0917 - the c
         (REALTIME, ["saturation", "errors"]),
         ({**REALTIME, "objectives": PROMISES}, ["saturation", "errors", "latency", "slow", "congested"]),
         ({**BATCH, "objectives": PROMISES}, []),  # nothing is done outside its windows; its native policies double
-        (ASYNC, []),
+        (ASYNC, ["wake", "idle"]),
+        ({**ASYNC, "min_capacity": 1}, []),
     ],
 )
 def test_alarms_that_the_guard_reads(document: dict[str, Any], suffixes: list[str]) -> None:
@@ -307,6 +308,24 @@ def test_the_ceiling_is_what_an_instance_can_serve(
     assert found is not None
     name = found["MetricName"] if "MetricName" in found else found["Metrics"][0]["MetricStat"]["Metric"]["MetricName"]
     assert (name, found["Threshold"]) == (metric, threshold)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "minutes"),
+    [
+        ({"drain_within": "15m"}, 4),  # 15 - 3 - 8 from zero
+        ({"drain_within": "30m"}, 19),
+        ({"drain_within": "10m"}, 1),  # too late whatever is done
+        ({"oldest_age_at_most": "20m", "concurrency": 8}, 11),  # 20 + 8 / 4 of its own - 3 - 8
+        ({"items_per_instance": 5}, 2),  # AWS's guide
+    ],
+)
+def test_wake_waits_as_long_as_one_instance_is_still_in_time(objectives: dict[str, Any], minutes: int) -> None:
+    wake = natives({**ASYNC, "objectives": {"items_per_minute": 4, **objectives}})["wake"]
+    assert wake.configuration["AdjustmentType"] == "ChangeInCapacity"
+    assert wake.configuration["StepAdjustments"] == [{"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}]
+    assert wake.alarm is not None
+    assert wake.alarm["EvaluationPeriods"] == wake.alarm["DatapointsToAlarm"] == minutes
 
 
 def test_idle_goes_to_exactly_zero_after_the_idle_delay() -> None:

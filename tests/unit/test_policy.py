@@ -104,8 +104,12 @@ def test_defaults_of_a_profile() -> None:
     assert profile.mode is Mode.ACTIVE
     assert profile.scale_in == "direct"
     assert profile.stabilization == timedelta(minutes=10)
-    assert profile.idle_after == timedelta(minutes=15)
-    assert profile.objectives.drain_within == timedelta(minutes=15)
+    assert (profile.start, profile.provisioning_from_zero) == (timedelta(minutes=6), timedelta(minutes=8))
+    queue = profile_of(ASYNC | {"objectives": {"items_per_minute": 4}, "provisioning": "10m"})
+    assert queue.stabilization == timedelta(minutes=5)
+    assert queue.provisioning_from_zero == queue.idle_after == timedelta(minutes=12)  # a start bills 12 minutes
+    assert queue.objectives.finish_within(4) == 15
+    assert queue.objectives.expires_after == timedelta(hours=6)
     assert parse_fleet({"version": 1}).max_capacity == 100
 
 
@@ -177,7 +181,17 @@ def test_capacity_per_instance_is_the_objective_before_the_declared_target() -> 
 SIGNALS = [
     ("known capacity", REALTIME | {"objectives": {"requests_per_instance": 400}}, (Signal.REQUESTS,)),
     ("unknown capacity", REALTIME, ()),
-    ("a queue", ASYNC, (Signal.BACKLOG,)),
+    ("a queue", ASYNC, (Signal.BACKLOG, Signal.PROCESSED, Signal.FAILED, Signal.OLDEST)),
+    (
+        "a queue of your own",
+        ASYNC | {"queue": {"sqs": "jobs"}},
+        (Signal.BACKLOG, Signal.IN_FLIGHT, Signal.PROCESSED, Signal.OLDEST),
+    ),
+    (
+        "one before instances",
+        REALTIME | {"queue": {"sqs": "jobs"}, "objectives": {"items_per_minute": 4}},
+        (Signal.BACKLOG, Signal.IN_FLIGHT, Signal.PROCESSED, Signal.OLDEST),
+    ),
     ("batch measures nothing", BATCH | {"objectives": {"requests_per_instance": 40}}, ()),
 ]
 
@@ -235,6 +249,14 @@ REFUSED = [
     ("a lead shorter than a start", BATCH | {"provisioning": "11m"}, "windows",
      "window 0 begins with cold instances: lead 10m is shorter than provisioning (11m)"),
     ("stabilization too short", REALTIME | {"stabilization": "59s"}, "stabilization", "must be from 1m to 2h"),
+    ("two objectives", ASYNC | {"objectives": {"items_per_minute": 4, "drain_within": "5m", "items_per_instance": 5}},
+     "objectives.items_per_instance", "not together with drain_within: a queue has one objective"),
+    ("lost before it is late", ASYNC | {"objectives": {"items_per_minute": 4, "drain_within": "2h", "expires_after": "1h"}},
+     "objectives.expires_after", "must be at least the objective (2h), or items are lost in time"),
+    ("a queue before a window", BATCH | {"queue": {"sqs": "jobs"}}, "queue",
+     "a batch profile looks at no load: only kinds realtime and async work off a queue"),
+    ("a queue of your own, of unknown speed", REALTIME | {"queue": {"sqs": "jobs"}, "objectives": {}}, "objectives",
+     "a profile with a queue needs items_per_minute: the items one instance finishes in a minute"),
     ("idle_after too long", ASYNC | {"idle_after": "121m"}, "idle_after", "must be from 1m to 2h"),
     ("percent above 100", REALTIME | {"policies": [CPU | {"target": 100.5}]}, "policies.0.target_tracking.target",
      "must be above 0 and at most 100 (percent per core)"),

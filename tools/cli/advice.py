@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from core.metrics import METRICS
+from core.model import Kind
 from core.policy import CloudWatchMetric, Profile, StepScaling, TargetTracking
 
 Remark = tuple[tuple[str | int, ...], str]
@@ -16,14 +17,16 @@ LONGEST_COOLDOWN = timedelta(minutes=10)
 KEPT = frozenset({"memory", "gpu_memory"})
 """Many model servers never give it back."""
 
+READABLE = 2
+"""Minutes until what happened in one can be read (algorithms 1)."""
+
 EVALUATED_EACH = timedelta(minutes=1)
 
 
 def advice(profile: Profile) -> Iterator[Remark]:
-    """Yield every remark on a profile's declared policies."""
-    if profile.policies:
-        for rule in RULES:
-            yield from rule(profile)
+    """Yield every remark on a profile."""
+    for rule in RULES:
+        yield from rule(profile)
 
 
 def _tracking(profile: Profile) -> Iterator[tuple[int, TargetTracking]]:
@@ -93,12 +96,27 @@ def _memory_that_stays(profile: Profile) -> Iterator[Remark]:
 
 def _zero_without_queue(profile: Profile) -> Iterator[Remark]:
     followed = {policy.metric for policy in profile.policies or ()}
-    if profile.queued and profile.min_capacity == 0 and "backlog_per_instance" not in followed:
+    if profile.policies and profile.queued and profile.min_capacity == 0 and "backlog_per_instance" not in followed:
         text = (
             f": without an instance there is no {' and no '.join(sorted(followed))} to act on, so AAS by itself leaves "
             "zero with one instance and waits for that. Add target tracking on backlog_per_instance, or min_capacity: 1"
         )
         yield ("policies",), text
+
+
+def _late_from_zero(profile: Profile) -> Iterator[Remark]:
+    """Nothing that starts from zero when the first item is seen can be in time (algorithms 9)."""
+    rate, start = profile.objectives.items_per_minute, profile.provisioning_from_zero / EVALUATED_EACH
+    if profile.kind is not Kind.ASYNC or profile.min_capacity or rate is None or profile.objectives.items_per_instance:
+        return
+    within = profile.objectives.finish_within(rate)
+    if within < start + READABLE + 2:
+        text = (
+            f" = 0: a start from zero takes {start:g} minutes and is seen to be needed after {READABLE}, so the first "
+            f"items of each burst are later than {within:g} minutes. Set min_capacity: 1, or promise "
+            f"{start + READABLE + 2:g}m or more"
+        )
+        yield ("min_capacity",), text
 
 
 RULES: tuple[Callable[[Profile], Iterator[Remark]], ...] = (
@@ -107,6 +125,7 @@ RULES: tuple[Callable[[Profile], Iterator[Remark]], ...] = (
     _cooldowns,
     _memory_that_stays,
     _zero_without_queue,
+    _late_from_zero,
 )
 
 
@@ -127,7 +146,7 @@ def proposal(profile: Profile) -> list[dict[str, Any]]:
         leads = next((policy for policy in tracking if policy.metric not in KEPT), tracking[0])
         kept[kept.index(leads)] = leads.model_copy(update={"disable_scale_in": False})
     if next(_zero_without_queue(profile), None):
-        half = max(round(0.5 * profile.objectives.items_per_instance, 2), 1.0)  # algorithms 9
+        half = max(round(0.5 * profile.objectives.backlog_per_instance, 2), 1.0)  # algorithms 9
         kept.append(TargetTracking(type="target_tracking", metric="backlog_per_instance", target=half))
     better = profile.model_copy(update={"policies": tuple(kept)})
     if not any(advice(profile)) or any(advice(better)):

@@ -129,7 +129,7 @@ def small_fleet() -> SimulatedStack:
         instance_type="ml.c5.xlarge",
         instance_count=3,
     )
-    documents = [0] * 27 + [100] * 3
+    documents = [0] * 26 + [20] * 4
     account.add_endpoint(
         name="doc-ocr-async-prod",
         workload=AsyncWorkload(

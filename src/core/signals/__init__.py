@@ -6,6 +6,7 @@ from functools import partial
 
 from core.context import Context, Enrolment
 from core.model import Observation, Recommendation, Signal
+from core.policy import Profile
 from core.ports import MetricQuery
 from core.signals import queue, refused, utilisation
 
@@ -15,22 +16,30 @@ LOOKBACK = timedelta(minutes=5)
 
 def queries(enrolment: Enrolment) -> Mapping[Signal, MetricQuery]:
     """Return the metrics a pass must read for this target."""
-    makers = {Signal.REQUESTS: utilisation.query, Signal.BACKLOG: queue.query, Signal.NO_CAPACITY: refused.query}
-    return {signal: makers[signal](enrolment.target) for signal in enrolment.profile.signals}
+    makers = {Signal.REQUESTS: utilisation.query, Signal.NO_CAPACITY: refused.query}
+    found = {signal: make(enrolment.target) for signal, make in makers.items() if signal in enrolment.profile.signals}
+    return {**found, **(queue.queries(enrolment) if enrolment.profile.works_off_a_queue else {})}
+
+
+def look_back(profile: Profile) -> timedelta:
+    """Return how much of the past a pass must read for this profile."""
+    longest = max(profile.stabilization, queue.look_back(profile) if profile.works_off_a_queue else timedelta(0))
+    return longest + LOOKBACK
 
 
 def recommendations(ctx: Context, since: datetime) -> tuple[Recommendation, ...]:
     """Return what each minute measured from `since` on asks for, oldest first; nothing for signals that are missing."""
     recommend = {
         Signal.REQUESTS: partial(utilisation.recommend, ctx.profile, factor=ctx.memory.target_factor),
-        Signal.BACKLOG: partial(queue.recommend, ctx.profile),
         Signal.NO_CAPACITY: partial(refused.recommend, ctx.profile),
     }
     found = [
         recommend[signal](point)
         for signal, seen in ctx.signals.items()
-        if isinstance(seen, Observation)
+        if isinstance(seen, Observation) and signal in recommend
         for point in seen.points
         if point.at >= since
     ]
+    if ctx.profile.works_off_a_queue:
+        found += [each for each in queue.recommend(ctx) if each.at >= since]
     return tuple(sorted(found, key=lambda recommendation: recommendation.at))

@@ -1,26 +1,299 @@
-"""Asynchronous load: the backlog against what one instance works off within the objective (algorithms 9)."""
+"""Queued load: how many instances finish every item in time, and how late they can still be ordered (algorithms 9).
 
-from core.model import Point, Reason, Recommendation, ScalableTarget
-from core.policy import Profile
+The arithmetic counts in minutes, items and instances. It sees the queue by the ages of its items, so that what has
+waited long is served first and a start from zero is put off until one instance can just about make it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import accumulate, pairwise
+
+from core.context import Context, Enrolment
+from core.metrics import QUEUE, SQS
+from core.model import Capacity, Kind, Memory, Missing, Observation, Reason, Recommendation, Signal
+from core.policy import MARGIN, Profile
 from core.ports import MetricQuery
 from core.signals.utilisation import instances
 
+MINUTE = timedelta(minutes=1)
+LONGEST_LOOK = timedelta(hours=2)
+"""Arrivals are told apart by age as far back as the objective reaches, and no further than this."""
 
-def query(target: ScalableTarget) -> MetricQuery:
-    """Return the backlog metric, which counts items being processed too. Dimension EndpointName only (facts 3.4)."""
-    return MetricQuery("AWS/SageMaker", "ApproximateBacklogSize", (*target.names.items(),)[:1], "Maximum")
+LEARN_EVERY = timedelta(minutes=5)
+MOST_ASTRAY = 4.0
+"""How far the measured rate may be from the stated one, as a factor: a model that hangs must not buy the maximum."""
+
+ROUNDING = 1e-9
+
+MEMORY = 10.0
+"""Minutes after which an arrival counts 1/e in the expected ones."""
 
 
-def recommend(profile: Profile, point: Point) -> Recommendation:
-    """Return the instances that work a backlog off within the objective: `ceil(Q / (mu T))`, none for an empty queue.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A queue, as it is known: an age is the minutes since the end of the minute in which an item arrived."""
+
+    items: tuple[tuple[float, float], ...]
+    """(age, items), oldest first: what waits or is being worked on."""
+
+    arrivals: float
+    """Items a minute to be expected (`lam`)."""
+
+    seen: float
+    """Age of the newest minute that was measured (`l`)."""
+
+    @property
+    def length(self) -> float:
+        """Items in it (`Q`)."""
+        return sum(items for _, items in self.items)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """Who works the queue off."""
+
+    rate: float
+    """Items a minute and instance (`mu`)."""
+
+    ready: int
+    ordered: int
+    arrive_in: float = 0.0
+    """Minutes until those ordered and not ready serve (`rs`)."""
+
+    lead: float
+    """Minutes from an order placed now until it serves (`D + 1`)."""
+
+
+def missing(queue: Line, crew: Crew, within: float) -> tuple[float, bool]:
+    """Return the instances without which an item takes longer than `within` minutes, and whether they are due now.
+
+    Cohort by cohort from the oldest on, through the minutes not seen yet and, where the objective is tight, as far
+    ahead as the next order will not be in time: all items up to here, less what is served until this cohort's deadline.
+    """
+    rate, lead = crew.rate, crew.lead
+    ahead = math.ceil(max(0.0, 2 * lead + queue.seen - within))
+    unseen = [(queue.seen - step, queue.arrivals) for step in range(1, int(queue.seen) + ahead + 1)]
+    busy = queue.seen if queue.items else 0.0
+    total = extra = 0.0
+    due = False
+    for age, items in (*queue.items, *unseen):
+        total += items
+        remaining = within - age
+        served = crew.ready * rate * (busy + max(remaining, 0.0))
+        served += (crew.ordered - crew.ready) * rate * max(remaining - crew.arrive_in, 0.0)
+        short, left = (total - served) / rate, remaining - lead
+        if short > ROUNDING:
+            extra = max(extra, short / max(left, 0.3 * lead))
+            due = due or left <= short + 1
+    return extra, due
+
+
+def wanted(queue: Line, crew: Crew, within: float) -> int:
+    """Return how many instances should be ordered altogether, at least those that are."""
+    extra, due = missing(queue, crew, within)
+    steady = min(0.9 * queue.arrivals, queue.length / crew.lead) / crew.rate
+    return max(crew.ordered + (math.ceil(round(extra, 9)) if due else 0), math.floor(steady))
+
+
+@dataclass(frozen=True, slots=True)
+class _Minute:
+    """What one minute told; `waiting` is the backlog in it, what is being worked on included."""
+
+    at: datetime
+    waiting: float
+    arrived: float
+    expected: float
+    processed: float
+    failed: float
+    measured: bool
+
+
+def look_back(profile: Profile) -> timedelta:
+    """Return how much of the past the rule looks at: as far as the items reach back that may still be in time."""
+    rate = profile.objectives.items_per_minute or 1.0
+    return min(timedelta(minutes=profile.objectives.finish_within(rate)), LONGEST_LOOK)
+
+
+def queries(enrolment: Enrolment) -> Mapping[Signal, MetricQuery]:
+    """Return the queue's metrics, the endpoint's own or those of SQS (facts 3.4)."""
+    queue = enrolment.profile.queue
+    found = {}
+    for signal, metric in (SQS if queue else QUEUE).items():
+        names = metric.dimensions(enrolment.target)
+        dimensions = (("QueueName", queue.sqs),) if queue else tuple((each["Name"], each["Value"]) for each in names)
+        found[signal] = MetricQuery(metric.namespace, metric.name, dimensions, metric.statistic, sparse=metric.sparse)
+    return found
+
+
+def asleep(enrolment: Enrolment, capacity: Capacity | Missing, alarms: Mapping[str, str]) -> bool:
+    """Whether nothing runs and the alarms say that nothing waits, so that there is no metric worth its price."""
+    if enrolment.profile.kind is not Kind.ASYNC or enrolment.profile.queue or isinstance(capacity, Missing):
+        return False
+    return capacity.settled and not capacity.desired and alarms == {"wake": "OK", "idle": "ALARM"}
+
+
+def recommend(ctx: Context) -> list[Recommendation]:
+    """Return what each measured minute asks for: what the queue kept busy, and in the newest what is to be ordered.
 
     `settled` never falls below 1: going to zero is left to the native idle policy, which knows nothing is in flight.
     """
-    each = profile.objectives.items_per_instance
-    return Recommendation(
-        at=point.at,
-        floor=instances(point.value, each),
-        settled=max(instances(point.value, profile.settling_target or each), 1),
-        reason=Reason.BACKLOG,
-        seen={"backlog": point.value, "items_per_instance": each},
+    minutes = _minutes(ctx)
+    if not minutes:
+        return []
+    profile, ordered = ctx.profile, _crew(ctx).ordered
+    rate, _ = learned(ctx)
+    found = []
+    for each in minutes:
+        kept = _kept(profile, each, rate)
+        floor = min(ordered, max(kept, 1)) if each.waiting or each.arrived else 0
+        if each.measured:
+            seen = {"backlog": each.waiting, "arrivals_per_minute": round(each.expected, 3)}
+            found.append(
+                Recommendation(at=each.at, floor=floor, settled=max(kept, 1), reason=Reason.BACKLOG, seen=seen)
+            )
+    return [*found[:-1], _newest(ctx, found[-1], minutes)]
+
+
+def _newest(ctx: Context, kept: Recommendation, minutes: Sequence[_Minute]) -> Recommendation:
+    """Return what the newest minute asks for: also what is to be ordered now, and what has slots at work."""
+    objectives, crew, queue = ctx.profile.objectives, _crew(ctx), _line(ctx, minutes)
+    within = MARGIN * objectives.finish_within(crew.rate)
+    if objectives.items_per_instance is not None:
+        floor = instances(queue.length, objectives.items_per_instance)
+    else:
+        floor = wanted(queue, crew, within) if queue.items else 0
+    floor = max(floor if floor > crew.ordered else 0, kept.floor)
+    lost = _lost(ctx, queue, crew, floor)
+    floor = max(floor, crew.ordered + lost if lost else 0)
+    busy = min(crew.ordered, instances(queue.length, objectives.concurrency))
+    oldest = max((age for age, _ in queue.items), default=0.0)
+    return replace(
+        kept,
+        floor=floor,
+        settled=max(kept.settled, busy),
+        reason=Reason.REQUESTS_EXPIRING if lost else Reason.BACKLOG,
+        seen={**kept.seen, "items_per_minute": round(crew.rate, 3), "oldest_minutes": round(oldest, 1)},
     )
+
+
+def _lost(ctx: Context, queue: Line, crew: Crew, floor: int) -> int:
+    """Return the instances without which items expire, if it is time for them.
+
+    The floor that comes next counts as ordered, unless AWS refuses it.
+    """
+    coming = max(crew.ordered, min(floor, ctx.policy_envelope.ceiling) if ctx.refusal is None else 0)
+    ahead = replace(crew, ordered=coming, arrive_in=crew.lead if coming > crew.ordered else crew.arrive_in)
+    extra, due = missing(queue, ahead, ctx.profile.objectives.expires_after / MINUTE)
+    return coming - crew.ordered + math.ceil(round(extra, 9)) if due and queue.items else 0
+
+
+def _kept(profile: Profile, minute: _Minute, rate: float) -> int:
+    """Return the instances that arrivals and length of the queue in one minute keep busy (algorithms 9, "down")."""
+    each = profile.objectives.items_per_instance or 0.8 * MARGIN * profile.objectives.finish_within(rate) * rate
+    return max(instances(minute.expected, 1.1 * rate), instances(minute.waiting, each))
+
+
+def _crew(ctx: Context) -> Crew:
+    capacity, profile, memory = ctx.capacity, ctx.profile, ctx.memory
+    if not isinstance(capacity, Capacity):  # then nothing is written; the floor that stands is the best guess
+        floor = ctx.registered.floor if ctx.registered else 0
+        capacity = Capacity(floor, floor, "")
+    start = profile.start if capacity.desired else profile.provisioning_from_zero
+    since = ctx.now - memory.written_at if memory.written_at else timedelta(0)
+    under_way = profile.start if capacity.current else profile.provisioning_from_zero
+    return Crew(
+        rate=learned(ctx)[0],
+        ready=min(capacity.current, capacity.desired),
+        ordered=capacity.desired,
+        arrive_in=max((under_way - since) / MINUTE, 0.0),
+        lead=start / MINUTE + 1,
+    )
+
+
+def _line(ctx: Context, minutes: Sequence[_Minute]) -> Line:
+    """Return the queue by age: the newest arrivals wait, those before them are done.
+
+    What no known arrival explains is older than all of them, and as old as the oldest item is said to be.
+    """
+    seen = (ctx.now - minutes[-1].at) / MINUTE - 1
+    left, ages = minutes[-1].waiting, []
+    for back, minute in enumerate(reversed(minutes)):
+        ages.append((seen + back, min(minute.arrived, left)))
+        left -= ages[-1][1]
+    oldest = ctx.signals.get(Signal.OLDEST)
+    said = seen + oldest.newest.value / 60 if isinstance(oldest, Observation) else 0.0
+    ages.append((max(seen + len(minutes), said), left))
+    items = tuple((age, count) for age, count in reversed(ages) if count > 0)
+    return Line(items=items, arrivals=minutes[-1].expected, seen=max(seen, 0.0))
+
+
+def _minutes(ctx: Context) -> list[_Minute]:
+    """Return every minute from the first measured to the newest.
+
+    Arrivals are what the backlog grew by and what was processed; those of minutes that were not measured count as of
+    the first of them, so that no item is taken for younger than it is. A queue that was not measured before was empty.
+    """
+    waiting = _values(ctx, Signal.BACKLOG)
+    if ctx.profile.queue is not None:
+        in_flight = _values(ctx, Signal.IN_FLIGHT)
+        waiting = {at: count + in_flight[at] for at, count in waiting.items() if at in in_flight}
+    if not waiting:
+        return []
+    processed, failed = _values(ctx, Signal.PROCESSED), _values(ctx, Signal.FAILED)
+    first, newest = min(waiting), max(waiting)
+    whole = first <= ctx.now - look_back(ctx.profile)
+    grid = [first + MINUTE * i for i in range((newest - first) // MINUTE + 1)]
+    levels = list(accumulate(reversed(grid), lambda later, at: waiting.get(at, later), initial=waiting[newest]))[:0:-1]
+    before = [levels[0] if whole else 0.0, *levels]
+    counts = [processed.get(at, 0.0) for at in grid]
+    arrived = [max(0.0, now - then + done) for then, now, done in zip(before, levels, counts, strict=False)]
+    fade = math.exp(-1 / MEMORY)
+    sums = accumulate(arrived, lambda total, new: fade * total + new)
+    weights = accumulate([1.0] * len(grid), lambda total, new: fade * total + new)
+    return [
+        _Minute(at, level, new, total / weight, done, failed.get(at, 0.0), at in waiting)
+        for at, level, new, total, weight, done in zip(grid, levels, arrived, sums, weights, counts, strict=True)
+    ]
+
+
+def _values(ctx: Context, signal: Signal) -> dict[datetime, float]:
+    seen = ctx.signals.get(signal)
+    return {point.at: point.value for point in seen.points} if isinstance(seen, Observation) else {}
+
+
+def learned(ctx: Context) -> tuple[float, datetime | None]:
+    """Return the items a minute and instance as measured so far, and the newest minute that went into it.
+
+    Only minutes that began with more than all instances could finish tell how fast they are, or those in which they
+    were half as fast again as thought. What failed is no work; an item that hangs takes its slot's share and no more.
+    """
+    memory, stated = ctx.memory, ctx.profile.objectives.items_per_minute or 1.0
+    rate = memory.rate or stated
+    minutes = _minutes(ctx)
+    if not minutes:
+        return rate, memory.rate_at
+    if memory.rate_at is None or memory.ready_since is None or not memory.ready:
+        return rate, minutes[-1].at
+    if minutes[-1].at - memory.rate_at < LEARN_EVERY:
+        return rate, memory.rate_at
+    since = max(memory.rate_at, memory.ready_since)
+    fresh = [(a, b) for a, b in pairwise(minutes) if b.at > since and b.failed <= 0.1 * b.processed]
+    enough = memory.ready * (1.5 * rate + ctx.profile.objectives.concurrency)
+    full = [b for a, b in fresh if a.waiting >= enough]
+    if not full and sum(b.processed for _, b in fresh) > 1.5 * rate * memory.ready * len(fresh):
+        full = [b for _, b in fresh]
+    if full:
+        spent = memory.ready * len(full)
+        sample = sum(minute.processed for minute in full) / spent
+        rate += spent / (spent + 30) * (min(max(sample, rate / 3), 3 * rate) - rate)
+    return min(max(rate, stated / MOST_ASTRAY), stated * MOST_ASTRAY), minutes[-1].at
+
+
+def remember(ctx: Context) -> Memory:
+    """Return the memory with what is measured of the queue."""
+    if not ctx.profile.works_off_a_queue or Signal.BACKLOG not in ctx.signals:
+        return ctx.memory
+    rate, at = learned(ctx)
+    return replace(ctx.memory, rate=rate if rate != ctx.profile.objectives.items_per_minute else None, rate_at=at)

@@ -119,3 +119,19 @@ def test_a_remark_is_a_warning_with_its_line_and_no_refusal(tmp_path: Path) -> N
     result = CliRunner().invoke(app, ["policy", "check", str(file)])
     assert result.exit_code == 0
     assert result.stderr.startswith(f"warning: {file}:8  profiles.p.policies: without an instance there is no cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "remarked"),
+    [
+        ({"objectives": {"items_per_minute": 4, "drain_within": "12m"}}, False),  # 8 + 2 + 2
+        ({"objectives": {"items_per_minute": 4, "drain_within": "11m"}}, True),
+        ({"provisioning_from_zero": "12m"}, True),  # 16 minutes for a promise of 15
+        ({"objectives": {"items_per_minute": 4, "items_per_instance": 5}, "provisioning_from_zero": "1h"}, False),
+        ({"min_capacity": 1, "provisioning_from_zero": "12m"}, False),
+    ],
+)
+def test_a_promise_that_no_start_from_zero_can_keep(changes: dict[str, Any], remarked: bool) -> None:
+    said = [text for where, text in advice(Profile.model_validate(ASYNC | changes)) if where == ("min_capacity",)]
+    assert bool(said) is remarked
+    assert all("Set min_capacity: 1" in text for text in said)

@@ -21,6 +21,7 @@ from core.policy import (
     Objectives,
     OverrideRequest,
     Profile,
+    Queue,
     StepRange,
     StepScaling,
     TargetTracking,
@@ -201,7 +202,7 @@ def test_the_schema_is_valid_and_describes_the_fields() -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     assert "$id" not in schema
     assert schema["$defs"]["Window"]["properties"]["lead"]["description"].startswith("How long before the start")
-    assert schema["$defs"]["Profile"]["properties"]["stabilization"]["default"] == "10m"
+    assert schema["$defs"]["Profile"]["properties"]["scale_in"]["default"] == "direct"
 
 
 def test_the_example_validates_in_editors_too() -> None:
@@ -211,7 +212,7 @@ def test_the_example_validates_in_editors_too() -> None:
 
 
 MODELS: list[type[BaseModel]] = [
-    Fleet, Profile, Objectives, TargetTracking, CloudWatchMetric, MetricMath, MathMetric, StepScaling, StepRange, BatchWindow, Endpoint, OverrideRequest,
+    Fleet, Profile, Objectives, Queue, TargetTracking, CloudWatchMetric, MetricMath, MathMetric, StepScaling, StepRange, BatchWindow, Endpoint, OverrideRequest,
 ]  # fmt: skip
 
 
