@@ -181,5 +181,8 @@ FIRST_RETRY, LONGEST_RETRY = timedelta(minutes=2), timedelta(minutes=30)
 EXPIRY = timedelta(minutes=60)
 """How long after the last renewal a dead controller's bounds fall back to the policy's own."""
 
+ORDER_EXPIRY = timedelta(minutes=20)
+"""The same while an order of ours limits what AAS may order: longer than instances take to start and to be seen."""
+
 CONTEXTS: TypeAdapter[Context] = TypeAdapter(Context)
 """Writes a context down as JSON and reads it again, so that any recorded decision can be replayed."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from zlib import crc32
 
-from core.context import EXPIRY, Context, Decision
+from core.context import EXPIRY, ORDER_EXPIRY, Context, Decision
 from core.model import Capacity, Envelope, Kind, Observation, OverrideAction, Reason, Recommendation, Signal, Step
 from core.policy import StepScaling, TargetTracking
 from core.signals import recommendations
@@ -53,7 +53,7 @@ def decide(ctx: Context) -> Decision:
         scale_in_to=_direct_scale_in(ctx, wanted),
         target_factor=_target_factor(ctx),
         paused=any(step.reason is Reason.OVERRIDE_PAUSE for step in steps),
-        valid_until=max([ctx.now + EXPIRY, *(step.valid_until for step in steps if step.valid_until)]),
+        valid_until=max([ctx.now + _shortest(steps), *(step.valid_until for step in steps if step.valid_until)]),
     )
 
 
@@ -206,6 +206,11 @@ def override(ctx: Context, wanted: Envelope) -> Step | None:
     }[chosen.action]
     seen: dict[str, float | str] = {"id": chosen.override_id, "by": chosen.requested_by, "because": chosen.reason}
     return Step(rule="override", reason=reason, before=wanted, after=after, seen=seen, valid_until=chosen.expires_at)
+
+
+def _shortest(steps: list[Step]) -> timedelta:
+    """Return how long bounds may outlive us; a ceiling that holds native policies back, much shorter (ADR 0002)."""
+    return ORDER_EXPIRY if any(step.reason is Reason.ORDER_NOT_SHOWN for step in steps) else EXPIRY
 
 
 def echo(ctx: Context, wanted: Envelope) -> Step | None:

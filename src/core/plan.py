@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from core.context import EXPIRY, Context, Decision, Enrolment
+from core.context import Context, Decision, Enrolment
 from core.model import Capacity, Envelope
 from core.native import heard_alarms, native_policies, owned_prefix, request_tracking
 from core.ports import NativePolicy, Original, ScheduledAction
@@ -276,8 +276,8 @@ def _expiry(decision: Decision) -> tuple[Action, ...]:
     standing = ctx.memory.expires_at
     if decision.envelope == ctx.policy_envelope:
         return (DeleteExpiry(),) if standing is not None else ()
-    due = max(ctx.now + EXPIRY, decision.valid_until)
-    if standing is not None and due - RENEW_BEFORE <= standing <= due:
+    due = decision.valid_until
+    if standing is not None and due - min(RENEW_BEFORE, (due - ctx.now) / 2) <= standing <= due:
         return ()
     return (PutExpiry(due, ctx.policy_envelope),)
 

@@ -148,7 +148,7 @@ CASES = [
             memory=tried(4, ago=2, floor=5),
             refusal=refusal(minutes_ago=1),
         ),
-        [SetBounds(Envelope(5, 10), "repair")],
+        [SetBounds(Envelope(5, 10), "repair"), PutExpiry(NOW + timedelta(minutes=20), POLICY)],  # a ceiling of an order
     ),
     Case(
         "another wish is written at once",
