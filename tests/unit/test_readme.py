@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -35,6 +38,11 @@ def test_the_why_is_the_demos_own_number(tmp_path: Path) -> None:
     fewer_violated = round(100 * (1 - ours["violated"] / plain["violated"]))
     fewer_hours = round(100 * (1 - ours["instance_hours"] / plain["instance_hours"]))
     assert f"{fewer_violated} % fewer requests without capacity for {fewer_hours} % fewer instance-hours" in README
+
+
+def test_a_backtest_says_what_the_readme_shows() -> None:
+    said = CliRunner().invoke(app, ["backtest", "traces/servegen_small_c31.csv"], catch_exceptions=False).stdout
+    assert [line.rstrip() for line in said.splitlines() if line.rstrip() not in README] == []
 
 
 def test_an_event_run_by_hand_says_what_the_readme_shows() -> None:

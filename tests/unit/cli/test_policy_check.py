@@ -77,7 +77,7 @@ def test_the_example_holds_and_is_summarised() -> None:
     ):
         assert said in result.stdout
     assert "cpu steps -1, +0, +1, +2" in result.stdout
-    assert "Fine: 4 profiles, 3 endpoints." in result.stdout
+    assert "Fine: 5 profiles, 4 endpoints." in result.stdout
 
 
 def test_every_problem_has_its_line(tmp_path: Path) -> None:
@@ -160,7 +160,12 @@ def test_the_summary_as_json() -> None:
     assert said["profiles"]["nightly-batch"]["windows"][0]["duration"] == "4h"
     assert said["profiles"]["chat-realtime"]["policies_by_default"] is True
     assert said["profiles"]["chat-realtime"]["policies"][0]["target"] == 200
-    assert [endpoint["name"] for endpoint in said["endpoints"]] == ["chat-prod", "documents-prod", "scoring-nightly"]
+    assert [endpoint["name"] for endpoint in said["endpoints"]] == [
+        "chat-prod",
+        "documents-prod",
+        "scoring-nightly",
+        "assistant-llm",
+    ]
 
 
 def test_what_has_no_effect_is_pointed_at_and_not_refused(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_delivers_enrols_as_soon_as_it_is_in_force_and_watches_to_the_end(
     said = capsys.readouterr()
     assert said.out.splitlines() == [
         "Version 7 of the policy: deployment 3 started.",
-        "Version 7 is in force; FleetSync enrols what it names (3 endpoints).",
+        "Version 7 is in force; FleetSync enrols what it names (4 endpoints).",
         "Complete. Next: the stack's LogsCommand output shows each decision as it is made.",
     ]
     assert said.err.splitlines() == ["VALIDATING (100%)", "DEPLOYING (100%)", "BAKING (100%)", "COMPLETE (100%)"]
