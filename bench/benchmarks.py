@@ -136,7 +136,7 @@ def _losers(judged: Sequence[Judged]) -> Iterable[str]:
     yield from (
         "## Where Tidegate loses",
         "",
-        "Another policy, knowing no future, costs no more and harms no more:",
+        "Another policy, knowing no future, costs less and harms no more:",
         "",
     )
     lost = 0
