@@ -114,17 +114,13 @@ def _group(group: str, members: Sequence[Judged]) -> Iterable[str]:
 
 
 def _line(named: Score, row: Sequence[Score]) -> str:
-    cells = [_cell(_cost(score), harmed(score)) for score in row]
-    known = [cost for score in row if (cost := _cost(score)) is not None]
+    cells = [_cell(score.cost_ratio, harmed(score)) for score in row]
+    known = [cost for score in row if (cost := score.cost_ratio) is not None]
     cost = math.exp(statistics.fmean(map(math.log, known))) if known and min(known) > 0 else None
     cells.append(_cell(cost, statistics.fmean(harmed(score) for score in row)))
     cells.append(f"{statistics.fmean(score.changes_per_day for score in row):.0f}")
     name = f"{named.policy} {named.knob}".rstrip()
     return f"| {f'**{name}**' if named.policy == 'tidegate' else name} | {' | '.join(cells)} |"
-
-
-def _cost(score: Score) -> float | None:
-    return score.cost_ratio
 
 
 def _cell(cost: float | None, share: float) -> str:
@@ -148,8 +144,8 @@ def _losers(judged: Sequence[Judged]) -> Iterable[str]:
                 lost += 1
                 best = min(better, key=lambda score: score.instance_hours)
                 yield (
-                    f"- {ours.trace} ({ours.mode}, {ours.knob}): {_cell(_cost(ours), harmed(ours))}; "
-                    f"{best.policy} {best.knob}: {_cell(_cost(best), harmed(best))}"
+                    f"- {ours.trace} ({ours.mode}, {ours.knob}): {_cell(ours.cost_ratio, harmed(ours))}; "
+                    f"{best.policy} {best.knob}: {_cell(best.cost_ratio, harmed(best))}"
                 )
     yield from (f"{lost} of {len(judged)} cases." if lost else f"Nowhere, in {len(judged)} cases.", "")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cli.history import read_history
+from cli.history import KEPT, read_history
 from cli.policy_file import PolicyFileError, read_policy_file
 from core.aws import clock
 from core.aws.cloudwatch import CloudWatch
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
     from simulator.judge import Verdict
     from simulator.replay import Change
     from simulator.scores import Score
-
-HISTORY = timedelta(days=15)
-"""CloudWatch keeps minutes so long (facts 8.1)."""
 
 MOVES = ("set bounds", "scale in", "put policy")
 """Beginnings of those actions that a reader looks for; renewals of the expiry are not among them."""
@@ -87,7 +83,7 @@ class Load:
             case = case_of(self.csv, mode, scale)
         else:
             target = ScalableTarget.variant(str(self.endpoint), self.variant)
-            history = read_history(CloudWatch(cloudwatch()), target, clock.now(), HISTORY)
+            history = read_history(CloudWatch(cloudwatch()), target, clock.now(), KEPT)
             case = case_from(str(self.endpoint), history.trace, mode, scale)
             notes = tuple(_told(history))
         minimum, maximum = self.minimum, self.maximum
