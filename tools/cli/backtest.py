@@ -85,7 +85,7 @@ class Load:
             target = ScalableTarget.variant(str(self.endpoint), self.variant)
             history = read_history(CloudWatch(cloudwatch()), target, clock.now(), KEPT)
             case = case_from(str(self.endpoint), history.trace, mode, scale)
-            notes = tuple(_told(history))
+            notes = tuple(told(history))
         minimum, maximum = self.minimum, self.maximum
         if profile:
             minimum, maximum = profile["min_capacity"], profile["max_capacity"]
@@ -127,10 +127,14 @@ def _capacity_of(profile: Mapping[str, Any] | None) -> float | None:
     return objectives.get("requests_per_instance")
 
 
-def _told(history: History) -> Iterator[str]:
+def told(history: History) -> Iterator[str]:
     """Say what the endpoint's own history shows beside its load."""
     if history.instance_hours is not None:
         yield f"In these days the endpoint itself ran {history.instance_hours:,.1f} instance-hours."
+    known = history.latency_p95[~np.isnan(history.latency_p95)]
+    if known.size:
+        usual, slow = 1000 * np.quantile(known, [0.5, 0.95])
+        yield f"Its ModelLatency p95 was {usual:,.0f} ms in the median minute, in one of twenty above {slow:,.0f} ms."
     if history.unknown:
         yield f"{history.unknown} minutes without data were played as silence; Tidegate would have held its floor."
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cli.backtest import told
 from cli.history import History, NoHistoryError, read_history
 from core.aws.cloudwatch import CloudWatch
 from core.errors import ObservationError
@@ -61,6 +62,7 @@ def test_pages_are_joined_and_units_are_seconds_and_instances() -> None:
     assert history.trace.requests.tolist() == [40, 10, 20, 30]
     np.testing.assert_allclose(history.latency_p95, [0.1, np.nan, 0.25, 0.9])  # published in microseconds
     assert history.share_slower_than(timedelta(milliseconds=200)) == pytest.approx(2 / 3)
+    assert "Its ModelLatency p95 was 250 ms in the median minute, in one of twenty above 835 ms." in told(history)
     assert history.instance_hours == pytest.approx(
         (2 + 3 + 3) / 3 * 4 / 60
     )  # the mean of three known minutes, four times
