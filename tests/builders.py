@@ -9,6 +9,7 @@ from core.context import Context, Enrolment
 from core.model import (
     Capacity,
     Envelope,
+    Learned,
     Memory,
     Missing,
     Observation,
@@ -111,6 +112,7 @@ def context(  # noqa: PLR0913 - a context has this many sides, and each test nam
     now: datetime = NOW,
     fleet_max: int = 100,
     refusal: Refusal | None = None,
+    learned: Learned | None = None,
     **changes: Any,
 ) -> Context:
     """Return what a pass sees of `orders`; the load is requests or backlog, whichever the kind measures.
@@ -143,6 +145,7 @@ def context(  # noqa: PLR0913 - a context has this many sides, and each test nam
         memory=memory,
         overrides=tuple(overrides),
         refusal=refusal,
+        learned=learned,
         alarms=alarms or {},
     )
 

@@ -10,6 +10,7 @@ from core.model import (
     Capacity,
     Dimension,
     Envelope,
+    Learned,
     Memory,
     Missing,
     Mode,
@@ -70,6 +71,9 @@ class Context:
     """Why AAS did not bring the count up to the floor that stands; only looked up where it is missing."""
     alarms: Mapping[str, str] = field(default_factory=dict)
     """The states of our own alarms on the target by what their names end with; absent if not known."""
+
+    learned: Learned | None = None
+    """What the daily fit says of these minutes; None without one that is fresh."""
 
     low_alarms: Mapping[str, str] = field(default_factory=dict)
     """The states of the alarms by which tracking policies agree to scale in, by policy; absent if not known."""
@@ -168,7 +172,7 @@ class Decision:
     @property
     def demand_floor(self) -> int:
         """The floor that demand asked for after stabilization: what is held while metrics are unknown."""
-        speaking = {"demand", "guard", "stabilize"}
+        speaking = {"demand", "guard", "forecast", "stabilize"}
         return next((s.after.floor for s in reversed(self.steps) if s.rule in speaking), self.desired)
 
     def effective_mode(self, stack: Mode) -> Mode:

@@ -12,6 +12,7 @@ from core.context import EXPIRY, ORDER_EXPIRY, Context, Decision
 from core.model import Capacity, Envelope, Kind, Observation, OverrideAction, Reason, Recommendation, Signal, Step
 from core.policy import StepScaling, TargetTracking
 from core.signals import recommendations
+from core.signals.forecast import foresee
 from core.signals.utilisation import instances
 from core.signals.window import openings
 
@@ -44,13 +45,13 @@ def decide(ctx: Context) -> Decision:
         if step := rule(ctx, wanted):
             steps.append(step)
             wanted = step.after
-    asked = next(step for step in reversed(steps) if step.rule in {"demand", "guard"})
+    asked = next(step for step in reversed(steps) if step.rule in {"demand", "guard", "forecast"})
     return Decision(
         context=ctx,
         envelope=wanted,
         steps=tuple(steps),
         desired=asked.after.floor,
-        scale_in_to=_direct_scale_in(ctx, wanted),
+        scale_in_to=_direct_scale_in(ctx, wanted, foreseen=any(step.rule == "forecast" for step in steps)),
         target_factor=_target_factor(ctx),
         paused=any(step.reason is Reason.OVERRIDE_PAUSE for step in steps),
         valid_until=max([ctx.now + _shortest(steps), *(step.valid_until for step in steps if step.valid_until)]),
@@ -104,6 +105,33 @@ def guard(ctx: Context, wanted: Envelope) -> Step | None:
             **({} if load is None else {"requests_per_minute": load}),
             **({} if each is None else {"requests_per_instance": each}),
             **({"alarms": ", ".join(sorted(ringing))} if ringing else {}),
+        },
+    )
+
+
+def forecast(ctx: Context, wanted: Envelope) -> Step | None:
+    """Raise the floor to what is worth having when an order placed now serves; keep what later minutes want too.
+
+    Unknown minutes leave it to the other rules: a forecast never lowers what they ask for (algorithms 6).
+    """
+    seen, capacity = ctx.signals.get(Signal.REQUESTS), ctx.capacity
+    each, price = ctx.profile.capacity_per_instance, ctx.profile.forecast_price
+    if ctx.learned is None or each is None or not isinstance(seen, Observation) or not isinstance(capacity, Capacity):
+        return None
+    found = foresee(ctx.learned, seen, capacity=each, price=price)
+    if found is None:
+        return None
+    floor = found.up_to if capacity.desired < found.order else min(capacity.desired, found.keep)
+    return Step(
+        rule="forecast",
+        reason=Reason.FORECAST,
+        before=wanted,
+        after=_raised(wanted, floor),
+        seen={
+            "fit": f"{ctx.learned.fitted_at:%Y-%m-%dT%H:%MZ}",
+            "order_below": float(found.order),
+            "order_up_to": float(found.up_to),
+            "keep": float(found.keep),
         },
     )
 
@@ -291,6 +319,7 @@ def blocked(ctx: Context, wanted: Envelope) -> Step | None:
 RULES: tuple[Rule, ...] = (
     demand,
     guard,
+    forecast,
     stabilize,
     hold_unknown,
     windows,
@@ -332,9 +361,10 @@ def _target_factor(ctx: Context) -> float:
     return min(1.0, round(factor * MORE_EACH, 4)) if calm and ctx.now.hour == own_hour else factor
 
 
-def _direct_scale_in(ctx: Context, envelope: Envelope) -> int | None:
+def _direct_scale_in(ctx: Context, envelope: Envelope, *, foreseen: bool) -> int | None:
     """Return the count above which nothing was needed for a whole stabilization window, if that is certain.
 
+    Where a forecast spoke, its floor says what the next minutes want, and the room that tracking keeps is not needed.
     Refused while a change is in flight, a native scale-out alarm is in ALARM (or that is not known), metrics are
     missing, or the state is fresh (ADR 0001). It stays inside the bounds and leaves nothing in force.
     """
@@ -350,7 +380,8 @@ def _direct_scale_in(ctx: Context, envelope: Envelope) -> int | None:
     loads = [ctx.signals[signal] for signal in (Signal.REQUESTS, Signal.BACKLOG) if signal in ctx.signals]
     if not loads or not all(isinstance(seen, Observation) and _unbroken(seen, since) for seen in loads):
         return None  # nobody knows what was needed in the minutes that are missing
-    count = min(max([envelope.floor, *(r.settled for r in recommendations(ctx, since))]), envelope.ceiling)
+    settled = [1] if foreseen else [r.settled for r in recommendations(ctx, since)]
+    count = min(max([envelope.floor, *settled]), envelope.ceiling)
     return count if count < ctx.capacity.desired else None
 
 

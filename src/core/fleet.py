@@ -1,15 +1,18 @@
 """Enrolment: find the fleet's targets, put in order what stands on them, give back those that left."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
+from zlib import crc32
 
 from core.context import Context, Enrolment
 from core.decide import decide
-from core.errors import ConfigError, Problem, TidegateError
+from core.errors import ConfigError, ObservationError, Problem, TidegateError
 from core.instances import gpus_of, vcpus_of
-from core.model import Capacity, Envelope, Kind, Missing, Mode, ScalableTarget, Serving
+from core.learning.fit import HISTORY, fit
+from core.model import Capacity, Envelope, Kind, Missing, Mode, Observation, ScalableTarget, Serving
 from core.native import ALARM_SUFFIX, alarm_prefix, scale_out_alarms, short, tracking_policies
 from core.plan import (
     Action,
@@ -24,6 +27,13 @@ from core.plan import (
 from core.policy import Endpoint, Fleet, Profile
 from core.ports import NativePolicy, Place, Variant
 from core.reconcile import Outcome, Pass, Reconciler, Status
+from core.signals import utilisation
+
+FITTED_EACH = timedelta(hours=2)
+"""A target is fitted once in its hour, however often a push of the policy wakes FleetSync in it."""
+
+FIT_TAKES = timedelta(seconds=20)
+"""Kept of an invocation's time for what follows a fit: what was not fitted is in the next hour."""
 
 TAG_GRACE = timedelta(minutes=30)
 """A tag that vanished must be gone in two looks this far apart: an incomplete answer releases nobody."""
@@ -65,6 +75,8 @@ class FleetSync:
         lost = self._ports.store.roster() is None  # then one endpoint's news is no reason to forget the others
         found = self.discover(fleet, None if lost else endpoint)
         chosen = [e for e in found.enrolments if endpoint in {None, e.endpoint_name}]
+        if endpoint is None and not when.dry_run:
+            self._learn(chosen, when)
         looked = self._reconciler.look(chosen, when, settle=self._settle)
         outcomes = [replace(outcome, remark=found.remarks.get(outcome.target)) for outcome in looked]
         kept, released = self._leavers(found, when, release=endpoint is None)
@@ -72,6 +84,27 @@ class FleetSync:
             places = {e.target: Place(e.profile_name, e.by_tag, e.endpoint_name) for e in found.enrolments}
             self._ports.store.put_roster({**kept, **places})
         return (*outcomes, *(outcome for _, outcome in found.rejected), *released)
+
+    def _learn(self, enrolments: Sequence[Enrolment], when: Pass) -> None:
+        """Fit those targets whose hour of the day it is, and those that were never fitted, while there is time.
+
+        CloudWatch keeps minutes for 15 days, so all history is one read a day. Without one the old fit serves on, and
+        then tracking at its own target.
+        """
+        able = [e for e in enrolments if e.profile.forecasting]
+        fits = self._ports.store.learned([e.target for e in able])
+        for each in able:
+            fitted_at = fits[each.target].fitted_at if each.target in fits else None
+            own_hour = when.now.hour == crc32(each.target.resource_id.encode()) % 24
+            due = fitted_at is None or (own_hour and when.now - fitted_at > FITTED_EACH)
+            if not due or self._ports.clock() + FIT_TAKES >= when.deadline:
+                continue
+            query = utilisation.query(each.target)
+            with suppress(ObservationError):
+                seen = self._ports.metrics.fetch([query], when.now, HISTORY)[query]
+                capacity = each.profile.capacity_per_instance
+                if isinstance(seen, Observation) and capacity and (found := fit(seen, capacity)):
+                    self._ports.store.put_learned(each.target, found)
 
     def discover(self, fleet: Fleet, only: str | None = None) -> Found:
         """Return what is named and what tagged endpoints host (of one endpoint); a name in the file beats a tag."""

@@ -82,6 +82,7 @@ class Reason(StrEnum):
 
     POLICY_MINIMUM = "PolicyMinimum"
     LOAD = "Load"
+    FORECAST = "Forecast"
     BACKLOG = "Backlog"
     REQUESTS_EXPIRING = "RequestsExpiring"
     NO_CAPACITY = "NoCapacity"
@@ -298,6 +299,32 @@ class Memory:
             return now
         # A new endpoint configuration (another model, another instance type) ends what was learned under the old one.
         return replace(now, target_factor=1.0, target_changed_at=None, rate=None, rate_at=None)
+
+
+Table = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What a daily fit found of a target's load, or what of it one decision needs. `core.signals.forecast` reads it."""
+
+    fitted_at: datetime
+    """The newest minute it saw, which names it."""
+
+    peak: float
+    """The largest minute of the history, in requests."""
+
+    lines: tuple[tuple[float, ...], ...]
+    """For each horizon the offset and the weights of the features."""
+
+    first: datetime
+    """The minute of the first place of `season`."""
+
+    season: Table
+    """Six tables by 5 minutes, in hundredths of a log: the peak and the mean of the days before (three of each)."""
+
+    errors: Mapping[int, tuple[Table, ...]]
+    """By hour of the day (UTC), horizon and level: quantiles of what came over what was expected, likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

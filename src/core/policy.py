@@ -44,6 +44,9 @@ MARGIN = 0.85
 USUAL_START = timedelta(minutes=6)
 """From an order until instances serve, where nobody said anything else (facts 7)."""
 
+FORECAST_TARGET = 0.9
+"""Share of what an instance serves at which tracking stands by a forecast; without Tidegate it is all there is."""
+
 LONGEST_OVERRIDE = timedelta(days=14)
 
 
@@ -453,6 +456,9 @@ class Profile(_Strict):
     policies: tuple[DeclaredPolicy, ...] | None = None
     """Native policies; None means the right one for the kind (`native_policies`)."""
 
+    forecast: Literal["off", "economy", "balanced", "strict", "critical"] = "balanced"
+    """How dear an instance may be that only a forecast asks for (`forecast_price`)."""
+
     scale_in: Literal["direct", "native"] = "direct"
     stabilization: Duration = Field(default_factory=lambda data: timedelta(minutes=5 if _of_queue(data) else 10))
     """Scale-in follows the highest recommendation of the last so long."""
@@ -635,6 +641,26 @@ class Profile(_Strict):
         else:
             metric, target = ("gpu" if self.serving is Serving.INFERENCE_COMPONENT else "cpu"), 70.0
         return (TargetTracking(type="target_tracking", metric=metric, target=target),)
+
+    @property
+    def forecast_price(self) -> float:
+        """Instance-minutes worth one instance-minute of requests served in time (`lambda`, algorithms 5)."""
+        return {"off": 0.0, "economy": 12.0, "balanced": 32.0, "strict": 64.0, "critical": 128.0}[self.forecast]
+
+    @cached_property
+    def forecasting(self) -> "Profile | None":
+        """The profile while a forecast keeps the room for what comes, and tracking only stands by; None: no forecast.
+
+        There is one where requests are measured and divided by what an instance serves, and tracking is not declared.
+        """
+        if self.forecast == "off" or self.policies is not None or self.settling_target is None:
+            return None
+        if Signal.REQUESTS not in self.signals or self.objectives.requests_per_instance is None:
+            return None
+        target = round(FORECAST_TARGET * self.objectives.requests_per_instance, 2)
+        standing_by = tuple(policy.model_copy(update={"target": target}) for policy in self.native_policies)
+        fields = {name: getattr(self, name) for name in Profile.model_fields}
+        return Profile.model_validate({**fields, "policies": standing_by})
 
     @property
     def request_metric(self) -> MetricName:

@@ -6,7 +6,18 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from core.context import Decision
-from core.model import Capacity, Envelope, Memory, Missing, Observation, Override, Refusal, ScalableTarget, Serving
+from core.model import (
+    Capacity,
+    Envelope,
+    Learned,
+    Memory,
+    Missing,
+    Observation,
+    Override,
+    Refusal,
+    ScalableTarget,
+    Serving,
+)
 from core.policy import Fleet
 
 
@@ -102,10 +113,16 @@ class StateStore(Protocol):
         """Write the memory (its version + 1) and give up the lease. False if somebody else holds it or wrote."""
 
     def forget(self, target: ScalableTarget) -> None:
-        """Remove the target's memory, original and place in the roster."""
+        """Remove the target's memory, original, fit and place in the roster."""
 
     def put_decision(self, decision: Decision, outcome: str) -> None:
         """Keep a decision with its whole context for 90 days."""
+
+    def learned(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Learned]:
+        """Return the newest fit of those targets that have one."""
+
+    def put_learned(self, target: ScalableTarget, learned: Learned) -> None:
+        """Keep a fit in place of the one before."""
 
     def roster(self) -> Mapping[ScalableTarget, Place] | None:
         """Return the place of each enrolled target, or None if nothing was ever written."""

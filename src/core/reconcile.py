@@ -1,6 +1,6 @@
 """One pass over some targets: observe, decide, plan, apply. Level-triggered: the truth is read again each time."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,6 +13,7 @@ from core.errors import LeaseLostError, ObservationError, TidegateError
 from core.model import (
     Capacity,
     Envelope,
+    Learned,
     Memory,
     Missing,
     Mode,
@@ -45,7 +46,8 @@ from core.plan import (
 )
 from core.policy import Fleet
 from core.ports import Autoscaling, Hosting, Metrics, Place, PolicySource, ScheduledAction, StateStore
-from core.signals import look_back, queries, queue
+from core.signals import forecast, look_back, queries, queue
+from core.signals.forecast import FRESH
 
 SPARE = timedelta(seconds=2)
 """Kept of an invocation's time: no write starts in it, so that what was started ends before the lease does."""
@@ -194,6 +196,7 @@ class Reconciler:
         """Read the truth about these targets; one that cannot be read gives an outcome instead of a context."""
         if not enrolments:
             return []
+        enrolments, learned = self._learned(enrolments, now)
         targets = [enrolment.target for enrolment in enrolments]
         memories = self.ports.store.memories(targets)
         overrides = self.ports.store.overrides(memories, now)
@@ -213,7 +216,8 @@ class Reconciler:
                 found.append(Outcome(target=target, status=Status.FAILED, error=str(err)))
         seen = [e for e in enrolments if e.target in counts]
         heard = {e.target: _known(own[e.target], alarms) for e in seen}
-        signals = self._signals([e for e in seen if not queue.asleep(e, counts[e.target], heard[e.target])], now)
+        awake = [e for e in seen if not queue.asleep(e, counts[e.target], heard[e.target])]
+        signals = self._signals(awake, now, learned)
         for enrolment in seen:
             target, capacity = enrolment.target, counts[enrolment.target]
             try:
@@ -232,6 +236,7 @@ class Reconciler:
                     scaling_out=_any_in_alarm([full(name, target) for name in memory.scale_out_alarms], alarms),
                     memory=memory,
                     refusal=refusal,
+                    learned=learned.get(target),
                     overrides=(*overrides.get(target, ()), *(o for o in extra if o.target == target)),
                     alarms=heard[target],
                     low_alarms=_known({what: full(n, target) for what, n in _lows(memory).items()}, alarms),
@@ -263,13 +268,26 @@ class Reconciler:
                 return found
         return None
 
-    def _signals(
+    def _learned(
         self, enrolments: Sequence[Enrolment], now: datetime
+    ) -> tuple[Sequence[Enrolment], Mapping[ScalableTarget, Learned]]:
+        """Return what fresh fits say of these minutes, and the enrolments as they are where one does."""
+        able = [e.target for e in enrolments if e.profile.forecasting]
+        fits = self.ports.store.learned(able) if able else {}
+        found = {target: forecast.around(fit, now) for target, fit in fits.items() if now - fit.fitted_at <= FRESH}
+        return [
+            replace(e, profile=e.profile.forecasting) if e.target in found and e.profile.forecasting else e
+            for e in enrolments
+        ], found
+
+    def _signals(
+        self, enrolments: Sequence[Enrolment], now: datetime, learned: Collection[ScalableTarget]
     ) -> Mapping[ScalableTarget, Mapping[Signal, Observation | Missing]]:
         """Fetch all metrics in one read; if it fails they are missing, and ends of windows still apply."""
         wanted = {enrolment.target: queries(enrolment) for enrolment in enrolments}
         flat = [query for each in wanted.values() for query in each.values()]
-        span = max((look_back(enrolment.profile) for enrolment in enrolments), default=timedelta(0))
+        spans = [look_back(enrolment.profile) for enrolment in enrolments]
+        span = max([*spans, forecast.SPAN if learned else timedelta(0)])
         try:
             seen = self.ports.metrics.fetch(flat, now, span) if flat else {}
         except ObservationError as err:

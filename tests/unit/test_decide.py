@@ -310,6 +310,7 @@ def test_the_order_of_the_rules_is_the_documented_precedence() -> None:
     assert names == [
         "demand",
         "guard",
+        "forecast",
         "stabilize",
         "hold_unknown",
         "windows",

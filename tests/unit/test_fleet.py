@@ -3,8 +3,19 @@
 from datetime import timedelta
 from typing import Any
 
-from core.errors import ThrottledError
-from core.model import Capacity, Envelope, Kind, Mode, ScalableTarget, Serving, Tracking
+from core.errors import ObservationError, ThrottledError
+from core.model import (
+    Capacity,
+    Envelope,
+    Kind,
+    Missing,
+    Mode,
+    Observation,
+    Point,
+    ScalableTarget,
+    Serving,
+    Tracking,
+)
 from core.native import ALARM_SUFFIX, alarm_prefix, heard_alarms, native_policies
 from core.ports import NativePolicy, ScheduledAction
 from core.reconcile import Status
@@ -436,3 +447,74 @@ def test_a_serverless_variant_is_enrolled_by_its_provisioned_concurrency() -> No
     target = world.serving.add("less", serving=Serving.SERVERLESS, count=2)
     assert world.sync()["less"].status is Status.CHANGED
     assert world.autoscaling.bounds[target] == Envelope(1, 20)
+
+
+def office_hours(world: World, days: float) -> World:
+    """500 requests a minute, and 5500 from 09:00 to 17:00, for so many days until now."""
+    newest = world.now - timedelta(minutes=2)
+    minutes = (newest - timedelta(minutes=n) for n in reversed(range(int(days * 24 * 60))))
+    points = tuple(Point(at, 5500.0 if 9 <= at.hour < 17 else 500.0) for at in minutes)
+    world.metrics.series["Invocations"] = Observation(points)
+    return world
+
+
+def target_value(world: World) -> float:
+    [tracking] = [p for n, p in world.autoscaling.native[world.orders].items() if "track" in n]
+    return float(tracking.configuration["TargetValue"])
+
+
+def test_three_days_of_history_are_learned_at_once_and_tracking_stands_by() -> None:
+    world = office_hours(World(), days=2.9)
+    world.sync()
+    assert (world.store.learned([world.orders]), target_value(world)) == ({}, 500)
+    office_hours(world, days=3.1).sync()
+    assert set(world.store.learned([world.orders])) == {world.orders}
+    assert target_value(world) == 900
+    office_hours(world, days=3.1)
+    decision = world.tick()["orders"].decision
+    assert decision is not None
+    assert "forecast" in [step.rule for step in decision.steps]
+
+
+def test_each_target_is_fitted_once_a_day_in_an_hour_of_its_own() -> None:
+    world = office_hours(World(), days=4)
+    world.sync()
+    fitted = [world.store.learned([world.orders])[world.orders].fitted_at]
+    start = world.now
+    for quarter in range(1, 3 * 96):
+        world.now = start + timedelta(minutes=15 * quarter)  # a policy push each quarter of an hour
+        office_hours(world, days=4).sync()
+        newest = world.store.learned([world.orders])[world.orders].fitted_at
+        if newest != fitted[-1]:
+            fitted.append(newest)
+    first, *later = fitted[1:]
+    assert [at - first for at in later] == [timedelta(days=1), timedelta(days=2)]
+
+
+def test_a_fit_that_is_not_renewed_is_left_after_26_hours() -> None:
+    world = office_hours(World(), days=4)
+    world.sync()
+    world.metrics.series["Invocations"] = Missing("no data points")
+    world.later(hours=26)
+    world.sync()
+    assert target_value(world) == 500
+
+
+def test_news_of_one_endpoint_and_a_dry_run_fit_nothing() -> None:
+    world = office_hours(World(), days=4)
+    world.sync("orders")
+    world.sync(dry_run=True)
+    assert world.store.learned([world.orders]) == {}
+
+
+def test_history_that_cannot_be_read_stops_nothing_else() -> None:
+    world = office_hours(World(), days=4)
+    world.metrics.fail_on["fetch"] = ObservationError("GetMetricData: Rate exceeded")
+    assert world.sync()["orders"].status is Status.CHANGED
+    assert world.store.learned([world.orders]) == {}
+
+
+def test_without_time_a_fit_waits_for_the_next_hour() -> None:
+    world = office_hours(World(clock_runs=timedelta(seconds=30)), days=4)
+    world.sync()
+    assert world.store.learned([world.orders]) == {}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from core.context import Decision
-from core.model import Memory, Override, ScalableTarget
+from core.model import Learned, Memory, Override, ScalableTarget
 from core.policy import Fleet, parse_fleet
 from core.ports import Original, Place
 
@@ -33,6 +33,7 @@ class InMemoryStore:
         self._overrides: dict[tuple[ScalableTarget, str], Override] = {}
         self._originals: dict[ScalableTarget, Original] = {}
         self._roster: dict[ScalableTarget, Place] | None = None
+        self._learned: dict[ScalableTarget, Learned] = {}
 
     def memories(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Memory]:
         """Return what is remembered; an unknown target gets an empty `Memory()`."""
@@ -87,15 +88,24 @@ class InMemoryStore:
         return True
 
     def forget(self, target: ScalableTarget) -> None:
-        """Remove the target's memory, original and place in the roster."""
+        """Remove the target's memory, original, fit and place in the roster."""
         self._states.pop(target, None)
         self._originals.pop(target, None)
+        self._learned.pop(target, None)
         (self._roster or {}).pop(target, None)
 
     def put_decision(self, decision: Decision, outcome: str) -> None:
         """Keep a decision, if they are kept."""
         if self._keep_decisions:
             self.decisions.append((decision, outcome))
+
+    def learned(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Learned]:
+        """Return the newest fit of those targets that have one."""
+        return {target: self._learned[target] for target in targets if target in self._learned}
+
+    def put_learned(self, target: ScalableTarget, learned: Learned) -> None:
+        """Keep a fit in place of the one before."""
+        self._learned[target] = learned
 
     def roster(self) -> Mapping[ScalableTarget, Place] | None:
         """Return the place of each enrolled target, or None if nothing was ever written."""

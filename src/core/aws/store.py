@@ -4,6 +4,7 @@
 TARGET#<resource id>#<dimension>   STATE                version, lease_until, lease_holder, memory, override_ids
                                    OVERRIDE#<id>        body, expires_at
                                    ORIGINAL             body
+                                   LEARNED              body: the newest fit, 32 kB at most
                                    DECISION#<time>      context, steps, envelope, reason, outcome, ..., expires_at
 FLEET                              ROSTER#<resource id>#<dimension>   resource_id, dimension, profile, by_tag, endpoint
                                    SYNCED               nothing: that it is there says that the roster is whole
@@ -13,6 +14,7 @@ DynamoDB removes expired items days late, so expiry is checked on read. Times co
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import ceil
@@ -25,7 +27,7 @@ from core.aws.batches import batches
 from core.aws.errors import code_of, reading, writing
 from core.context import CONTEXTS, Decision
 from core.errors import ObservationError
-from core.model import Dimension, Memory, Override, ScalableTarget, Step
+from core.model import Dimension, Learned, Memory, Override, ScalableTarget, Step
 from core.ports import Original, Place, ScheduledAction
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ ROUNDS = 5
 _MEMORIES = TypeAdapter(Memory)
 _OVERRIDES = TypeAdapter(Override)
 _ORIGINALS = TypeAdapter(Original)
+_LEARNED = TypeAdapter(Learned)
 _STEPS = TypeAdapter(tuple[Step, ...])
 
 _UNCHANGED = "version = :version"
@@ -153,9 +156,10 @@ class Table:
         return True
 
     def forget(self, target: ScalableTarget) -> None:
-        """Remove the target's memory, original and place in the roster."""
+        """Remove the target's memory, original, fit and place in the roster."""
         self._delete(_pk(target), "STATE")
         self._delete(_pk(target), "ORIGINAL")
+        self._delete(_pk(target), "LEARNED")
         self._delete("FLEET", _roster_sk(target))
 
     def put_decision(self, decision: Decision, outcome: str) -> None:
@@ -173,6 +177,20 @@ class Table:
             "expires_at": {"N": str(ceil((context.now + DECISIONS_KEPT).timestamp()))},
         }
         self._put(item)
+
+    def learned(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Learned]:
+        """Return the newest fit of those targets that have one; what another release wrote may not be readable."""
+        items = self._items({(_pk(target), "LEARNED") for target in targets}, f"fits of {len(targets)} targets")
+        found = {}
+        for target in targets:
+            if item := items.get((_pk(target), "LEARNED")):
+                with suppress(ValidationError):
+                    found[target] = _LEARNED.validate_json(_text(item, "body"))
+        return found
+
+    def put_learned(self, target: ScalableTarget, learned: Learned) -> None:
+        """Keep a fit in place of the one before."""
+        self._put({**_key(_pk(target), "LEARNED"), "body": {"S": _LEARNED.dump_json(learned).decode()}})
 
     def roster(self) -> Mapping[ScalableTarget, Place] | None:
         """Return the place of each enrolled target, or None if nothing was ever written."""

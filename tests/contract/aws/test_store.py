@@ -14,6 +14,7 @@ from core.errors import ObservationError
 from core.model import (
     Capacity,
     Envelope,
+    Learned,
     Memory,
     Missing,
     Observation,
@@ -54,6 +55,14 @@ PROFILE = parse_fleet(
         },
     }
 ).profiles["web"]
+FITTED = Learned(
+    fitted_at=NOW.replace(second=0, microsecond=0),
+    peak=1234.5,
+    lines=((0.25, -1.5, 3e-9), (0.0, 1.0, 2.0)),
+    first=NOW.replace(second=0, microsecond=0),
+    season=((1, 2, 3), (-4, 5, 600)),
+    errors={0: (((-20, 0, 31),),), 23: (((1, 2, 3),),)},
+)
 USUAL = Memory(
     first_seen_at=NOW - timedelta(days=40),
     enrolled=True,
@@ -135,11 +144,13 @@ class TestMemory:
 
     def test_a_forgotten_target_starts_anew(self, store: StateStore) -> None:
         store.record(ORDERS, USUAL, "me", NOW)
+        store.put_learned(ORDERS, FITTED)
         store.put_original(ORDERS, Original(envelope=Envelope(1, 4)))
         store.put_roster({ORDERS: WEB, CHAT: WEB})
         store.forget(ORDERS)
         assert memory_of(store) == Memory()
         assert store.original(ORDERS) is None
+        assert store.learned([ORDERS]) == {}
         assert store.roster() == {CHAT: WEB}
 
     def test_forgetting_the_unknown_is_fine(self, store: StateStore) -> None:
@@ -291,6 +302,17 @@ class TestOriginal:
             Original(envelope=None),
             Original(envelope=None, known=False),
         ]
+
+
+class TestLearned:
+    def test_nothing_was_learned(self, store: StateStore) -> None:
+        assert store.learned([ORDERS]) == {}
+        assert store.learned([]) == {}
+
+    def test_a_fit_takes_the_place_of_the_one_before(self, store: StateStore) -> None:
+        store.put_learned(ORDERS, replace(FITTED, peak=1.0))
+        store.put_learned(ORDERS, FITTED)
+        assert store.learned([ORDERS, OCR]) == {ORDERS: FITTED}
 
 
 def a_decision(points: int = 15) -> Decision:

@@ -1,0 +1,182 @@
+"""The load to come, as far as the past tells: fitted once a day (`core.learning`), multiplied each minute.
+
+Sections 3 to 6 of the algorithms, of which each part here earned its place (docs/algorithms.md, "As built").
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from core.model import Learned, Observation
+
+MINUTE = timedelta(minutes=1)
+LAG = 2
+"""Minutes from the newest readable one until now (`l`)."""
+
+HORIZONS = (3, 7, 13)
+"""Minutes from now: before an order serves, when it does (D + 1), and when the next one does (2 D + 1)."""
+
+SLOT = 5
+"""Minutes of a place in the season's tables."""
+
+LOOK = 60
+"""Minutes of load that a forecast looks at."""
+
+KEPT = 3
+"""Minutes for which all must agree before capacity is given up."""
+
+SPAN = (LOOK + KEPT) * MINUTE
+"""How much of the past a decision needs to see."""
+
+FRESH = timedelta(hours=26)
+"""A fit is used so long: one that was missed is made up for in an hour or two."""
+
+SCALE = 100
+"""Logs are stored as whole hundredths."""
+
+QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.984, 0.993, 0.998)
+_EDGES = (0.0, *((a + b) / 2 for a, b in pairwise(QUANTILES)), 1.0)
+MASSES = tuple(high - low for low, high in pairwise(_EDGES))
+LEVELS = tuple(math.log(load + 0.05) for load in (0.0, 0.25, 1.0, 3.0, 8.0))
+"""Forecast loads, in instances and on the scale of `level`, at which the errors are tabulated."""
+
+
+def around(learned: Learned, now: datetime) -> Learned:
+    """Return the part of a fit that decisions at `now` look at."""
+    place = int((now - learned.first) / MINUTE) // SLOT
+    low = min(max(place - 2, 0), len(learned.season[0]) - 1)
+    high = low + 3 + (max(HORIZONS) + LAG) // SLOT + 1
+    hours = {(now + minutes * MINUTE).hour for minutes in (-LAG - KEPT, 0, max(HORIZONS))}
+    return replace(
+        learned,
+        first=learned.first + low * SLOT * MINUTE,
+        season=tuple(table[low : high + 1] for table in learned.season),
+        errors={hour: learned.errors[hour] for hour in sorted(hours)},
+    )
+
+
+def known(seen: Observation, newest: datetime) -> list[float] | None:
+    """Return the load of the last minutes until `newest`; a gap repeats the minute before it, three at most.
+
+    None where more is missing: then the past says nothing of the next minutes.
+    """
+    values = {point.at: point.value for point in seen.points}
+    found: list[float] = []
+    missing = 0
+    for back in range(LOOK + KEPT - 2, -1, -1):
+        value = values.get(newest - back * MINUTE)
+        missing = missing + 1 if value is None else 0
+        if missing > KEPT or (value is None and not found):
+            return None
+        found.append(found[-1] if value is None else value)
+    return found
+
+
+def row(recent: Sequence[float], season: Sequence[float]) -> tuple[float, list[float]]:
+    """Return the anchor, the log of the last 15 minutes' mean, and what else is known, relative to it (algorithms 3).
+
+    Args:
+        recent: requests of the last 60 minutes, oldest first.
+        season: logs from the days before.
+    """
+    mean = sum(recent[-15:]) / 15
+    a = math.log1p(mean)
+    five = math.log1p(sum(recent[-5:]) / 5)
+    before = math.log1p(sum(recent[-30:-15]) / 15)
+    return a, [
+        math.log1p(recent[-1]) - a,
+        five - a,
+        math.log1p(sum(recent) / len(recent)) - a,
+        math.log1p(max(recent[-5:])) - a,
+        math.log1p(max(recent[-30:])) - a,
+        five - before - a,
+        *(each - a for each in season),
+    ]
+
+
+def expected(line: Sequence[float], anchor: float, found: Sequence[float]) -> float:
+    """Return the log of one plus the load that is expected."""
+    return max(0.0, anchor + line[0] + math.fsum(w * x for w, x in zip(line[1:], found, strict=True)))
+
+
+def level(log_load: float, capacity: float) -> float:
+    """Return where a load stands on the scale by which errors are weighed."""
+    return math.log(math.expm1(log_load) / capacity + 0.05)
+
+
+Points = list[tuple[float, float]]
+"""A load in instances and its probability."""
+
+
+def outlook(learned: Learned, recent: Sequence[float], newest: datetime, capacity: float) -> list[Points]:
+    """Return the distribution of the load at each horizon, as seen when `newest` was the newest readable minute."""
+    place = (newest - learned.first) / MINUTE
+    found = []
+    for horizon, line in enumerate(learned.lines):
+        ahead = HORIZONS[horizon] + LAG
+        last = len(learned.season[0]) - 1
+        slots = [min(max(round((place + minutes) / SLOT), 0), last) for minutes in (ahead, 0)]
+        season = [table[slots[i % 2]] / SCALE for i, table in enumerate(learned.season)]
+        log_load = expected(line, *row(recent, season))
+        at = level(log_load, capacity)
+        low = min(max(bisect_right(LEVELS, at) - 1, 0), len(LEVELS) - 2)
+        share = min(max((at - LEVELS[low]) / (LEVELS[low + 1] - LEVELS[low]), 0.0), 1.0)
+        tables = learned.errors[(newest + ahead * MINUTE).hour][horizon]
+        errors = (a + share * (b - a) for a, b in zip(tables[low], tables[low + 1], strict=True))
+        loads = (max(math.expm1(log_load + error / SCALE), 0.0) / capacity for error in errors)
+        found.append(list(zip(loads, MASSES, strict=True)))
+    return found
+
+
+def worth(points: Iterable[tuple[float, float]], price: float) -> int:
+    """Return the instances that are worth their price: least n + price * sum of p z over the z > n (algorithms 5)."""
+    best, count, lost = math.inf, 0, 0.0
+    for load, mass in sorted(points, reverse=True):
+        needed = math.ceil(round(load, 9))
+        if needed + price * lost <= best:
+            best, count = needed + price * lost, needed
+        lost += mass * load
+    return 0 if price * lost <= best else count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a minute's outlook asks for: below `order`, order up to `up_to`; above `keep`, scale in to it."""
+
+    order: int
+    up_to: int
+    keep: int
+
+
+def foresee(learned: Learned, seen: Observation, *, capacity: float, price: float) -> Wish | None:
+    """Return the instances to order and to keep (algorithms 6), None where too little is known.
+
+    Args:
+        learned: the fit, or its part around `newest`.
+        seen: requests of the last 62 minutes.
+        capacity: requests a minute one instance serves (`c`).
+        price: instance-minutes that are worth one instance-minute of requests in time (`lambda`).
+    """
+    newest = seen.newest.at
+    load = known(seen, newest)
+    if load is None:
+        return None
+    cap = math.ceil(1.3 * max(learned.peak, *load) / capacity)
+
+    def count(points: Iterable[tuple[float, float]], at: float) -> int:
+        return min(worth(points, at), cap)
+
+    keep, order, up_to = 0, 0, 0
+    for back in range(KEPT):
+        recent = load[KEPT - 1 - back : len(load) - back]
+        needed = math.ceil(round(recent[-1] / capacity, 9))
+        ahead = outlook(learned, recent, newest - back * MINUTE, capacity)
+        first = max(needed, count(ahead[1], 0.7 * price))
+        keep = max(keep, first, *(count(points, price) for points in ahead))
+        if not back:
+            both = [(z, p / 2) for z, p in (*ahead[1], *ahead[2])]
+            order, up_to = first, max(first, count(both, price))
+    return Wish(order=order, up_to=up_to, keep=max(keep, up_to))

@@ -1,0 +1,265 @@
+"""The forecast: a fit of two weeks, what a minute makes of it, and the rule that orders by it."""
+
+import math
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from core.context import CONTEXTS, Context
+from core.decide import decide
+from core.learning.fit import DAY, fit
+from core.model import Envelope, Learned, Memory, Missing, Observation, Point, Reason
+from core.signals.forecast import HORIZONS, LAG, LEVELS, MINUTE, QUANTILES, SLOT, around, foresee, known, worth
+from tests.builders import NOW, REALTIME, SETTLED_MEMORY, context, profile, running
+
+C = 1000.0
+STORED = TypeAdapter(Learned)
+LONG = 66  # minutes that a pass fetches
+
+
+def trace(days: float, load: "list[float] | None" = None, *, until: datetime = NOW - 2 * MINUTE) -> Observation:
+    """Return days of a load that repeats each day: 500 a minute, and 6500 from 09:00 to 17:00."""
+    minutes = int(days * DAY)
+    first = until - (minutes - 1) * MINUTE
+    points = []
+    for i in range(minutes):
+        at = first + i * MINUTE
+        value = load[i % len(load)] if load else (6500.0 if 9 <= at.hour < 17 else 500.0)
+        points.append(Point(at, value))
+    return Observation(tuple(points))
+
+
+def learnt(seen: Observation) -> Learned:
+    found = fit(seen, C)
+    assert found is not None
+    return found
+
+
+OFFICE = learnt(trace(14, until=NOW.replace(hour=3)))
+"""Fitted at 03:00 on the day of NOW, which is 09:00."""
+
+
+def flat(value: float, newest: datetime) -> Observation:
+    return Observation(tuple(Point(newest - back * MINUTE, value) for back in reversed(range(LONG))))
+
+
+@pytest.mark.parametrize(
+    ("points", "price", "count"),
+    [
+        # 4 instances or 1, equally likely. n = 0 costs 2.5 prices, n = 1 one instance and 2 prices, n = 4 four instances
+        ([(4.0, 0.5), (1.0, 0.5)], 1, 0),  # 2.5, 3, 4
+        ([(4.0, 0.5), (1.0, 0.5)], 1.7, 4),  # 4.25, 4.4, 4
+        ([(4.0, 0.5), (1.0, 0.5)], 100, 4),
+        ([(3.2, 1.0)], 32, 4),  # whole instances
+        ([(0.0, 1.0)], 128, 0),
+        ([(10.0, 0.01), (2.0, 0.99)], 32, 2),  # n=2: 2 + 32*0.1 = 5.2 < 10
+        ([(10.0, 0.01), (2.0, 0.99)], 128, 10),  # n=2: 2 + 12.8 > 10
+    ],
+)
+def test_instances_are_held_while_they_are_worth_their_price(
+    points: list[tuple[float, float]], price: float, count: int
+) -> None:
+    assert worth(points, price) == count
+
+
+loads = st.lists(st.tuples(st.floats(0, 100), st.floats(0.01, 1)), min_size=1, max_size=30)
+
+
+@given(loads, st.floats(0.1, 200), st.floats(1, 3))
+def test_who_pays_more_holds_no_less(points: list[tuple[float, float]], price: float, more: float) -> None:
+    assert worth(points, price * more) >= worth(points, price)
+
+
+@given(loads, st.floats(0.1, 200))
+def test_no_other_count_is_cheaper(points: list[tuple[float, float]], price: float) -> None:
+    def cost(count: int) -> float:
+        return count + price * math.fsum(p * z for z, p in points if math.ceil(round(z, 9)) > count)
+
+    assert cost(worth(points, price)) <= min(map(cost, range(101))) + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("missing", "there"),
+    [((), True), ((1,), True), ((1, 2, 3), True), ((1, 2, 3, 4), False), ((61,), False), ((10, 30, 50), True)],
+)
+def test_a_gap_repeats_the_minute_before_it_and_more_than_three_are_unknown(
+    missing: tuple[int, ...], *, there: bool
+) -> None:
+    newest = NOW - 2 * MINUTE
+    points = [Point(newest - back * MINUTE, float(back)) for back in reversed(range(62)) if back not in missing]
+    found = known(Observation(tuple(points)), newest)
+    assert (found is not None) == there
+    if found is not None:
+        assert len(found) == 62
+        assert found[-1] == 0
+        for back in missing:
+            assert found[61 - back] == next(b for b in range(back, 62) if b not in missing)
+
+
+class TestFit:
+    def test_three_days_are_needed(self) -> None:
+        assert fit(trace(3), C) is None
+        assert fit(trace(3.01), C) is not None
+
+    def test_what_is_stored_fits_into_32_kb_and_what_is_recorded_into_16(self) -> None:
+        noisy = [abs(5000 * math.sin(i / 229) + 700 * math.sin(i * i)) for i in range(5 * DAY + 77)]
+        body = STORED.dump_json(learnt(trace(14, noisy)))
+        assert len(body) < 32_000
+        assert STORED.validate_json(body) == learnt(trace(14, noisy))
+        seen = context(load=trace(0.05, noisy), learned=around(learnt(trace(14, noisy)), NOW))
+        assert len(CONTEXTS.dump_json(seen)) < 16_000
+
+    def test_two_fits_of_the_same_minutes_are_equal(self) -> None:
+        assert fit(trace(5), C) == fit(trace(5), C)
+
+    def test_a_missing_hour_is_not_an_hour_of_silence(self) -> None:
+        whole = trace(10)
+        holed = Observation(tuple(p for i, p in enumerate(whole.points) if not 5000 <= i < 5060))
+        assert learnt(holed).peak == learnt(whole).peak
+
+    @pytest.mark.parametrize("load", [[0.0], [1e9, 0.0], [0.0] * 1439 + [5000.0]])
+    def test_empty_and_wild_loads_stay_finite(self, load: list[float]) -> None:
+        found = learnt(trace(8, load))
+        assert all(math.isfinite(weight) for line in found.lines for weight in line)
+        wish = foresee(found, flat(load[0], NOW - 2 * MINUTE), capacity=C, price=32)
+        assert wish is not None
+        assert 0 <= wish.order <= wish.up_to <= wish.keep <= math.ceil(1.3 * max(load) / C)
+
+    def test_the_season_is_that_of_the_days_before(self) -> None:
+        """Minute i of each day has load i: one minute ahead of 12:00, the days before had their peaks 3 minutes later."""
+        found = learnt(trace(14, [float(i) for i in range(DAY)], until=NOW.replace(hour=23, minute=59)))
+        noon = 12 * 60 // SLOT
+        place = round((noon * SLOT + 1) / SLOT)  # the first place is 23:59, a minute before midnight
+        mean_of_peaks, _, yesterday, *_ = (table[place] for table in found.season)
+        at = place * SLOT - 1
+        assert mean_of_peaks == yesterday == round(100 * math.log1p(at + 3))
+
+    def test_what_a_decision_needs_of_it_says_the_same(self) -> None:
+        for minutes in range(0, 24 * 60, 37):
+            now = OFFICE.fitted_at + (minutes + LAG) * MINUTE
+            seen = flat(700.0, now - LAG * MINUTE)
+            part = around(OFFICE, now)
+            assert foresee(part, seen, capacity=C, price=32) == foresee(OFFICE, seen, capacity=C, price=32)
+            assert len(STORED.dump_json(part)) < 4_000
+
+
+class TestForesight:
+    def test_the_morning_is_ordered_before_it_comes(self) -> None:
+        """500 requests need one instance; from 09:00 on 6500 need seven, ordered at 08:53 at the latest (D + 1)."""
+        wishes = {}
+        for minute in (30, 53):
+            newest = NOW.replace(hour=8, minute=minute) - LAG * MINUTE
+            wish = foresee(OFFICE, flat(500.0, newest), capacity=C, price=32)
+            assert wish is not None
+            wishes[minute] = wish
+        assert wishes[30].order <= 2
+        assert wishes[53].order >= 6
+
+    @given(st.integers(0, 23), st.floats(0, 9000), st.sampled_from([12.0, 32.0, 64.0]), st.floats(1.1, 4))
+    @settings(max_examples=40, deadline=None)
+    def test_a_higher_price_never_wants_less(self, hour: int, load: float, price: float, more: float) -> None:
+        seen = flat(load, OFFICE.fitted_at + timedelta(hours=hour))
+        low = foresee(OFFICE, seen, capacity=C, price=price)
+        high = foresee(OFFICE, seen, capacity=C, price=price * more)
+        assert low is not None
+        assert high is not None
+        assert low.order <= high.order
+        assert low.keep <= high.keep
+
+    @given(st.integers(0, 23), st.floats(0, 20_000))
+    @settings(max_examples=40, deadline=None)
+    def test_it_never_wants_less_than_the_newest_minute_needs(self, hour: int, load: float) -> None:
+        wish = foresee(OFFICE, flat(load, OFFICE.fitted_at + timedelta(hours=hour)), capacity=C, price=12)
+        assert wish is not None
+        assert math.ceil(round(load / C, 9)) <= wish.order <= wish.up_to <= wish.keep
+
+    def test_the_tables_agree_in_size(self) -> None:
+        assert len(OFFICE.lines) == len(HORIZONS)
+        assert {len(levels) for horizons in OFFICE.errors.values() for levels in horizons} == {len(LEVELS)}
+        assert {len(row) for hs in OFFICE.errors.values() for levels in hs for row in levels} == {len(QUANTILES)}
+
+
+def foreseen(load: float, at: datetime, count: int, **seen: object) -> Context:
+    """What a pass sees of `orders` where the fit is fresh."""
+    made = context(
+        load=flat(load, at - LAG * MINUTE),
+        now=at,
+        capacity=running(count),
+        memory=replace(SETTLED_MEMORY, ready=count, first_seen_at=at - timedelta(days=9)),
+        learned=around(OFFICE, at),
+    )
+    standing_by = made.profile.forecasting
+    assert standing_by is not None
+    return replace(made, enrolment=replace(made.enrolment, profile=standing_by), **seen)  # type: ignore[arg-type] # fields of a context
+
+
+class TestRule:
+    def test_the_floor_rises_before_the_ramp(self) -> None:
+        decision = decide(foreseen(500, NOW - 7 * MINUTE, 2))
+        assert decision.reason is Reason.FORECAST
+        assert decision.envelope.floor >= 6
+        assert decision.deciding_step.seen["fit"] == f"{OFFICE.fitted_at:%Y-%m-%dT%H:%MZ}"
+
+    def test_at_night_what_nobody_will_need_is_given_back_at_once(self) -> None:
+        decision = decide(foreseen(500, NOW.replace(hour=4), 6))
+        assert (decision.envelope.floor, decision.scale_in_to) == (2, 2)
+
+    def test_what_runs_is_kept_while_the_next_minutes_want_it(self) -> None:
+        decision = decide(foreseen(6500, NOW.replace(hour=12), 7))
+        assert (decision.envelope.floor, decision.scale_in_to) == (7, None)
+
+    def test_the_newest_minute_beats_a_forecast_of_less(self) -> None:
+        assert decide(foreseen(9000, NOW.replace(hour=4), 2)).envelope.floor >= 9
+
+    def test_a_decision_replays_equal_from_its_record(self) -> None:
+        seen = foreseen(500, NOW - 7 * MINUTE, 2)
+        again = CONTEXTS.validate_json(CONTEXTS.dump_json(seen))
+        assert decide(again).steps == decide(seen).steps
+        assert len(CONTEXTS.dump_json(seen)) < 16_000
+
+    def test_unknown_load_lowers_nothing(self) -> None:
+        known_floor = Memory(first_seen_at=NOW - timedelta(days=1), demand_floor=5, demand_at=NOW - 5 * MINUTE)
+        seen = foreseen(500, NOW.replace(hour=4), 6, memory=known_floor, registered=Envelope(5, 12))
+        seen = replace(seen, signals=dict.fromkeys(seen.signals, Missing("no data points")))
+        decision = decide(replace(seen, now=NOW))
+        assert (decision.envelope.floor, decision.reason, decision.scale_in_to) == (5, Reason.METRICS_UNKNOWN, None)
+
+    def test_with_gaps_it_is_left_to_what_was_measured(self) -> None:
+        seen = foreseen(500, NOW - 7 * MINUTE, 2)
+        [signal] = seen.signals
+        observed = seen.signals[signal]
+        assert isinstance(observed, Observation)
+        holed = Observation(tuple(p for i, p in enumerate(observed.points) if not 40 <= i < 44))
+        decision = decide(replace(seen, signals={signal: holed}))
+        assert "forecast" not in [step.rule for step in decision.steps]
+        assert decision.envelope.floor == 2
+
+
+OWN = [{"type": "target_tracking", "metric": "requests_per_instance", "target": 700}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "target"),
+    [
+        ({}, 900.0),
+        ({"forecast": "critical"}, 900.0),
+        ({"forecast": "off"}, None),
+        ({"policies": OWN}, None),  # what somebody declared is theirs
+        ({"scale_in": "native"}, None),
+        ({"objectives": {}}, None),  # nobody knows what an instance serves
+    ],
+)
+def test_tracking_stands_by_where_a_forecast_holds_the_room(changes: dict[str, object], target: float | None) -> None:
+    found = profile(REALTIME, **changes).forecasting
+    assert (found.native_policies[0].target if found else None) == target  # type: ignore[union-attr] # it tracks
+
+
+@pytest.mark.parametrize(
+    ("knob", "price"), [("off", 0), ("economy", 12), ("balanced", 32), ("strict", 64), ("critical", 128)]
+)
+def test_the_knob_is_a_price(knob: str, price: float) -> None:
+    assert profile(REALTIME, forecast=knob).forecast_price == price
