@@ -18,6 +18,7 @@ from core.model import (
     Point,
     Refusal,
     ScalableTarget,
+    Scope,
     Signal,
 )
 from core.policy import Fleet, Profile, parse_fleet
@@ -165,12 +166,22 @@ def refusal(*, minutes_ago: int = 1) -> Refusal:
     return Refusal(NOW - timedelta(minutes=minutes_ago), "ResourceLimitExceeded", text)
 
 
-def override(action: str, capacity: int | None = None, *, minutes_left: float = 60, age: float = 1) -> Override:
-    """Return an override of `orders`, made `age` minutes ago."""
+def override(  # noqa: PLR0913 - what an override says, in one line of a test
+    action: str,
+    capacity: int | None = None,
+    *,
+    scope: str = "target",
+    subject: str | None = None,
+    minutes_left: float = 60,
+    age: float = 1,
+) -> Override:
+    """Return an override of `orders`, of its tag `team=search`, its profile or the fleet, made `age` minutes ago."""
+    usual = {"target": TARGET.resource_id, "tag": "team=search", "profile": "p", "fleet": ""}
     return Override(
-        override_id=f"{action}-{capacity}-{age}",
+        override_id=f"{scope}-{action}-{capacity}-{age}",
         action=OverrideAction(action),
-        target=TARGET,
+        scope=Scope(scope),
+        subject=usual[scope] if subject is None else subject,
         capacity=capacity,
         created_at=NOW - timedelta(minutes=age),
         expires_at=NOW + timedelta(minutes=minutes_left),

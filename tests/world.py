@@ -9,7 +9,7 @@ from core.fleet import FleetSync
 from core.model import Memory, Mode, ScalableTarget
 from core.native import full
 from core.reconcile import Outcome, Pass, Ports, Reconciler
-from simulator.in_memory import InMemoryStore, StaticPolicies
+from simulator.in_memory import InMemoryEvents, InMemoryStore, StaticPolicies
 from tests.builders import NOW, REALTIME
 from tests.fakes.aws import FakeAutoscaling, FakeMetrics, FakeServing
 
@@ -31,6 +31,7 @@ class World:
     metrics: FakeMetrics = field(default_factory=FakeMetrics)
     autoscaling: FakeAutoscaling = field(default_factory=FakeAutoscaling)
     serving: FakeServing = field(default_factory=FakeServing)
+    events: InMemoryEvents = field(default_factory=InMemoryEvents)
     count: int = 8
     clock_runs: timedelta = timedelta(0)
     """How far the clock is ahead of the pass's own `now`."""
@@ -46,6 +47,7 @@ class World:
             metrics=self.metrics,
             autoscaling=self.autoscaling,
             serving=self.serving,
+            events=self.events,
             clock=lambda: self.now + self.clock_runs,
         )
         return Reconciler(ports, stage="prod", mode=self.mode)

@@ -19,6 +19,7 @@ from core.model import (
     Reason,
     Refusal,
     ScalableTarget,
+    Scope,
     Signal,
     Step,
 )
@@ -40,11 +41,23 @@ class Enrolment:
     gpus: int | None = None
     adopt: bool = False
     by_tag: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """The tags of its endpoint, as FleetSync last saw them."""
 
     @property
     def endpoint_name(self) -> str:
         """The endpoint that the target belongs to."""
         return self.endpoint or self.target.names["EndpointName"]
+
+    def under(self, wish: Override) -> bool:
+        """Whether an override is for this target, or for one of its tags, its profile or the fleet."""
+        subjects = {
+            Scope.TARGET: {self.target.resource_id},
+            Scope.TAG: {f"{key}={value}" for key, value in self.tags.items()},
+            Scope.PROFILE: {self.profile_name},
+            Scope.FLEET: {""},
+        }
+        return wish.subject in subjects[wish.scope]
 
     def concerned_by(self, resource: str | None) -> bool:
         """Whether news of a resource (`endpoint/<name>`, `inference-component/<name>`, None for all) is of it."""
@@ -188,5 +201,6 @@ EXPIRY = timedelta(minutes=60)
 ORDER_EXPIRY = timedelta(minutes=20)
 """The same while an order of ours limits what AAS may order: longer than instances take to start and to be seen."""
 
+DECISIONS: TypeAdapter[Decision] = TypeAdapter(Decision)
 CONTEXTS: TypeAdapter[Context] = TypeAdapter(Context)
 """Writes a context down as JSON and reads it again, so that any recorded decision can be replayed."""

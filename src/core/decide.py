@@ -9,7 +9,19 @@ from itertools import pairwise
 from zlib import crc32
 
 from core.context import EXPIRY, ORDER_EXPIRY, Context, Decision
-from core.model import Capacity, Envelope, Kind, Observation, OverrideAction, Reason, Recommendation, Signal, Step
+from core.model import (
+    Capacity,
+    Envelope,
+    Kind,
+    Observation,
+    OverrideAction,
+    Reason,
+    Recommendation,
+    Scope,
+    Signal,
+    Step,
+)
+from core.overrides import in_force
 from core.policy import StepScaling, TargetTracking
 from core.signals import recommendations
 from core.signals.forecast import foresee
@@ -64,8 +76,7 @@ def demand(ctx: Context, wanted: Envelope) -> Step:
     Where that is more than was ordered, the order is as large as target tracking would make it: nothing else can be
     ordered until it has come, and AAS's own order, two minutes later, would be refused.
     """
-    newest = _newest(ctx)
-    best = max(newest, key=lambda r: r.floor, default=None)
+    best = max(newest(ctx), key=lambda r: r.floor, default=None)
     if best is None or best.floor <= wanted.floor:
         seen = dict(best.seen) if best else {}
         return Step(rule="demand", reason=Reason.POLICY_MINIMUM, before=wanted, after=wanted, seen=seen)
@@ -220,11 +231,10 @@ def windows(ctx: Context, wanted: Envelope) -> Step | None:
 
 
 def override(ctx: Context, wanted: Envelope) -> Step | None:
-    """Let the newest override that has not expired have its way."""
-    alive = [o for o in ctx.overrides if o.expires_at > ctx.now]
-    if not alive:
+    """Let the override of the narrowest scope have its way, of several the newest."""
+    chosen = next(iter(in_force(ctx.overrides, ctx.now)), None)
+    if chosen is None:
         return None
-    chosen = max(alive, key=lambda o: (o.created_at, o.override_id))
     asked = chosen.capacity or 0
     after, reason = {
         OverrideAction.PIN: (Envelope(asked, asked), Reason.OVERRIDE_PIN),
@@ -233,6 +243,8 @@ def override(ctx: Context, wanted: Envelope) -> Step | None:
         OverrideAction.PAUSE: (wanted, Reason.OVERRIDE_PAUSE),
     }[chosen.action]
     seen: dict[str, float | str] = {"id": chosen.override_id, "by": chosen.requested_by, "because": chosen.reason}
+    if chosen.scope is not Scope.TARGET:
+        seen["scope"] = " ".join(filter(None, chosen.place))
     return Step(rule="override", reason=reason, before=wanted, after=after, seen=seen, valid_until=chosen.expires_at)
 
 
@@ -337,7 +349,7 @@ def _raised(wanted: Envelope, floor: int) -> Envelope:
     return Envelope(high, max(wanted.ceiling, high))
 
 
-def _newest(ctx: Context) -> list[Recommendation]:
+def newest(ctx: Context) -> list[Recommendation]:
     """Return the recommendation of the newest minute that each signal measured."""
     measured = [seen.newest.at for seen in ctx.signals.values() if isinstance(seen, Observation)]
     return [*{r.reason: r for r in recommendations(ctx, min(measured))}.values()] if measured else []

@@ -35,6 +35,8 @@ FITTED_EACH = timedelta(hours=2)
 FIT_TAKES = timedelta(seconds=20)
 """Kept of an invocation's time for what follows a fit: what was not fitted is in the next hour."""
 
+PROFILE_TAG = "tidegate:profile"
+
 TAG_GRACE = timedelta(minutes=30)
 """A tag that vanished must be gone in two looks this far apart: an incomplete answer releases nobody."""
 
@@ -81,7 +83,7 @@ class FleetSync:
         outcomes = [replace(outcome, remark=found.remarks.get(outcome.target)) for outcome in looked]
         kept, released = self._leavers(found, when, release=endpoint is None)
         if not when.dry_run:
-            places = {e.target: Place(e.profile_name, e.by_tag, e.endpoint_name) for e in found.enrolments}
+            places = {e.target: Place(e.profile_name, e.by_tag, e.endpoint_name, e.tags) for e in found.enrolments}
             self._ports.store.put_roster({**kept, **places})
         return (*outcomes, *(outcome for _, outcome in found.rejected), *released)
 
@@ -114,15 +116,20 @@ class FleetSync:
         # Endpoint ARNs, and so the tagging API, spell names in lower case.
         named = {entry.name.lower() for entry in fleet.endpoints}
         wanted: list[tuple[str, str, Endpoint | None]] = [(e.name, e.profile, e) for e in fleet.endpoints]
-        tagged = sorted(self._ports.serving.tagged().items())
-        wanted += [(endpoint, profile, None) for endpoint, profile in tagged if endpoint.lower() not in named]
+        tagged = self._ports.serving.tagged()
+        wanted += [
+            (endpoint, tags[PROFILE_TAG], None)
+            for endpoint, tags in sorted(tagged.items())
+            if PROFILE_TAG in tags and endpoint not in named
+        ]
         if only is not None:
             wanted = [each for each in wanted if each[0].lower() == only.lower()]
         for endpoint, profile_name, entry in wanted:
             try:
                 profile = _profile(fleet, profile_name, endpoint)
                 for seen in self._variants(endpoint, entry, profile):
-                    enrolments.append(_enrolment(fleet, endpoint, profile_name, entry, seen))
+                    made = _enrolment(fleet, endpoint, profile_name, entry, seen)
+                    enrolments.append(replace(made, tags=tagged.get(endpoint.lower(), {})))
                     component = seen.serving is Serving.INFERENCE_COMPONENT
                     if component and profile.min_capacity == 0 and seen.managed_minimum != 0:
                         remarks[seen.target] = INSTANCES_STAY

@@ -75,6 +75,26 @@ class OverrideAction(StrEnum):
     FLOOR = "floor"
     CEILING = "ceiling"
     PAUSE = "pause"
+    RESUME = "resume"
+    """Asks for nothing, and ends what was asked for before it in the same scope."""
+
+
+class Scope(StrEnum):
+    """What an override is for, the narrowest first."""
+
+    TARGET = "target"
+    TAG = "tag"
+    PROFILE = "profile"
+    FLEET = "fleet"
+
+
+class Told(StrEnum):
+    """What events say of an override (their detail type). Public: rules match these."""
+
+    CREATED = "Tidegate Override Created"
+    SUPERSEDED = "Tidegate Override Superseded"
+    ENDING_SOON = "Tidegate Override Ending Soon"
+    EXPIRED = "Tidegate Override Expired"
 
 
 class Reason(StrEnum):
@@ -227,16 +247,35 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """One operator's wish for one target, until it expires."""
+    """One operator's wish for the targets of a scope, until it expires."""
 
     override_id: str
     action: OverrideAction
-    target: ScalableTarget
+    scope: Scope
+    subject: str
+    """Which target (its resource ID), tag (`key=value`) or profile; nothing for the fleet."""
+
     capacity: int | None
     created_at: datetime
     expires_at: datetime
     reason: str
     requested_by: str
+    """Who that is said to be. `invocation` is the request ID under which CloudTrail knows who it was."""
+
+    invocation: str = ""
+    told: Told | None = None
+    """Which of the events of its end was put last."""
+
+    @property
+    def place(self) -> tuple[Scope, str]:
+        """What it is for: of two overrides with one place, the newer has its way."""
+        return self.scope, self.subject
+
+    @property
+    def asked(self) -> tuple[object, ...]:
+        """What its request said, which is the same for the same request sent twice; a `resume` states no end."""
+        ends = None if self.action is OverrideAction.RESUME else self.expires_at
+        return self.override_id, self.action, self.place, self.capacity, ends, self.reason, self.requested_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +312,6 @@ class Memory:
     missing_since: datetime | None = None
     decided: Envelope | None = None
     reason: Reason | None = None
-    override_ids: tuple[str, ...] = ()
     created_at: datetime | None = None
     config: str | None = None
     ready: int | None = None
@@ -289,11 +327,11 @@ class Memory:
     """Items a minute and instance as measured, and the newest minute that went into it."""
 
     def of(self, capacity: Capacity | Missing) -> "Memory":
-        """Return what still holds of the endpoint seen: of one that was recreated under its name, only overrides."""
+        """Return what still holds of the endpoint seen: nothing of one that was recreated under its name."""
         if isinstance(capacity, Missing):
             return self
         if self.created_at not in {None, capacity.created_at}:
-            return Memory(version=self.version, override_ids=self.override_ids).of(capacity)
+            return Memory(version=self.version).of(capacity)
         now = replace(self, created_at=capacity.created_at, config=capacity.config)
         if self.config in {None, capacity.config}:
             return now

@@ -31,7 +31,7 @@ from pydantic import (
 
 from core.errors import ConfigError, Problem
 from core.metrics import METRICS, QUEUE, SQS, MetricName, catalogued, common, unfit
-from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Serving, Signal
+from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Scope, Serving, Signal
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -46,8 +46,6 @@ USUAL_START = timedelta(minutes=6)
 
 FORECAST_TARGET = 0.9
 """Share of what an instance serves at which tracking stands by a forecast; without Tidegate it is all there is."""
-
-LONGEST_OVERRIDE = timedelta(days=14)
 
 
 def _duration(seen: object) -> timedelta:
@@ -746,6 +744,9 @@ class Fleet(_Strict):
     max_capacity: int = Field(default=100, ge=1, le=10_000)
     """No target of the fleet may exceed this, whatever its profile or an override says."""
 
+    longest_override: Duration = Field(default=timedelta(days=14), ge=timedelta(minutes=1), le=timedelta(days=366))
+    """How far ahead an override may end."""
+
     profiles: dict[Name, Profile] = Field(default_factory=dict)
     endpoints: tuple[Endpoint, ...] = ()
 
@@ -780,56 +781,91 @@ class OverrideRequest(_Strict):
     """What an operator sends to the Override function."""
 
     request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$")]
-    """Sending the same request twice is doing it once."""
+    """Sending the same request twice is doing it once; another request under its ID is refused."""
 
     action: OverrideAction
-    target: Name
+    target: Name | None = None
+    """An endpoint, whose `variant` or `inference_component` is meant."""
+
     variant: Name = "AllTraffic"
     inference_component: Name | None = None
+    tag: Annotated[str, StringConstraints(pattern=r"^[^=]+=.*$", max_length=385)] | None = None
+    """`key=value`: every target whose endpoint carries the tag, as FleetSync last saw it."""
+
+    profile: Name | None = None
+    """Every target of this profile."""
+
+    fleet: Literal[True] | None = None
+    """Every target. Exactly one of `target`, `tag`, `profile` and `fleet` is stated; a component needs no `target`."""
+
     capacity: int | None = Field(default=None, ge=0, le=10_000)
-    expires_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+    """When it ends; `resume` takes none."""
+
     reason: Annotated[str, StringConstraints(min_length=3, max_length=500)]
     requested_by: Annotated[str, StringConstraints(min_length=2, max_length=200)]
+    """Who asks: a claim. The request ID of the invocation is kept, under which CloudTrail knows."""
+
     dry_run: bool = False
+
+    @field_validator("fleet")
+    @classmethod
+    def _one_scope(cls, value: bool | None, info: ValidationInfo) -> bool | None:  # noqa: FBT001 - pydantic's signature
+        known = info.data | ({} if info.data.get("inference_component") is None else {"target": "?"})
+        stated = [name for name in ("target", "tag", "profile") if known.get(name, "?") is not None]
+        if len(stated) + bool(value) != 1:
+            raise ValueError("state exactly one of target, tag, profile, fleet")
+        return value
 
     @field_validator("capacity")
     @classmethod
     def _capacity_goes_with_the_action(cls, value: int | None, info: ValidationInfo) -> int | None:
         action = info.data.get("action")
-        if action is OverrideAction.PAUSE and value is not None:
-            raise ValueError("pause takes no capacity")
-        if action is not None and action is not OverrideAction.PAUSE and value is None:
+        if action in {OverrideAction.PAUSE, OverrideAction.RESUME} and value is not None:
+            raise ValueError(f"{action.value} takes no capacity")
+        if action in {OverrideAction.PIN, OverrideAction.FLOOR, OverrideAction.CEILING} and value is None:
             raise ValueError(f"{action.value} needs a capacity")
         return value
 
     @field_validator("expires_at")
     @classmethod
-    def _ends_soon_enough(cls, value: datetime, info: ValidationInfo) -> datetime:
-        now: datetime | None = (info.context or {}).get("now")
-        if now is not None and not now < value <= now + LONGEST_OVERRIDE:
-            raise ValueError(
-                f"must be after now ({now:%Y-%m-%dT%H:%MZ}) and at most {LONGEST_OVERRIDE.days} days ahead"
-            )
+    def _ends_soon_enough(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
+        if info.data.get("action") is OverrideAction.RESUME:
+            if value is not None:
+                raise ValueError("resume takes no end: it ends others")
+            return None
+        if value is None:
+            raise ValueError("is required")
+        now, longest = (info.context or {}).get("now", value), (info.context or {}).get("longest", timedelta.max)
+        if not timedelta(0) <= value - now <= longest or value == now:
+            raise ValueError(f"must be after now ({now:%Y-%m-%dT%H:%MZ}) and at most {_duration_text(longest)} ahead")
         return value.astimezone(UTC)
 
     @property
-    def resource_id(self) -> str:
-        """What the request is about, as AAS names it; what is counted there, the enrolment says."""
+    def place(self) -> tuple[Scope, str]:
+        """What the request is for. A target is named as AAS names it; what is counted there, the enrolment says."""
         if self.inference_component is not None:
-            return ScalableTarget.component(self.inference_component).resource_id
-        return ScalableTarget.variant(self.target, self.variant).resource_id
+            return Scope.TARGET, ScalableTarget.component(self.inference_component).resource_id
+        if self.target is not None:
+            return Scope.TARGET, ScalableTarget.variant(self.target, self.variant).resource_id
+        if self.tag is not None:
+            return Scope.TAG, self.tag
+        return (Scope.FLEET, "") if self.profile is None else (Scope.PROFILE, self.profile)
 
-    def as_override(self, target: ScalableTarget, now: datetime) -> Override:
+    def as_override(self, now: datetime, invocation: str) -> Override:
         """Return the override this request stands for, made at `now`."""
+        scope, subject = self.place
         return Override(
             override_id=self.request_id,
             action=self.action,
-            target=target,
+            scope=scope,
+            subject=subject,
             capacity=self.capacity,
             created_at=now,
-            expires_at=self.expires_at,
+            expires_at=self.expires_at or now,
             reason=self.reason,
             requested_by=self.requested_by,
+            invocation=invocation,
         )
 
 
@@ -876,10 +912,10 @@ def parse_fleet(document: object) -> Fleet:
     return _parse(Fleet, document, {"profiles": set(profiles) if isinstance(profiles, Mapping) else set()})
 
 
-def parse_override(event: object, now: datetime) -> OverrideRequest:
-    """Return an override request as types; it must still end in the future of `now`.
+def parse_override(event: object, now: datetime, longest: timedelta) -> OverrideRequest:
+    """Return an override request as types; it must end in the future of `now`, and no further ahead than `longest`.
 
     Raises:
         ConfigError: with one problem for each wrong field.
     """
-    return _parse(OverrideRequest, event, {"now": now})
+    return _parse(OverrideRequest, event, {"now": now, "longest": longest})

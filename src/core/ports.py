@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from core.context import Decision
@@ -17,6 +18,7 @@ from core.model import (
     Refusal,
     ScalableTarget,
     Serving,
+    Told,
 )
 from core.policy import Fleet
 
@@ -83,6 +85,7 @@ class Place(NamedTuple):
     profile: str
     by_tag: bool
     endpoint: str
+    tags: Mapping[str, str] = MappingProxyType({})
 
 
 class PolicySource(Protocol):
@@ -98,13 +101,14 @@ class StateStore(Protocol):
     def memories(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Memory]:
         """Return what is remembered; an unknown target gets an empty `Memory()`."""
 
-    def overrides(
-        self, memories: Mapping[ScalableTarget, Memory], now: datetime
-    ) -> Mapping[ScalableTarget, tuple[Override, ...]]:
-        """Return the overrides named in the memories that have not expired at `now`, newest first."""
+    def overrides(self) -> tuple[Override, ...]:
+        """Return every override that was not swept yet, expired and ended ones too, in any order."""
 
-    def put_override(self, override: Override) -> bool:
-        """Store an override and note it on its target, both or neither. False if its ID was there already."""
+    def put_override(self, override: Override) -> Override | None:
+        """Store an override and return nothing; or, if its ID is taken, what stands under it."""
+
+    def tell_override(self, override: Override) -> None:
+        """Write down what was told of an override."""
 
     def claim(self, target: ScalableTarget, version: int, holder: str, now: datetime, until: datetime) -> bool:
         """Take the target's lease until `until`. False if somebody holds it or wrote since `version` was read."""
@@ -135,6 +139,13 @@ class StateStore(Protocol):
 
     def put_original(self, target: ScalableTarget, original: Original) -> bool:
         """Save what stood before, once: False if something is saved already."""
+
+
+class Events(Protocol):
+    """EventBridge."""
+
+    def tell(self, what: Told, override: Override, now: datetime, by: str | None = None) -> None:
+        """Put an event about an override; `by` names the request that took its place."""
 
 
 class Metrics(Protocol):
@@ -201,8 +212,8 @@ class Hosting(Protocol):
     def variants(self, endpoint: str) -> tuple[Variant, ...]:
         """Return the endpoint's variants and inference components, none if it does not exist."""
 
-    def tagged(self) -> Mapping[str, str]:
-        """Return profile name by endpoint name for endpoints tagged `tidegate:profile`."""
+    def tagged(self) -> Mapping[str, Mapping[str, str]]:
+        """Return the tags of each endpoint that has any, by its name in lower case; none that AWS itself set."""
 
     def set_count(self, target: ScalableTarget, count: int) -> None:
         """Ask for exactly `count` instances or copies once. Raises TargetBusyError while the endpoint changes."""

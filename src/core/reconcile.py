@@ -45,7 +45,7 @@ from core.plan import (
     plan_target,
 )
 from core.policy import Fleet
-from core.ports import Autoscaling, Hosting, Metrics, Place, PolicySource, ScheduledAction, StateStore
+from core.ports import Autoscaling, Events, Hosting, Metrics, Place, PolicySource, ScheduledAction, StateStore
 from core.signals import forecast, look_back, queries, queue
 from core.signals.forecast import FRESH
 
@@ -116,6 +116,7 @@ class Ports:
     metrics: Metrics
     autoscaling: Autoscaling
     serving: Hosting
+    events: Events
     clock: Callable[[], datetime]
 
 
@@ -167,6 +168,7 @@ class Reconciler:
                         vcpus=entry.vcpus if entry else None,
                         adopt=entry.adopt if entry else False,
                         by_tag=entry is None,
+                        tags=dict(place.tags),
                     )
                 )
         return tuple(found)
@@ -199,7 +201,7 @@ class Reconciler:
         enrolments, learned = self._learned(enrolments, now)
         targets = [enrolment.target for enrolment in enrolments]
         memories = self.ports.store.memories(targets)
-        overrides = self.ports.store.overrides(memories, now)
+        wishes = [wish for wish in (*self.ports.store.overrides(), *extra) if now < wish.expires_at]
         registered = self.ports.autoscaling.registered(targets)
         own = {enrolment.target: guard_alarms(enrolment, self.stage) for enrolment in enrolments}
         names = [
@@ -237,7 +239,7 @@ class Reconciler:
                     memory=memory,
                     refusal=refusal,
                     learned=learned.get(target),
-                    overrides=(*overrides.get(target, ()), *(o for o in extra if o.target == target)),
+                    overrides=tuple(wish for wish in wishes if enrolment.under(wish)),
                     alarms=heard[target],
                     low_alarms=_known({what: full(n, target) for what, n in _lows(memory).items()}, alarms),
                 )

@@ -1,11 +1,14 @@
-"""BatchWindow owns batch targets, and visits any other target at the edges of its windows."""
+"""BatchWindow owns batch targets, visits others at the edges of their windows, and tells of overrides that end."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from core.context import Enrolment
 from core.model import Kind
+from core.overrides import untold
+from core.reconcile import Ports
 from core.signals.window import edge_within
 from handlers.wiring import LambdaContext, LambdaHandler, Runtime, from_environment, resource_named_by
 
@@ -21,9 +24,19 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
         resource = resource_named_by(event)
         when = tidegate.begin(context)
         outcomes = tidegate.reconciler.run(lambda e: e.concerned_by(resource) and _concerns(e, when.now), when)
-        return tidegate.finish(context, outcomes)
+        try:
+            return tidegate.finish(context, outcomes)
+        finally:
+            _tell(tidegate.reconciler.ports, when.now)
 
     return handler
+
+
+def _tell(ports: Ports, now: datetime) -> None:
+    """Tell what is due of overrides; should it fail between event and note, it is told twice rather than never."""
+    for news, override in untold(ports.store.overrides(), now):
+        ports.events.tell(news, override, now)
+        ports.store.tell_override(replace(override, told=news))
 
 
 def _concerns(enrolment: Enrolment, now: datetime) -> bool:

@@ -1,16 +1,21 @@
-"""Override stores what an operator asks for, and runs the pass for its target at once."""
+"""Override stores what an operator asks for, and runs the pass for its targets at once."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from core.errors import ConfigError, Problem
-from core.model import ScalableTarget
-from core.policy import parse_override
-from core.reconcile import Outcome, Pass, Status
+from core.context import Enrolment
+from core.errors import ActuationError, ConfigError, Problem
+from core.model import Override, OverrideAction, ScalableTarget, Told
+from core.overrides import in_force
+from core.policy import OverrideRequest, parse_override
+from core.ports import Events
+from core.reconcile import Outcome, Status
 from handlers.wiring import LambdaContext, LambdaHandler, Runtime, from_environment
 
 RETRY_SECONDS = 2.0
+_PLACE = ("target", "variant", "inference_component", "tag", "profile", "fleet")
 
 
 def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
@@ -21,39 +26,77 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
 
     def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         tidegate = runtime()
-        when = tidegate.begin(context)
-        request = parse_override(event, when.now)
-        override = request.as_override(_enrolled(tidegate, request.resource_id), when.now)
+        now = tidegate.begin(context).now
+        ports = tidegate.reconciler.ports
+        fleet = ports.policies.fleet()
+        request = parse_override(event, now, fleet.longest_override)
+        wish = request.as_override(now, context.aws_request_id)
+        _must_concern_some(wish, tidegate.reconciler.enrolments(fleet))
+        others = [o for o in in_force(ports.store.overrides(), now) if o.place == wish.place]
+        others = [o for o in others if o.override_id != wish.override_id]
+        if wish.action is OverrideAction.RESUME:  # it must be known for as long as what it ends
+            wish = replace(wish, expires_at=max([now, *(o.expires_at for o in others)]))
         if request.dry_run:
-            when = tidegate.begin(context, dry_run=True)
-            outcomes = tidegate.reconciler.run(lambda e: e.target == override.target, when, extra=[override])
-            return tidegate.finish(context, outcomes)
-        stored = tidegate.reconciler.ports.store.put_override(override)
-        outcomes = _insist(tidegate, override.target, when, context)
-        return {**tidegate.finish(context, outcomes), "override": override.override_id, "already_known": not stored}
+            outcomes = tidegate.reconciler.run(
+                lambda e: e.under(wish), tidegate.begin(context, dry_run=True), extra=[wish]
+            )
+            return {**tidegate.finish(context, outcomes), **_said(request, wish, others)}
+        known = ports.store.put_override(wish)
+        if known is not None and known.asked != wish.asked:
+            allowed = f"is the ID of another request ({known.action} by {known.requested_by}: {known.reason})"
+            raise ConfigError([Problem(("request_id",), wish.override_id, allowed)])
+        outcomes = _insist(tidegate, wish, context)
+        news = {} if known else _tell(ports.events, wish, others)
+        return {
+            **tidegate.finish(context, outcomes),
+            **_said(request, known or wish, others),
+            "already_known": known is not None,
+            **news,
+        }
 
     return handler
 
 
-def _enrolled(tidegate: Runtime, resource_id: str) -> ScalableTarget:
-    reconciler = tidegate.reconciler
-    known = {e.target.resource_id: e.target for e in reconciler.enrolments(reconciler.ports.policies.fleet())}
-    if resource_id not in known:
-        allowed = f"must be an enrolled target ({', '.join(sorted(known)) or 'there are none yet'})"
-        raise ConfigError([Problem(("target",), resource_id, allowed)])
-    return known[resource_id]
+def _must_concern_some(wish: Override, enrolments: tuple[Enrolment, ...]) -> None:
+    if any(enrolment.under(wish) for enrolment in enrolments):
+        return
+    targets = ", ".join(sorted(e.target.resource_id for e in enrolments)) or "there are none yet"
+    raise ConfigError([Problem((wish.scope.value,), wish.subject, f"must concern an enrolled target ({targets})")])
 
 
-def _insist(tidegate: Runtime, target: ScalableTarget, when: Pass, context: LambdaContext) -> tuple[Outcome, ...]:
-    """Run the pass until it gets the target's lease; a tick that holds it is done in seconds."""
+def _said(request: OverrideRequest, wish: Override, others: list[Override]) -> dict[str, Any]:
+    """Return what the override is, when it ends and how to end it before, and which ones it takes the place of."""
+    end = {"action": "resume", **request.model_dump(include=set(_PLACE), exclude_defaults=True)}
+    resumes = wish.action is OverrideAction.RESUME
+    return {
+        "override": wish.override_id,
+        **({} if resumes else {"ends": f"{wish.expires_at:%Y-%m-%dT%H:%MZ}", "to_end_it": end}),
+        ("ended" if resumes else "supersedes"): [o.override_id for o in others],
+    }
+
+
+def _tell(events: Events, wish: Override, others: list[Override]) -> dict[str, str]:
+    """Tell of the override and of those it takes the place of; what cannot be told undoes nothing."""
+    try:
+        events.tell(Told.CREATED, wish, wish.created_at)
+        for other in others:
+            events.tell(Told.SUPERSEDED, other, wish.created_at, by=wish.override_id)
+    except ActuationError as err:
+        return {"untold": str(err)}
+    return {}
+
+
+def _insist(tidegate: Runtime, wish: Override, context: LambdaContext) -> tuple[Outcome, ...]:
+    """Run the pass until it gets each target's lease; a tick that holds it is done in seconds."""
+    done: dict[ScalableTarget, Outcome] = {}
     while True:
-        outcomes = tidegate.reconciler.run(lambda e: e.target == target, when)
-        if all(outcome.status is not Status.BUSY for outcome in outcomes):
-            return outcomes
-        if tidegate.clock() + timedelta(seconds=RETRY_SECONDS) >= when.deadline:
-            return outcomes
-        tidegate.sleep(RETRY_SECONDS)
         when = tidegate.begin(context)
+        looked = tidegate.reconciler.run(lambda e: e.under(wish) and e.target not in done, when)
+        done.update({o.target: o for o in looked if o.status is not Status.BUSY})
+        busy = [o for o in looked if o.status is Status.BUSY]
+        if not busy or tidegate.clock() + timedelta(seconds=RETRY_SECONDS) >= when.deadline:
+            return (*done.values(), *busy)
+        tidegate.sleep(RETRY_SECONDS)
 
 
 handler = make_handler(from_environment)

@@ -14,6 +14,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from core.aws import clients, clock
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.cloudwatch import CloudWatch
+from core.aws.events import EventBus
 from core.aws.policies import AppConfigPolicies
 from core.aws.sagemaker import SageMaker
 from core.aws.store import Table
@@ -195,6 +196,7 @@ def from_environment() -> Runtime:
         metrics=CloudWatch(clients.cloudwatch()),
         autoscaling=ApplicationAutoScaling(clients.application_autoscaling()),
         serving=SageMaker(clients.sagemaker, clients.tagging),
+        events=EventBus(clients.events(), env["TIDEGATE_STAGE"]),
         clock=_now,
     )
     reconciler = Reconciler(ports, stage=env["TIDEGATE_STAGE"], mode=Mode(env["TIDEGATE_MODE"]))

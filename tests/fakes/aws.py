@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.errors import TargetBusyError, TargetNotFoundError, TidegateError
+from core.fleet import PROFILE_TAG
 from core.model import Capacity, Envelope, Missing, Observation, Point, Refusal, ScalableTarget, Serving
 from core.ports import MetricQuery, NativePolicy, ScheduledAction, Variant
 
@@ -157,11 +158,12 @@ class FakeAutoscaling(_Fake):
 
 @dataclass(kw_only=True)
 class FakeServing(_Fake):
-    """`capacities` by target, `endpoints` by name, `tags` profile name by endpoint name."""
+    """`capacities` by target, `endpoints` by name, `tags` profile name by endpoint name, `labels` other tags."""
 
     capacities: dict[ScalableTarget, Capacity] = field(default_factory=dict)
     endpoints: dict[str, tuple[Variant, ...]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def add(  # noqa: PLR0913 - an endpoint in one line of a test, all but the name by keyword
         self,
@@ -201,9 +203,10 @@ class FakeServing(_Fake):
         self._read("variants")
         return self.endpoints.get(endpoint, ())
 
-    def tagged(self) -> Mapping[str, str]:
+    def tagged(self) -> Mapping[str, Mapping[str, str]]:
         self._read("tagged")
-        return dict(self.tags)
+        profiles = {name.lower(): {PROFILE_TAG: profile} for name, profile in self.tags.items()}
+        return {name: {**self.labels.get(name, {}), **profiles.get(name, {})} for name in {**self.labels, **profiles}}
 
     def set_count(self, target: ScalableTarget, count: int) -> None:
         """Ask for a count; as on AWS the change is under way, not done, when the call returns."""

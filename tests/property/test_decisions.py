@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from core.context import CONTEXTS, Context
 from core.decide import decide
-from core.model import Envelope, Memory, Missing, Observation, Override, Reason
+from core.model import (
+    Envelope,
+    Memory,
+    Missing,
+    Observation,
+    Override,
+    OverrideAction,
+    Reason,
+    Scope,
+)
 from tests.builders import (
     ASYNC,
     BATCH,
@@ -28,12 +37,17 @@ documents = st.sampled_from([REALTIME, ASYNC, BATCH, COMPONENT, SERVERLESS])
 loads = st.floats(0, 1e6, allow_nan=False)
 series = st.lists(loads, min_size=1, max_size=15).map(minutes)
 observed = st.one_of(series, st.just(Missing("no data")))
+when: dict[str, Any] = {"scope": st.sampled_from(Scope), "age": st.integers(0, 99)}
+lives = st.integers(-30, 120)
 overrides = st.lists(
     st.one_of(
-        st.builds(override, st.sampled_from(["pin", "floor", "ceiling"]), st.integers(0, 60), age=st.floats(0, 99)),
-        st.builds(override, st.just("pause"), age=st.floats(0, 99)),
+        st.builds(
+            override, st.sampled_from(["pin", "floor", "ceiling"]), st.integers(0, 60), **when, minutes_left=lives
+        ),
+        st.builds(override, st.sampled_from(["pause", "resume"]), **when, minutes_left=lives),
     ),
-    max_size=4,
+    max_size=6,
+    unique_by=lambda o: o.override_id,
 )
 envelopes = st.tuples(st.integers(0, 20), st.integers(0, 20)).map(lambda pair: Envelope(min(pair), max(pair)))
 memories = st.builds(
@@ -129,6 +143,41 @@ def test_the_order_of_overrides_and_signals_is_irrelevant(seen: Context, chance:
     shuffled: list[Override] = list(seen.overrides)
     chance.shuffle(shuffled)
     assert decide(replace(seen, overrides=tuple(shuffled))).envelope == decide(seen).envelope
+
+
+@given(contexts())
+def test_the_override_that_decides_stands_and_none_that_stands_comes_before_it(seen: Context) -> None:
+    """The definition, said another way than the code does."""
+    ended = {
+        o
+        for o in seen.overrides
+        for r in seen.overrides
+        if r.action is OverrideAction.RESUME and r.place == o.place and r.created_at >= o.created_at
+    }
+    stand = [o for o in seen.overrides if o not in ended and seen.now < o.expires_at]
+    said = [step.seen["id"] for step in decide(seen).steps if step.rule == "override"]
+    assert bool(said) == bool(stand)
+    for each in stand:
+        (winner,) = (o for o in stand if o.override_id == said[0])
+        narrower = list(Scope).index(winner.scope) - list(Scope).index(each.scope)
+        assert narrower < 0 or (narrower == 0 and winner.created_at >= each.created_at)
+
+
+@given(contexts())
+def test_once_all_overrides_have_expired_the_signals_decide_alone(seen: Context) -> None:
+    later = replace(seen, now=seen.now + timedelta(minutes=2000))
+    assert all(o.expires_at <= later.now for o in later.overrides)
+    alone = decide(replace(later, overrides=()))
+    assert (decide(later).envelope, decide(later).steps) == (alone.envelope, alone.steps)
+
+
+@given(contexts(), st.sampled_from(Scope))
+def test_what_was_ended_is_as_if_it_had_never_been(seen: Context, scope: Scope) -> None:
+    resume = override("resume", scope=scope, age=0)
+    others = tuple(o for o in seen.overrides if o.scope is not scope)
+    ended = decide(replace(seen, overrides=(*seen.overrides, resume)))
+    never = decide(replace(seen, overrides=others))
+    assert (ended.envelope, ended.steps, ended.paused) == (never.envelope, never.steps, never.paused)
 
 
 @given(st.sampled_from([REALTIME, ASYNC, COMPONENT, SERVERLESS]), st.integers(0, 12), st.integers(0, 59))

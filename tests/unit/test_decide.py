@@ -229,7 +229,7 @@ CASES = [
         12,
         Reason.POLICY_MINIMUM,
     ),
-    # overrides: the newest that has not expired
+    # overrides: the narrowest scope, then the newest that has not expired
     Case("pin", context(load=steady(9000), overrides=[override("pin", 4)]), 4, 4, Reason.OVERRIDE_PIN),
     Case(
         "floor above demand", context(load=steady(3000), overrides=[override("floor", 9)]), 9, 12, Reason.OVERRIDE_FLOOR
@@ -264,6 +264,76 @@ CASES = [
         ),
         8,
         8,
+        Reason.OVERRIDE_PIN,
+    ),
+    Case(
+        "a target's own beats newer ones of its tag, profile and fleet",
+        context(
+            load=steady(3000),
+            overrides=[
+                override("pin", 5, scope="fleet", age=1),
+                override("pin", 6, scope="profile", age=2),
+                override("pin", 7, scope="tag", age=3),
+                override("floor", 8, age=4),
+            ],
+        ),
+        8,
+        12,
+        Reason.OVERRIDE_FLOOR,
+    ),
+    Case(
+        "a tag beats a profile and the fleet",
+        context(
+            overrides=[
+                override("pin", 5, scope="fleet", age=1),
+                override("pin", 6, scope="profile", age=2),
+                override("pin", 7, scope="tag", age=3),
+            ]
+        ),
+        7,
+        7,
+        Reason.OVERRIDE_PIN,
+    ),
+    Case(
+        "a profile beats the fleet",
+        context(overrides=[override("pin", 5, scope="fleet", age=1), override("pin", 6, scope="profile", age=2)]),
+        6,
+        6,
+        Reason.OVERRIDE_PIN,
+    ),
+    Case(
+        "once the narrow one has expired the wide one has its way",
+        context(overrides=[override("pin", 5, scope="fleet"), override("pin", 8, minutes_left=0)]),
+        5,
+        5,
+        Reason.OVERRIDE_PIN,
+    ),
+    Case(
+        "a resume ends what came before it, and demand decides again",
+        context(load=steady(3000), overrides=[override("pin", 8, age=9), override("pause", age=5), override("resume")]),
+        3,
+        12,
+        Reason.LOAD,
+    ),
+    Case(
+        "what came after the resume stands",
+        context(load=steady(3000), overrides=[override("pin", 8, age=2), override("resume", age=5)]),
+        8,
+        8,
+        Reason.OVERRIDE_PIN,
+    ),
+    Case(
+        "a resume of the target leaves the fleet's in force",
+        context(overrides=[override("pin", 5, scope="fleet", age=9), override("resume")]),
+        5,
+        5,
+        Reason.OVERRIDE_PIN,
+    ),
+    Case(
+        "a resume of the fleet leaves the target's in force",
+        context(overrides=[override("pin", 5, age=9), override("resume", scope="fleet")]),
+        5,
+        5,
         Reason.OVERRIDE_PIN,
     ),
     Case(

@@ -211,6 +211,42 @@ def a_dry_run_says_all_and_does_nothing(example: Example) -> None:
     assert [(t["min_capacity"], t["max_capacity"]) for t in tick["targets"]] == [(3, 12), (3, 6)]
 
 
+def a_pause_of_the_fleet_binds_every_owner(example: Example) -> None:
+    sent = send(example)
+    assert {target["status"] for target in sent.reply["targets"]} == {"paused"}
+    for owner in ("RealtimeTarget", "AsyncQueue", "BatchWindow"):
+        assert {t["status"] for t in sent.stack.invoke(owner, {"trigger": "schedule"})["targets"]} == {"paused"}
+    assert sent.after == sent.before
+
+
+def a_floor_of_a_profile_reaches_its_target(example: Example) -> None:
+    sent = send(example)
+    assert (sent.only["reason"], sent.only["seen"]["scope"]) == ("OverrideFloor", "profile ranker")
+    assert sent.bounds == {**UNTOUCHED, ORDERS: (4, 12)}
+
+
+def a_tag_reaches_the_endpoint_that_carries_it(example: Example) -> None:
+    sent = send(example)
+    assert (sent.only["reason"], sent.only["seen"]["scope"]) == ("OverridePin", "tag team=search")
+    assert sent.bounds == {**UNTOUCHED, ORDERS: (5, 5)}
+
+
+def a_resume_gives_back_what_the_signals_want(example: Example) -> None:
+    """Pinned to 6 before; the ceiling is the policy's again, the floor what a guard that saw two overloaded wants."""
+    stack = small_fleet()
+    pin = Example.read(ROOT / "events/override-pin.json").run(stack)
+    assert pin is not None
+    assert stack.account.snapshot(ORDERS)["bounds"] == (6, 6)
+    reply = example.run(stack)
+    assert reply is not None
+    assert reply["ended"] == [pin["override"]]
+    assert stack.account.snapshot(ORDERS)["bounds"] == (6, 6)  # the six instances of the pin are still coming
+    for _ in range(7):
+        stack.minute()
+    assert stack.account.snapshot(ORDERS)["bounds"] == (6, 12)
+    assert reply["targets"][0]["reason"] == "Saturated"
+
+
 def a_good_policy_is_accepted(example: Example) -> None:
     assert example.run(small_fleet()) is None
 
@@ -235,9 +271,13 @@ DOES: dict[str, Callable[[Example], None]] = {
     "fleet-sync-schedule": the_whole_fleet_is_synced,
     "override-ceiling": a_ceiling_lowers_the_maximum_only,
     "override-dry-run": a_dry_run_says_all_and_does_nothing,
+    "override-fleet": a_pause_of_the_fleet_binds_every_owner,
     "override-floor": a_floor_raises_the_minimum_only,
     "override-pause": a_pause_writes_nothing_and_binds_the_ticks_after_it,
     "override-pin": a_pin_holds_both_bounds_at_six,
+    "override-profile": a_floor_of_a_profile_reaches_its_target,
+    "override-resume": a_resume_gives_back_what_the_signals_want,
+    "override-tag": a_tag_reaches_the_endpoint_that_carries_it,
     "policy-validator-invalid": a_bad_policy_is_refused_with_both_problems,
     "policy-validator-valid": a_good_policy_is_accepted,
     "realtime-target-alarm": orders_rise_alone,

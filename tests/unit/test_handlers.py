@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typing_extensions
 
 from core.errors import ActuationError, ConfigError, ObservationError
-from core.model import Capacity, Envelope, Refusal, Serving
+from core.model import Capacity, Envelope, Refusal, Serving, Told
 from core.reconcile import Outcome
 from handlers import async_queue, batch_window, fleet_sync, override, realtime_target, wiring
 from handlers.wiring import LambdaHandler, PassFailedError, PowertoolsTelemetry, Runtime, resource_named_by
-from tests.builders import ASYNC, BATCH, NIGHT
+from simulator.in_memory import InMemoryEvents
+from tests.builders import ASYNC, BATCH, COMPONENT, NIGHT, SERVERLESS
 from tests.fakes.aws import observed
 from tests.world import World
 
@@ -162,6 +164,14 @@ def test_a_pass_that_cannot_read_the_table_fails_whole() -> None:
         Lambda(world).call(realtime_target, {})
 
 
+def scaled_in_by_aas() -> World:
+    """The same, and no change of ours is under way whatever a pass wants."""
+    world = three_kinds()
+    profiles = world.document["profiles"]
+    world.document["profiles"] = {name: {**profile, "scale_in": "native"} for name, profile in profiles.items()}
+    return world
+
+
 def wish(world: World, **changes: Any) -> dict[str, Any]:
     ends: datetime = world.now + timedelta(hours=2)
     return {
@@ -197,7 +207,7 @@ def test_a_dry_run_shows_the_plan_and_stores_nothing() -> None:
     world = three_kinds()
     reply = Lambda(world).call(override, wish(world, dry_run=True))
     assert "set bounds to 6..6 (differs)" in reply["targets"][0]["actions"]
-    assert (world.writes, world.memory().override_ids) == ([], ())
+    assert (world.writes, world.store.overrides()) == ([], ())
 
 
 def test_a_bad_request_names_every_problem_and_changes_nothing() -> None:
@@ -205,13 +215,119 @@ def test_a_bad_request_names_every_problem_and_changes_nothing() -> None:
     with pytest.raises(ConfigError) as caught:
         Lambda(world).call(override, wish(world, action="double", capacity=-1, reason="", expires_at="yesterday"))
     assert {problem.path[0] for problem in caught.value.problems} == {"action", "capacity", "reason", "expires_at"}
-    assert (world.writes, world.memory().override_ids) == ([], ())
+    assert (world.writes, world.store.overrides()) == ([], ())
 
 
 def test_an_override_of_an_unknown_target_says_which_are_known() -> None:
     world = three_kinds()
-    with pytest.raises(ConfigError, match=r"must be an enrolled target .*endpoint/orders/variant/AllTraffic"):
+    with pytest.raises(ConfigError, match=r"must concern an enrolled target .*endpoint/orders/variant/AllTraffic"):
         Lambda(world).call(override, wish(world, target="odrers"))
+
+
+def test_the_answer_says_what_it_was_what_it_is_when_it_ends_and_how_to_end_it() -> None:
+    world = scaled_in_by_aas()
+    reply = Lambda(world).call(override, wish(world))
+    (target,) = reply["targets"]
+    assert (target["registered"], target["min_capacity"], target["max_capacity"]) == ("2..12", 6, 6)
+    assert (reply["ends"], reply["supersedes"]) == (f"{world.now + timedelta(hours=2):%Y-%m-%dT%H:%MZ}", [])
+    assert reply["to_end_it"] == {"action": "resume", "target": "orders"}
+    told = Lambda(world).call(override, wish(world, request_id="r-2", action="floor", capacity=3))
+    assert told["supersedes"] == ["r-1"]
+    assert Lambda(world).call(override, resume(**reply["to_end_it"]))["ended"] == ["r-2", "r-1"]
+    assert world.autoscaling.bounds[world.orders] == Envelope(2, 12)
+
+
+def resume(**where: Any) -> dict[str, Any]:
+    return {"request_id": "r-end", "action": "resume", "reason": "all done", "requested_by": "maria", **where}
+
+
+def test_a_resume_sent_twice_ends_nothing_that_came_in_between() -> None:
+    world = scaled_in_by_aas()
+    made = Lambda(world)
+    made.call(override, wish(world))
+    made.call(override, resume(target="orders"))
+    world.later(minutes=1)
+    made.call(override, wish(world, request_id="r-2"))
+    again = made.call(override, resume(target="orders"))
+    assert again["already_known"] is True
+    assert world.autoscaling.bounds[world.orders] == Envelope(6, 6)
+
+
+def test_another_request_under_a_known_id_is_refused() -> None:
+    world = three_kinds()
+    made = Lambda(world)
+    made.call(override, wish(world))
+    _ = world.writes
+    with pytest.raises(
+        ConfigError, match=r"request_id = 'r-1': is the ID of another request \(pin by maria: campaign\)"
+    ):
+        made.call(override, wish(world, capacity=7))
+    assert world.writes == []
+
+
+def test_the_invocation_is_kept_for_cloudtrail() -> None:
+    world = three_kinds()
+    Lambda(world).call(override, wish(world), Context(aws_request_id="6d9c8c5c-5ba4"))
+    assert [o.invocation for o in world.store.overrides()] == ["6d9c8c5c-5ba4"]
+
+
+def test_the_policy_says_how_far_ahead_an_override_may_end() -> None:
+    world = three_kinds()
+    world.document["longest_override"] = "1h"
+    with pytest.raises(ConfigError, match="at most 1h ahead"):
+        Lambda(world).call(override, wish(world))
+
+
+SCOPES = [
+    ({"target": "orders"}, ["orders"]),
+    ({"profile": "a"}, ["queue"]),
+    ({"tag": "team=search"}, ["orders", "nightly"]),
+    ({"fleet": True}, ["orders", "queue", "nightly"]),
+]
+
+
+@pytest.mark.parametrize(("where", "reached"), SCOPES)
+def test_an_override_reaches_the_targets_of_its_scope(where: dict[str, Any], reached: list[str]) -> None:
+    world = scaled_in_by_aas()
+    world.serving.labels = {"orders": {"team": "search"}, "nightly": {"team": "search"}, "queue": {"team": "x"}}
+    world.sync()  # tags are read when the fleet is
+    reply = Lambda(world).call(override, wish(world, **{"target": None, **where}))
+    assert [t["target"].split("/")[1] for t in reply["targets"]] == reached
+    for name in ("orders", "queue", "nightly"):
+        (target,) = (t for t in world.autoscaling.bounds if t.names["EndpointName"] == name)
+        assert (world.autoscaling.bounds[target] == Envelope(6, 6)) is (name in reached), name
+
+
+def test_an_override_of_nobody_is_refused() -> None:
+    world = three_kinds()
+    with pytest.raises(ConfigError, match=r"tag = 'team=nobody': must concern an enrolled target \(endpoint/nightly"):
+        Lambda(world).call(override, wish(world, target=None, tag="team=nobody"))
+
+
+def test_an_override_names_components_and_serverless_variants_by_what_serves() -> None:
+    world = World()
+    world.document["profiles"] |= {"c": COMPONENT, "s": SERVERLESS}
+    world.document["endpoints"] += [
+        {"name": "orders", "inference_component": "chat-8b", "profile": "c"},
+        {"name": "small", "profile": "s"},
+    ]
+    del world.document["endpoints"][0]
+    chat = world.serving.add_component("chat-8b", "orders")
+    small = world.serving.add("small", serving=Serving.SERVERLESS)
+    world.enrolled()
+    Lambda(world).call(override, wish(world, inference_component="chat-8b", capacity=3))
+    Lambda(world).call(override, wish(world, request_id="r-2", target="small", capacity=4))
+    assert (world.autoscaling.bounds[chat], world.autoscaling.bounds[small]) == (Envelope(3, 3), Envelope(4, 4))
+
+
+def test_a_fleet_wide_override_waits_only_for_the_lease_that_is_held() -> None:
+    world = three_kinds()
+    made = Lambda(world)
+    world.store.claim(world.orders, world.memory().version, "tick", world.now, world.now + timedelta(seconds=5))
+    reply = made.call(override, wish(world, target=None, fleet=True), Context(millis=120_000))
+    assert [t["status"] for t in reply["targets"]] == ["changed"] * 3
+    registered = [write[1].names["EndpointName"] for write in world.autoscaling.writes if write[0] == "register"]
+    assert sorted(registered) == ["nightly", "orders", "queue"]
 
 
 def test_an_override_waits_for_the_lease_of_a_running_pass() -> None:
@@ -227,7 +343,123 @@ def test_an_override_that_never_gets_the_lease_says_so_and_stays_stored() -> Non
     world.store.claim(world.orders, world.memory().version, "tick", world.now, world.now + timedelta(hours=1))
     reply = Lambda(world).call(override, wish(world), Context(millis=10_000))
     assert reply["targets"][0]["status"] == "busy"
-    assert world.memory().override_ids == ("r-1",)
+    assert [o.override_id for o in world.store.overrides()] == ["r-1"]
+
+
+EVERY = [Told.CREATED, Told.ENDING_SOON, Told.EXPIRED]
+
+
+def told(world: World) -> list[tuple[Told, str, str | None]]:
+    return [(what, about.override_id, by) for what, about, by in world.events.told]
+
+
+def minutes_of_batch_window(made: Lambda, minutes: int) -> None:
+    for _ in range(minutes):
+        made.world.later(minutes=1)
+        made.call(batch_window, {"trigger": "schedule"})
+
+
+def test_the_life_of_an_override_is_told_once_each() -> None:
+    world = three_kinds()
+    made = Lambda(world)
+    made.call(override, wish(world))  # for two hours
+    assert told(world) == [(Told.CREATED, "r-1", None)]
+    minutes_of_batch_window(made, 104)
+    assert len(told(world)) == 1
+    minutes_of_batch_window(made, 1)  # a quarter of an hour is left
+    assert told(world)[1:] == [(Told.ENDING_SOON, "r-1", None)]
+    minutes_of_batch_window(made, 14)
+    assert len(told(world)) == 2
+    minutes_of_batch_window(made, 30)
+    assert told(world)[2:] == [(Told.EXPIRED, "r-1", None)]
+
+
+def test_a_short_override_is_half_over_when_its_end_is_announced_and_a_late_tick_tells_the_newest_only() -> None:
+    world = three_kinds()
+    made = Lambda(world)
+    ends = (world.now + timedelta(minutes=10)).isoformat()
+    made.call(override, wish(world, expires_at=ends))
+    minutes_of_batch_window(made, 4)
+    assert [what for what, _, _ in told(world)] == EVERY[:1]
+    minutes_of_batch_window(made, 1)
+    assert [what for what, _, _ in told(world)] == EVERY[:2]
+    made.call(override, wish(world, request_id="r-2", expires_at=ends))
+    world.events.told.clear()
+    world.later(hours=3)
+    made.call(batch_window, {"trigger": "schedule"})
+    assert sorted(told(world)) == [(Told.EXPIRED, "r-1", None), (Told.EXPIRED, "r-2", None)]
+
+
+def test_who_takes_whose_place_is_told_and_what_was_ended_does_not_expire() -> None:
+    world = three_kinds()
+    made = Lambda(world)
+    made.call(override, wish(world))
+    made.call(override, wish(world))  # the same again tells nothing
+    made.call(override, wish(world, request_id="r-2", action="floor", capacity=3))
+    made.call(override, wish(world, request_id="r-3", target=None, fleet=True))  # another scope
+    assert told(world) == [
+        (Told.CREATED, "r-1", None),
+        (Told.CREATED, "r-2", None),
+        (Told.SUPERSEDED, "r-1", "r-2"),
+        (Told.CREATED, "r-3", None),
+    ]
+    world.later(minutes=1)
+    made.call(override, resume(target="orders"))
+    assert told(world)[4:] == [
+        (Told.CREATED, "r-end", None),
+        (Told.SUPERSEDED, "r-2", "r-end"),
+        (Told.SUPERSEDED, "r-1", "r-end"),
+    ]
+    world.events.told.clear()
+    minutes_of_batch_window(made, 130)
+    assert told(world) == [(Told.ENDING_SOON, "r-3", None), (Told.EXPIRED, "r-3", None)]
+
+
+def test_a_dry_run_tells_nobody() -> None:
+    world = three_kinds()
+    Lambda(world).call(override, wish(world, dry_run=True))
+    assert told(world) == []
+
+
+class Mute(InMemoryEvents):
+    """EventBridge refuses."""
+
+    @typing_extensions.override
+    def tell(self, what: Told, *_: object, **__: object) -> None:
+        raise ActuationError(f"PutEvents {what}: no")
+
+
+def test_an_override_that_cannot_be_told_stands_and_the_answer_says_so() -> None:
+    world = scaled_in_by_aas()
+    world.events = Mute()
+    reply = Lambda(world).call(override, wish(world))
+    assert reply["untold"] == "PutEvents Tidegate Override Created: no"
+    assert world.autoscaling.bounds[world.orders] == Envelope(6, 6)
+
+
+def test_an_end_that_could_not_be_told_is_told_at_the_next_tick_and_the_invocation_failed() -> None:
+    world = three_kinds()
+    made = Lambda(world)
+    made.call(override, wish(world))
+    world.later(hours=3)
+    spoken, world.events = world.events, Mute()
+    with pytest.raises(ActuationError):
+        made.call(batch_window, {"trigger": "schedule"})
+    assert [o.told for o in world.store.overrides()] == [None]
+    world.events = spoken
+    made.call(batch_window, {"trigger": "schedule"})
+    assert [o.told for o in world.store.overrides()] == [Told.EXPIRED]
+
+
+def test_an_end_is_told_though_a_target_fails() -> None:
+    world = three_kinds()
+    made = Lambda(world)
+    made.call(override, wish(world))
+    world.later(hours=3)
+    world.serving.fail_on["capacity"] = ObservationError("DescribeEndpoint: throttled")
+    with pytest.raises(PassFailedError):
+        made.call(batch_window, {"trigger": "schedule"})
+    assert told(world)[-1] == (Told.EXPIRED, "r-1", None)
 
 
 def test_telemetry_counts_a_pass_and_logs_what_changed(

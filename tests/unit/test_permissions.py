@@ -21,6 +21,7 @@ import pytest
 from aws_lambda_powertools.utilities.parameters import AppConfigProvider
 from moto import mock_aws
 
+from core.aws.events import EventBus
 from core.aws.policies import AppConfigPolicies
 from core.aws.store import Table
 from core.policy import Fleet
@@ -75,6 +76,8 @@ def called(function: str, service: str, operation: str, params: Mapping[str, Any
             ("application-autoscaling:service-namespace", params["ServiceNamespace"]),
             ("application-autoscaling:scalable-dimension", params["ScalableDimension"]),
         )
+    if (service, operation) == ("events", "PutEvents"):
+        context = tuple(("events:source", entry["Source"]) for entry in params["Entries"])
     for resource in _resources(service, operation, params):
         on = "*" if resource == "*" else f"arn:aws:{IAM_PREFIX.get(service, service)}:{REGION}:{ACCOUNT}:{resource}"
         yield Called(function, action, on, context)
@@ -95,6 +98,8 @@ def _resources(service: str, operation: str, params: Mapping[str, Any]) -> list[
         case "dynamodb", _:
             tables = params["RequestItems"] if operation == "BatchGetItem" else [params["TableName"]]
             found = [f"table/{name}" for name in tables]
+        case "events", "PutEvents":
+            found = ["event-bus/default"]
         case "appconfigdata", "StartConfigurationSession":
             ids = (params[f"{part}Identifier"] for part in ("Application", "Environment", "ConfigurationProfile"))
             found = ["application/{}/environment/{}/configuration/{}".format(*ids)]
@@ -169,9 +174,10 @@ class Deployed:
 
     def _condition(self, statement: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
         condition = statement.get("Condition", {})
-        assert set(condition) <= {"StringEquals"}, "teach Grant.allows this operator"
-        equals = condition.get("StringEquals", {})
-        return tuple((key, tuple(map(self.value, _list(wanted)))) for key, wanted in equals.items())
+        operators = {"StringEquals", "StringEqualsIfExists"}  # of the keys here AWS sends each
+        assert set(condition) <= operators, "teach Grant.allows this operator"
+        equals = [each for operator in operators for each in condition.get(operator, {}).items()]
+        return tuple((key, tuple(map(self.value, _list(wanted)))) for key, wanted in equals)
 
 
 def _list(value: Any) -> list[Any]:
@@ -392,9 +398,16 @@ def night(deployed: Deployed) -> Iterator[Night]:
         def note(params: dict[str, Any], model: Any, **_: object) -> None:
             calls.extend(called(account.caller, "dynamodb", model.name, params))
 
+        def put(operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+            calls.extend(called(account.caller, "events", operation, params))
+            return {"FailedEntryCount": 0, "Entries": [{"EventId": "0"}]}
+
         dynamodb.meta.events.register("before-parameter-build.dynamodb", note)
         policies = Delivered(account, variables, [*NAMED, LEGACY], calls)
-        stack = SimulatedStack(account, policies, stage=STAGE, store=Table(dynamodb, table))
+        bus: Any = make_client("events", REGION, put)
+        stack = SimulatedStack(
+            account, policies, stage=STAGE, store=Table(dynamodb, table), events=EventBus(bus, STAGE)
+        )
         found = Night(account, policies, stack, dynamodb, table, calls)
         _fill(account)
         played(found)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
-from core.model import Dimension, Kind, Mode, OverrideAction, ScalableTarget, Signal
+from core.model import Dimension, Kind, Mode, Override, OverrideAction, ScalableTarget, Scope, Signal
 from core.policy import Profile, StepScaling, TargetTracking, parse_fleet, parse_override
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -509,6 +509,7 @@ def test_steps_scale_out_at(ranges: list[tuple[float | None, float | None, int]]
 
 # --- overrides -------------------------------------------------------------------------------------------------------
 
+FORTNIGHT = timedelta(days=14)
 PIN: dict[str, Any] = {
     "request_id": "INC-1234",
     "action": "pin",
@@ -522,24 +523,46 @@ PIN: dict[str, Any] = {
 
 def override_problems(event: object) -> dict[str, str]:
     with pytest.raises(ConfigError) as refusal:
-        parse_override(event, NOW)
+        parse_override(event, NOW, FORTNIGHT)
     return {".".join(str(part) for part in p.path): p.allowed for p in refusal.value.problems}
 
 
 def test_an_override_request_becomes_an_override() -> None:
-    request = parse_override(PIN | {"expires_at": "2026-03-02T16:00:00+01:00"}, NOW)
-    target = ScalableTarget.variant("orders", "AllTraffic")
-    made = request.as_override(target, NOW)
-    assert request.resource_id == target.resource_id
-    assert made.override_id == "INC-1234"
-    assert made.action is OverrideAction.PIN
-    assert made.target == target
-    assert (made.capacity, made.created_at) == (6, NOW)
-    assert made.expires_at == datetime(2026, 3, 2, 15, tzinfo=UTC)
-    assert (made.reason, made.requested_by) == ("campaign", "maria")
+    request = parse_override(PIN | {"expires_at": "2026-03-02T16:00:00+01:00"}, NOW, FORTNIGHT)
+    assert request.as_override(NOW, "6d9c8c5c") == Override(
+        override_id="INC-1234",
+        action=OverrideAction.PIN,
+        scope=Scope.TARGET,
+        subject="endpoint/orders/variant/AllTraffic",
+        capacity=6,
+        created_at=NOW,
+        expires_at=datetime(2026, 3, 2, 15, tzinfo=UTC),
+        reason="campaign",
+        requested_by="maria",
+        invocation="6d9c8c5c",
+    )
 
 
-RANGE = "must be after now (2026-03-02T12:00Z) and at most 14 days ahead"
+SCOPES = [
+    ({"target": "orders", "variant": "blue"}, Scope.TARGET, "endpoint/orders/variant/blue"),
+    ({"target": "orders", "inference_component": "chat-8b"}, Scope.TARGET, "inference-component/chat-8b"),
+    ({"inference_component": "chat-8b"}, Scope.TARGET, "inference-component/chat-8b"),
+    ({"tag": "team=search"}, Scope.TAG, "team=search"),
+    ({"profile": "chat"}, Scope.PROFILE, "chat"),
+    ({"fleet": True}, Scope.FLEET, ""),
+]
+
+
+@pytest.mark.parametrize(("stated", "scope", "subject"), SCOPES)
+def test_an_override_is_for_a_target_a_tag_a_profile_or_the_fleet(
+    stated: dict[str, Any], scope: Scope, subject: str
+) -> None:
+    event = {key: value for key, value in PIN.items() if key != "target"} | stated
+    assert parse_override(event, NOW, FORTNIGHT).place == (scope, subject)
+
+
+ONE = "state exactly one of target, tag, profile, fleet"
+RANGE = "must be after now (2026-03-02T12:00Z) and at most 14d ahead"
 OVERRIDES = [
     ("ends now", PIN | {"expires_at": "2026-03-02T12:00:00Z"}, "expires_at", RANGE),
     ("a second later holds", PIN | {"expires_at": "2026-03-02T12:00:01Z"}, None, None),
@@ -549,6 +572,18 @@ OVERRIDES = [
     ("floor without capacity", PIN | {"action": "floor", "capacity": None}, "capacity", "floor needs a capacity"),
     ("pause with capacity", PIN | {"action": "pause"}, "capacity", "pause takes no capacity"),
     ("pause", PIN | {"action": "pause", "capacity": None}, None, None),
+    ("resume", PIN | {"action": "resume", "capacity": None, "expires_at": None}, None, None),
+    (
+        "resume with an end",
+        PIN | {"action": "resume", "capacity": None},
+        "expires_at",
+        "resume takes no end: it ends others",
+    ),
+    ("no end", PIN | {"expires_at": None}, "expires_at", "is required"),
+    ("two scopes", PIN | {"profile": "chat"}, "fleet", ONE),
+    ("target and fleet", PIN | {"fleet": True}, "fleet", ONE),
+    ("no scope", PIN | {"target": None}, "fleet", ONE),
+    ("tag without a value", PIN | {"target": None, "tag": "team"}, "tag", "String should match pattern '^[^=]+=.*$'"),
     ("misspelt", PIN | {"dryrun": True}, "dryrun", "no such field; is it misspelt?"),
 ]
 
@@ -556,7 +591,7 @@ OVERRIDES = [
 @pytest.mark.parametrize(("event", "path", "allowed"), [c[1:] for c in OVERRIDES], ids=[c[0] for c in OVERRIDES])
 def test_override_request(event: dict[str, Any], path: str | None, allowed: str | None) -> None:
     if path is None:
-        parse_override(event, NOW)
+        parse_override(event, NOW, FORTNIGHT)
     else:
         assert override_problems(event) == {path: allowed}
 
@@ -575,7 +610,7 @@ def test_every_problem_of_an_override_is_reported_at_once() -> None:
 
 def test_a_missing_field_does_not_repeat_the_whole_event() -> None:
     with pytest.raises(ConfigError) as refusal:
-        parse_override({key: value for key, value in PIN.items() if key != "reason"}, NOW)
+        parse_override({key: value for key, value in PIN.items() if key != "reason"}, NOW, FORTNIGHT)
     assert str(refusal.value) == "reason = None: is required"
 
 

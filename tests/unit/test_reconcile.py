@@ -382,7 +382,7 @@ def test_nothing_is_written_while_the_endpoint_is_not_in_service(status: str) ->
 
 def test_a_paused_endpoint_that_was_deregistered_for_a_deployment_is_not_registered_again() -> None:
     world = World().enrolled()
-    pause = replace(override("pause"), target=world.orders, expires_at=world.now + timedelta(hours=2))
+    pause = replace(override("pause"), subject=world.orders.resource_id, expires_at=world.now + timedelta(hours=2))
     world.store.put_override(pause)
     world.autoscaling.deregister(world.orders)
     _ = world.writes
@@ -439,7 +439,10 @@ def test_an_endpoint_that_was_recreated_under_its_name_is_enrolled_anew_and_lowe
 def test_an_override_outlives_the_endpoint_it_was_made_for() -> None:
     world = loaded(old_endpoint(), 100)
     pin = replace(
-        override("pin", 6), target=world.orders, created_at=world.now, expires_at=world.now + timedelta(hours=2)
+        override("pin", 6),
+        subject=world.orders.resource_id,
+        created_at=world.now,
+        expires_at=world.now + timedelta(hours=2),
     )
     world.store.put_override(pin)
     recreated(world)
@@ -449,15 +452,13 @@ def test_an_override_outlives_the_endpoint_it_was_made_for() -> None:
 
 def test_memory_of_an_endpoint() -> None:
     made = World().now
-    old = Memory(
-        version=3, first_seen_at=made, enrolled=True, tries=2, created_at=made, config="a", override_ids=("o",)
-    )
+    old = Memory(version=3, first_seen_at=made, enrolled=True, tries=2, created_at=made, config="a")
     same = Capacity(2, 2, "InService", made, "a")
     assert old.of(same) == old
     assert old.of(Missing("gone")) == old  # perhaps it comes back
     assert old.of(replace(same, config="b")) == replace(old, config="b")
     later = made + timedelta(hours=1)
-    anew = Memory(version=3, override_ids=("o",), created_at=later, config="a")
+    anew = Memory(version=3, created_at=later, config="a")
     assert old.of(replace(same, created_at=later)) == anew
     before_this_release = replace(old, created_at=None, config=None)
     assert before_this_release.of(same) == old

@@ -1,7 +1,7 @@
 """Deliver a policy: a version in AppConfig, its deployment, and the first enrolment."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -120,11 +120,20 @@ def find_stack(cloudformation: "CloudFormationClient", name: str) -> Stack:
     Raises:
         DeliveryError: the stack lacks some of them.
     """
+    return Stack(**outputs_of(cloudformation, name, OUTPUTS))
+
+
+def outputs_of(cloudformation: "CloudFormationClient", name: str, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Read outputs of a stack: `wanted` maps what they are called here to their keys.
+
+    Raises:
+        DeliveryError: the stack lacks some of them.
+    """
     described = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     outputs = {o.get("OutputKey", ""): o.get("OutputValue", "") for o in described.get("Outputs", [])}
-    if missing := [key for key in OUTPUTS.values() if not outputs.get(key)]:
+    if missing := [key for key in wanted.values() if not outputs.get(key)]:
         raise DeliveryError(
             f"stack {name} has no output {', '.join(missing)}: is it Tidegate's, and up to date? "
             "Deploy it with `sam deploy`, or name another with --stack."
         )
-    return Stack(**{field: outputs[key] for field, key in OUTPUTS.items()})
+    return {field: outputs[key] for field, key in wanted.items()}

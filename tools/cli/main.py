@@ -1,4 +1,4 @@
-"""`tidegate`: check and deliver the policy file, backtest a load, refresh the catalogue of instance types.
+"""`tidegate`: deliver the policy file, override, explain and replay decisions, backtest a load, refresh the catalogue.
 
 Results go to stdout, everything else to stderr. Exit status: 0 fine, 1 failed, 2 misused or refused.
 """
@@ -6,8 +6,13 @@ Results go to stdout, everything else to stderr. Exit status: 0 fine, 1 failed, 
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import uuid4
 
 import boto3
 import typer
@@ -17,11 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 import core
-from cli import backtest
+from cli import backtest, decisions, overrides
 from cli.catalogue import derived, written
-from cli.delivery import LIVE, Delivery, DeliveryError, find_stack
+from cli.delivery import LIVE, Delivery, DeliveryError, find_stack, outputs_of
+from cli.overrides import InvocationError, RefusedError
 from cli.policy_file import Finding, PolicyFile, PolicyFileError, fleet_schema, read_policy_file
+from core.aws import clock
 from core.errors import ConfigError, ObservationError
+from core.model import OverrideAction
 from core.policy import DAYS, Profile, StepScaling, TargetTracking, Window
 from simulator.cases import Mode
 from simulator.report import write_report
@@ -233,6 +241,174 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
         _log(f"Page: {html}")
 
 
+@app.command(name="override")
+def override_command(  # noqa: PLR0913 - one argument an option
+    action: Annotated[OverrideAction, typer.Argument(help="What is asked for; resume ends the others of its scope.")],
+    target: Annotated[str, typer.Argument(help=overrides.TARGET_HELP)],
+    capacity: Annotated[int | None, typer.Argument(min=0, help="For pin, floor and ceiling.")] = None,
+    *,
+    reason: Annotated[str, typer.Option(help="For those who read the decisions later.")],
+    stack: Annotated[str, typer.Option(help="CloudFormation stack of Tidegate.")],
+    until: Annotated[str | None, typer.Option(help="When it ends: 2026-11-18T12:00Z; without offset, local.")] = None,
+    lasting: Annotated[str | None, typer.Option("--for", help="Or how long it lasts: 90m, 2h, 1d.")] = None,
+    requested_by: Annotated[str | None, typer.Option(help="Who asks; default your ARN, as STS says it.")] = None,
+    request_id: Annotated[str | None, typer.Option(help="Sent twice it is done once; default a new one.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; store and write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    region: Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")] = None,
+    profile: Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")] = None,
+) -> None:
+    r"""Hold a capacity by hand for a while, through the deployed Override function.
+
+    Exit status 2 if the function refuses the request, 1 if it fails; nothing is changed by a request it refuses.
+
+    \b
+    Examples:
+      tidegate override pin orders 6 --for 2h --reason "campaign mail" --stack tidegate
+      tidegate override floor tag:team=search 4 --until 2026-11-18T12:00Z --reason "load test" --dry-run --stack dev
+      tidegate override pause fleet:all --for 30m --reason "incident 4711" --stack tidegate
+      tidegate override resume orders --reason "all done" --stack tidegate
+    """
+    with _said_plainly():
+        aws = Clients(region=region, profile=profile, endpoint_url=endpoint_url)
+        request = {
+            "request_id": request_id or f"cli-{uuid4()}",
+            "action": action.value,
+            **overrides.place_of(target),
+            "capacity": capacity,
+            "expires_at": overrides.end_of(until, lasting, clock.now()),
+            "reason": reason,
+            "requested_by": requested_by or aws.of("sts").get_caller_identity()["Arn"],
+            "dry_run": dry_run,
+        }
+        names = outputs_of(aws.of("cloudformation"), stack, {"function": "OverrideFunctionName"})
+        answer = overrides.invoke(aws.of("lambda"), names["function"], request)
+    if as_json:
+        _print_json(answer)
+        return
+    _console().print(overrides.table_of(answer))
+    for line in overrides.lines_of(answer, stack):
+        typer.echo(line)
+
+
+@app.command()
+def explain(  # noqa: PLR0913 - one argument an option
+    target: Annotated[str, typer.Argument(help="An endpoint, endpoint/variant or component:NAME.")],
+    *,
+    stack: Annotated[str, typer.Option(help="CloudFormation stack of Tidegate.")],
+    at: Annotated[str | None, typer.Option(help="The decision in force then, not the newest.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, which `tidegate replay` reads.")] = False,
+    region: Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")] = None,
+    profile: Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")] = None,
+) -> None:
+    r"""Say why a target has the bounds it has: who asked for what, and what each rule made of it.
+
+    Decisions are recorded when they change something, and kept for 90 days.
+
+    \b
+    Examples:
+      tidegate explain orders --stack tidegate
+      tidegate explain component:chat-8b --at 2026-11-18T09:30Z --stack tidegate --json > decision.json
+    """
+    with _said_plainly():
+        found = _recorded(target, at, stack, Clients(region=region, profile=profile, endpoint_url=endpoint_url))
+        document, decision = decisions.document_of(found), found.decision
+    if as_json:
+        _print_json(document)
+        return
+    for line in decisions.heading_of(found):
+        typer.echo(line)
+    for table in (decisions.asked_of(decision), decisions.rules_of(decision)):
+        typer.echo()
+        _console().print(table)
+
+
+@app.command()
+def replay(
+    decision: Annotated[
+        str, typer.Argument(help="What explain calls it, TARGET@TIME, or a file it wrote with --json.")
+    ],
+    *,
+    stack: Annotated[str | None, typer.Option(help="CloudFormation stack of Tidegate; not for a file.")] = None,
+    region: Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")] = None,
+    profile: Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")] = None,
+) -> None:
+    r"""Decide again what was recorded, from what was seen then and with the code of this checkout.
+
+    Exit status 1 if it comes out otherwise.
+
+    \b
+    Examples:
+      tidegate replay decision.json
+      tidegate replay endpoint/orders/variant/AllTraffic@2026-11-18T09:00:00.000+00:00 --stack tidegate
+    """
+    with _said_plainly():
+        if stack is None:
+            found = decisions.read_file(Path(decision))
+        else:
+            target, _, at = decision.rpartition("@")
+            aws = Clients(region=region, profile=profile, endpoint_url=endpoint_url)
+            found = _recorded(target or decision, at if target else None, stack, aws)
+        others = decisions.differences(found.decision)
+    if not others:
+        typer.echo(f"{found.name}: decided the same today: {found.decision.envelope}, {found.decision.reason}.")
+        return
+    table = Table("", "then", "today", box=None, pad_edge=False, header_style="bold")
+    for row in others:
+        table.add_row(*row)
+    typer.echo(f"{found.name}: decided otherwise today.")
+    _console().print(table)
+    raise typer.Exit(FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clients:
+    """boto3 clients where the options say, each made when it is first asked for."""
+
+    region: str | None
+    profile: str | None
+    endpoint_url: str | None
+
+    def of(self, service: str) -> Any:  # noqa: ANN401 - one function for clients of all services
+        """Return a client; a call waits for as long as the slowest function may take."""
+        session = boto3.Session(region_name=self.region, profile_name=self.profile)
+        config = Config(retries={"mode": "standard"}, read_timeout=150)
+        return session.client(service, endpoint_url=self.endpoint_url, config=config)  # type: ignore[call-overload]  # any service
+
+
+def _recorded(target: str, at: str | None, stack: str, aws: Clients) -> decisions.Recorded:
+    """Return the newest decision about a target, at or before a time."""
+    try:
+        moment = None if at is None else datetime.fromisoformat(at).astimezone(UTC)
+    except ValueError as error:
+        raise RefusedError(f"{at!r}: must be a time such as 2026-11-18T12:00Z") from error
+    names = outputs_of(aws.of("cloudformation"), stack, {"table": "TableName"})
+    found = decisions.newest_of(aws.of("dynamodb"), names["table"], target, moment)
+    if found is None:
+        raise RefusedError(f"{target}: no decision is recorded{'' if at is None else f' at or before {at}'}")
+    return found
+
+
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    """End with a message and an exit status instead of a traceback."""
+    try:
+        yield
+    except RefusedError as refusal:
+        _log(f"refused: {refusal}")
+        raise typer.Exit(REFUSED) from refusal
+    except (DeliveryError, InvocationError, BotoCoreError, ClientError) as error:
+        _log(f"error: {error}{_advice(error)}")
+        raise typer.Exit(FAILED) from error
+
+
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+
+
 def deliver(delivery: Delivery, read: PolicyFile, *, wait: bool) -> None:
     """Create a version, deploy it, enrol, and say so."""
     version = delivery.create_version(read.document)
@@ -305,7 +481,7 @@ def _print_table(read: PolicyFile) -> None:
             "\n".join(_window(window) for window in profile.windows) or "-",
             "\n".join(e.name for e in read.fleet.endpoints if e.profile == name) or "-",
         )
-    Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
+    _console().print(table)
     profiles, endpoints = len(read.fleet.profiles), len(read.fleet.endpoints)
     typer.echo(f"\nFine: {_count(profiles, 'profile')}, {_count(endpoints, 'endpoint')}.")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from core.context import Decision
-from core.model import Learned, Memory, Override, ScalableTarget
+from core.model import Learned, Memory, Override, ScalableTarget, Told
 from core.policy import Fleet, parse_fleet
 from core.ports import Original, Place
 
@@ -30,7 +30,7 @@ class InMemoryStore:
         self.decisions: list[tuple[Decision, str]] = []
         self._keep_decisions = keep_decisions
         self._states: dict[ScalableTarget, _State] = {}
-        self._overrides: dict[tuple[ScalableTarget, str], Override] = {}
+        self._overrides: dict[str, Override] = {}
         self._originals: dict[ScalableTarget, Original] = {}
         self._roster: dict[ScalableTarget, Place] | None = None
         self._learned: dict[ScalableTarget, Learned] = {}
@@ -39,34 +39,19 @@ class InMemoryStore:
         """Return what is remembered; an unknown target gets an empty `Memory()`."""
         return {target: self._states[target].memory if target in self._states else Memory() for target in targets}
 
-    def overrides(
-        self, memories: Mapping[ScalableTarget, Memory], now: datetime
-    ) -> Mapping[ScalableTarget, tuple[Override, ...]]:
-        """Return the overrides named in the memories that have not expired at `now`, newest first."""
-        return {
-            target: tuple(
-                sorted(
-                    (
-                        self._overrides[target, name]
-                        for name in memory.override_ids
-                        if (target, name) in self._overrides and now < self._overrides[target, name].expires_at
-                    ),
-                    key=lambda override: (override.created_at, override.override_id),
-                    reverse=True,
-                )
-            )
-            for target, memory in memories.items()
-        }
+    def overrides(self) -> tuple[Override, ...]:
+        """Return every override."""
+        return tuple(self._overrides.values())
 
-    def put_override(self, override: Override) -> bool:
-        """Store an override and note it on its target. False if its ID was there already."""
-        key = (override.target, override.override_id)
-        if key in self._overrides:
-            return False
-        self._overrides[key] = override
-        state = self._states.setdefault(override.target, _State())
-        self._note(state, override.target, [*state.memory.override_ids, override.override_id])
-        return True
+    def put_override(self, override: Override) -> Override | None:
+        """Store an override and return nothing; or, if its ID is taken, what stands under it."""
+        known = self._overrides.get(override.override_id)
+        self._overrides.setdefault(override.override_id, override)
+        return known
+
+    def tell_override(self, override: Override) -> None:
+        """Write down what was told of an override."""
+        self._overrides[override.override_id] = override
 
     def claim(self, target: ScalableTarget, version: int, holder: str, now: datetime, until: datetime) -> bool:
         """Take the target's lease until `until`. False if somebody holds it or wrote since `version` was read."""
@@ -81,10 +66,8 @@ class InMemoryStore:
         if not self._free(target, memory.version, holder, now):
             return False
         state = self._states.setdefault(target, _State())
-        noted = state.memory.override_ids
         state.memory = replace(memory, version=memory.version + 1)
         state.lease_holder = state.lease_until = None
-        self._note(state, target, [name for name in noted if now < self._overrides[target, name].expires_at])
         return True
 
     def forget(self, target: ScalableTarget) -> None:
@@ -132,10 +115,16 @@ class InMemoryStore:
         held = state.lease_until is not None and state.lease_until > now and state.lease_holder != holder
         return state.memory.version == version and not held
 
-    def _note(self, state: _State, target: ScalableTarget, names: Sequence[str]) -> None:
-        """List overrides on a target, the first to expire first."""
-        ordered = sorted(names, key=lambda name: (self._overrides[target, name].expires_at, name))
-        state.memory = replace(state.memory, override_ids=tuple(ordered))
+
+class InMemoryEvents:
+    """The port `Events`: `told` lists what was put, oldest first, each with who took the override's place."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Told, Override, str | None]] = []
+
+    def tell(self, what: Told, override: Override, now: datetime, by: str | None = None) -> None:  # noqa: ARG002 - the port's
+        """Put an event about an override."""
+        self.told.append((what, override, by))
 
 
 class StaticPolicies:

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from core.errors import TidegateError
+from core.ports import StateStore
 from handlers import policy_validator
 from simulator.account import SimulatedAccount
 from simulator.components import Managed
@@ -116,7 +117,7 @@ def _function_by_prefix(stem: str) -> str | None:
     return next((name for name in FUNCTIONS if stem.replace("-", "").startswith(name.lower())), None)
 
 
-def small_fleet() -> SimulatedStack:
+def small_fleet(store: StateStore | None = None) -> SimulatedStack:
     """Return the fleet as it is at `NOW`: orders have picked up, and documents wait although no instance runs.
 
     Questions to a model without a copy were refused, and AAS has just ordered copies by itself.
@@ -128,6 +129,7 @@ def small_fleet() -> SimulatedStack:
         workload=RealtimeWorkload(per_minute_requests=[900] * 27 + [3000] * 60, capacity_per_instance=1200),
         instance_type="ml.c5.xlarge",
         instance_count=3,
+        tags={"team": "search"},
     )
     documents = [0] * 26 + [20] * 4
     account.add_endpoint(
@@ -155,7 +157,7 @@ def small_fleet() -> SimulatedStack:
         workload=ComponentWorkload(per_minute_requests=[0] * 27 + [70] * 60, capacity_per_instance=30),
         copies=0,
     )
-    stack = SimulatedStack(account, FLEET, stage="prod")
+    stack = SimulatedStack(account, FLEET, stage="prod", store=store)
     stack.invoke("FleetSync", {"trigger": "schedule"})
     while account.now < NOW:
         account.advance()

@@ -16,14 +16,14 @@ from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.cloudwatch import CloudWatch
 from core.aws.sagemaker import SageMaker
 from core.model import Kind, Mode
-from core.ports import Autoscaling, Hosting, Metrics, PolicySource, StateStore
+from core.ports import Autoscaling, Events, Hosting, Metrics, PolicySource, StateStore
 from core.reconcile import Outcome, Ports, Reconciler
 from handlers import async_queue, batch_window, fleet_sync, realtime_target
 from handlers import override as override_handler
 from handlers.wiring import LambdaHandler, Runtime
 from simulator.account import SimulatedAccount
 from simulator.direct import DirectAutoscaling, DirectMetrics, DirectServing
-from simulator.in_memory import InMemoryStore, StaticPolicies
+from simulator.in_memory import InMemoryEvents, InMemoryStore, StaticPolicies
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -59,9 +59,10 @@ class SimulatedStack:
         stage: part of every name.
         mode: of the stack.
         store: what is remembered; dictionaries if none is given.
+        events: who is told of overrides; a list if none is given.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two have a default
         self,
         account: SimulatedAccount,
         fleet: Mapping[str, Any] | PolicySource,
@@ -69,10 +70,12 @@ class SimulatedStack:
         stage: str = "local",
         mode: Mode = Mode.ACTIVE,
         store: StateStore | None = None,
+        events: Events | None = None,
     ) -> None:
         self.account = account
         self.stage = stage
         self.store: StateStore = store or InMemoryStore()
+        self.events: Events = events or InMemoryEvents()
         self.policies: PolicySource = StaticPolicies(fleet) if isinstance(fleet, Mapping) else fleet
         self.outcomes: list[tuple[str, Outcome]] = []
         self.invocations: Counter[str] = Counter()
@@ -87,6 +90,7 @@ class SimulatedStack:
             metrics=metrics,
             autoscaling=autoscaling,
             serving=serving,
+            events=self.events,
             clock=lambda: account.now,
         )
         self.reconciler = Reconciler(ports, stage=stage, mode=mode)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_resourcegroupstaggingapi import ResourceGroupsTaggingAPIClient
     from mypy_boto3_sagemaker import SageMakerClient
 
@@ -33,6 +34,12 @@ def cloudwatch() -> "CloudWatchClient":
 def dynamodb() -> "DynamoDBClient":
     """Return the client of DynamoDB."""
     return boto3.client("dynamodb", config=CONFIG)
+
+
+@cache
+def events() -> "EventBridgeClient":
+    """Return the client of EventBridge."""
+    return boto3.client("events", config=CONFIG)
 
 
 @cache

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
         ProductionVariantSummaryTypeDef,
     )
 
-PROFILE_TAG = "tidegate:profile"
-
 
 class SageMaker:
     """Endpoints, their variants and tags. Takes functions, for most invocations need neither client.
@@ -87,17 +85,17 @@ class SageMaker:
             return tuple(variants.values())  # inference components bring the models of variants without one
         return (*variants.values(), *self._components(found["EndpointName"], variants))
 
-    def tagged(self) -> Mapping[str, str]:
-        """Return profile name by endpoint name for endpoints tagged `tidegate:profile`."""
-        profiles: dict[str, str] = {}
-        with reading(f"GetResources tagged {PROFILE_TAG}"):
+    def tagged(self) -> Mapping[str, Mapping[str, str]]:
+        """Return the tags of each endpoint that has any, by its name in lower case; none that AWS itself set."""
+        found: dict[str, Mapping[str, str]] = {}
+        with reading("GetResources of endpoints"):
             pages = self._tagging().get_paginator("get_resources")
-            for page in pages.paginate(ResourceTypeFilters=["sagemaker:endpoint"], TagFilters=[{"Key": PROFILE_TAG}]):
+            for page in pages.paginate(ResourceTypeFilters=["sagemaker:endpoint"]):
                 for resource in page["ResourceTagMappingList"]:
                     name = resource["ResourceARN"].rsplit("/", 1)[1]
-                    tags = {tag["Key"]: tag["Value"] for tag in resource["Tags"]}
-                    profiles[name] = tags[PROFILE_TAG]
-        return profiles
+                    tags = {tag["Key"]: tag["Value"] for tag in resource["Tags"] if not tag["Key"].startswith("aws:")}
+                    found[name.lower()] = tags
+        return found
 
     def set_count(self, target: ScalableTarget, count: int) -> None:
         """Ask for exactly `count` instances or copies once. Raises TargetBusyError while the endpoint changes."""

@@ -1,19 +1,20 @@
 """The table as the port `StateStore`: one DynamoDB table, keys `pk` and `sk`, time to live in `expires_at`.
 
 ```text
-TARGET#<resource id>#<dimension>   STATE                version, lease_until, lease_holder, memory, override_ids
-                                   OVERRIDE#<id>        body, expires_at
+TARGET#<resource id>#<dimension>   STATE                version, lease_until, lease_holder, memory
                                    ORIGINAL             body
                                    LEARNED              body: the newest fit, 32 kB at most
-                                   DECISION#<time>      context, steps, envelope, reason, outcome, ..., expires_at
-FLEET                              ROSTER#<resource id>#<dimension>   resource_id, dimension, profile, by_tag, endpoint
+                                   DECISION#<time>      context, decision, reason, outcome, expires_at
+FLEET                              ROSTER#<resource id>#<dimension>   resource_id, dimension, profile, by_tag, ...
                                    SYNCED               nothing: that it is there says that the roster is whole
+OVERRIDES                          <id>                 body, expires_at
 ```
 
-DynamoDB removes expired items days late, so expiry is checked on read. Times come from the caller, never from a clock.
+Overrides of every scope are one partition, so that a pass reads all of them in one call. DynamoDB removes expired items
+days late, so expiry is checked on read. Times come from the caller, never from a clock.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,9 +26,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from core.aws.batches import batches
 from core.aws.errors import code_of, reading, writing
-from core.context import CONTEXTS, Decision
+from core.context import CONTEXTS, DECISIONS, Decision
 from core.errors import ObservationError
-from core.model import Dimension, Learned, Memory, Override, ScalableTarget, Step
+from core.model import Dimension, Learned, Memory, Override, ScalableTarget
 from core.ports import Original, Place, ScheduledAction
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     Key = dict[str, AttributeValueTypeDef]
 
 DECISIONS_KEPT = timedelta(days=90)
+OVERRIDES_KEPT = timedelta(days=1)
+"""After their expiry: until then it is told, and their IDs are known."""
+
 READS_A_CALL = 100
 ROUNDS = 5
 """How often keys that a batch read left over are asked for again, each time with botocore's own retries inside."""
@@ -49,7 +53,6 @@ _MEMORIES = TypeAdapter(Memory)
 _OVERRIDES = TypeAdapter(Override)
 _ORIGINALS = TypeAdapter(Original)
 _LEARNED = TypeAdapter(Learned)
-_STEPS = TypeAdapter(tuple[Step, ...])
 
 _UNCHANGED = "version = :version"
 _STILL_NEW = "(attribute_not_exists(version) OR version = :version)"
@@ -73,51 +76,23 @@ class Table:
         items = self._items({(_pk(target), "STATE") for target in targets}, f"memory of {len(targets)} targets")
         return {target: _memory(items.get((_pk(target), "STATE"), {})) for target in targets}
 
-    def overrides(
-        self, memories: Mapping[ScalableTarget, Memory], now: datetime
-    ) -> Mapping[ScalableTarget, tuple[Override, ...]]:
-        """Return the overrides named in the memories that have not expired at `now`, newest first."""
-        named = {
-            target: [(_pk(target), f"OVERRIDE#{override_id}") for override_id in memory.override_ids]
-            for target, memory in memories.items()
-        }
-        items = self._items({key for keys in named.values() for key in keys}, "overrides")
-        stored = {key: _OVERRIDES.validate_json(_text(item, "body")) for key, item in items.items()}
-        return {
-            target: tuple(
-                sorted(
-                    (stored[key] for key in keys if key in stored and now < stored[key].expires_at),
-                    key=lambda override: (override.created_at, override.override_id),
-                    reverse=True,
-                )
-            )
-            for target, keys in named.items()
-        }
+    def overrides(self) -> tuple[Override, ...]:
+        """Return every override that was not swept yet, expired and ended ones too, in any order."""
+        return tuple(_OVERRIDES.validate_json(_text(item, "body")) for item in self._partition("OVERRIDES"))
 
-    def put_override(self, override: Override) -> bool:
-        """Store an override and note it on its target, both or neither. False if its ID was there already.
+    def put_override(self, override: Override) -> Override | None:
+        """Store an override and return nothing; or, if its ID is taken, what stands under it."""
+        if self._put_once(_override_item(override)):
+            return None
+        return next(each for each in self.overrides() if each.override_id == override.override_id)
 
-        The note comes first and means nothing alone, so a failure in between is as good as never tried. (A transaction
-        would make a pass fail that writes its memory at that moment.)
-        """
-        item: Item = {
-            **_key(_pk(override.target), f"OVERRIDE#{override.override_id}"),
-            "body": {"S": _OVERRIDES.dump_json(override).decode()},
-            "expires_at": {"N": str(ceil(override.expires_at.timestamp()))},
-        }
-        note: Item = {":note": {"SS": [f"{_milliseconds(override.expires_at)}#{override.override_id}"]}}
-        with writing(f"UpdateItem override {override.override_id} of {override.target.resource_id}"):
-            self._client.update_item(
-                TableName=self._name,
-                Key=_key(_pk(override.target), "STATE"),
-                UpdateExpression="ADD override_ids :note",
-                ExpressionAttributeValues=note,
-            )
-        return self._put_once(item)
+    def tell_override(self, override: Override) -> None:
+        """Write down what was told of an override."""
+        self._put(_override_item(override))
 
     def claim(self, target: ScalableTarget, version: int, holder: str, now: datetime, until: datetime) -> bool:
         """Take the target's lease until `until`. False if somebody holds it or wrote since `version` was read."""
-        taken = self._write_state(
+        return self._write_state(
             target,
             "SET lease_until = :until, lease_holder = :holder",
             version=version,
@@ -125,16 +100,11 @@ class Table:
             now=now,
             values={":until": {"N": _milliseconds(until)}},
         )
-        return taken is not None
 
     def record(self, target: ScalableTarget, memory: Memory, holder: str, now: datetime) -> bool:
-        """Write the memory (its version + 1) and give up the lease. False if somebody else holds it or wrote.
-
-        `memory.override_ids` is not written: the table keeps that list itself, so that an override that comes in
-        meanwhile is not lost, and strikes out those that have expired.
-        """
-        body = _MEMORIES.dump_json(memory, exclude={"version", "override_ids"}, exclude_defaults=True).decode()
-        written = self._write_state(
+        """Write the memory (its version + 1) and give up the lease. False if somebody else holds it or wrote."""
+        body = _MEMORIES.dump_json(memory, exclude={"version"}, exclude_defaults=True).decode()
+        return self._write_state(
             target,
             "SET version = :next, memory = :memory REMOVE lease_until, lease_holder",
             version=memory.version,
@@ -142,18 +112,6 @@ class Table:
             now=now,
             values={":next": {"N": str(memory.version + 1)}, ":memory": {"S": body}},
         )
-        if written is None:
-            return False
-        gone = [note for note in _notes(written) if int(note.split("#", 1)[0]) <= int(_milliseconds(now))]
-        if gone:
-            with writing(f"UpdateItem expired overrides of {target.resource_id}"):
-                self._client.update_item(
-                    TableName=self._name,
-                    Key=_key(_pk(target), "STATE"),
-                    UpdateExpression="DELETE override_ids :gone",
-                    ExpressionAttributeValues={":gone": {"SS": gone}},
-                )
-        return True
 
     def forget(self, target: ScalableTarget) -> None:
         """Remove the target's memory, original, fit and place in the roster."""
@@ -168,10 +126,7 @@ class Table:
         item: Item = {
             **_key(_pk(context.target), f"DECISION#{context.now.astimezone(UTC).isoformat(timespec='milliseconds')}"),
             "context": {"S": CONTEXTS.dump_json(context).decode()},
-            "steps": {"S": _STEPS.dump_json(decision.steps).decode()},
-            "floor": {"N": str(decision.envelope.floor)},
-            "ceiling": {"N": str(decision.envelope.ceiling)},
-            "desired": {"N": str(decision.desired)},
+            "decision": {"S": DECISIONS.dump_json(decision, exclude={"context"}).decode()},
             "reason": {"S": decision.reason.value},
             "outcome": {"S": outcome},
             "expires_at": {"N": str(ceil((context.now + DECISIONS_KEPT).timestamp()))},
@@ -194,23 +149,16 @@ class Table:
 
     def roster(self) -> Mapping[ScalableTarget, Place] | None:
         """Return the place of each enrolled target, or None if nothing was ever written."""
-        pages = self._client.get_paginator("query")
         rows: dict[ScalableTarget, Place] = {}
         synced = False
-        with reading("Query of the roster"):
-            for page in pages.paginate(
-                TableName=self._name,
-                KeyConditionExpression="pk = :fleet",
-                ExpressionAttributeValues={":fleet": {"S": "FLEET"}},
-                ConsistentRead=True,
-            ):
-                for item in page["Items"]:
-                    if _text(item, "sk") == "SYNCED":
-                        synced = True
-                    else:
-                        target = ScalableTarget(_text(item, "resource_id"), Dimension(_text(item, "dimension")))
-                        endpoint = target.names.get("EndpointName") or _text(item, "endpoint")
-                        rows[target] = Place(_text(item, "profile"), item["by_tag"]["BOOL"], endpoint)
+        for item in self._partition("FLEET"):
+            if _text(item, "sk") == "SYNCED":
+                synced = True
+            else:
+                target = ScalableTarget(_text(item, "resource_id"), Dimension(_text(item, "dimension")))
+                endpoint = target.names.get("EndpointName") or _text(item, "endpoint")
+                tags = {key: value["S"] for key, value in item.get("tags", {"M": {}})["M"].items()}
+                rows[target] = Place(_text(item, "profile"), item["by_tag"]["BOOL"], endpoint, tags)
         return rows if synced else None
 
     def put_roster(self, roster: Mapping[ScalableTarget, Place]) -> None:
@@ -229,6 +177,7 @@ class Table:
                         "profile": {"S": place.profile},
                         "by_tag": {"BOOL": place.by_tag},
                         "endpoint": {"S": place.endpoint},
+                        "tags": {"M": {key: {"S": value} for key, value in place.tags.items()}},
                     }
                 )
         if before is None:
@@ -269,6 +218,17 @@ class Table:
                 raise ObservationError(f"BatchGetItem {what}: DynamoDB left keys over {ROUNDS} times")
         return found
 
+    def _partition(self, pk: str) -> Iterator["Item"]:
+        """Yield every item of a partition, read consistently."""
+        with reading(f"Query of {pk}"):
+            for page in self._client.get_paginator("query").paginate(
+                TableName=self._name,
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues={":pk": {"S": pk}},
+                ConsistentRead=True,
+            ):
+                yield from page["Items"]
+
     def _put(self, item: "Item") -> None:
         with writing(f"PutItem {_name_of(item)}"):
             self._client.put_item(TableName=self._name, Item=item)
@@ -297,12 +257,12 @@ class Table:
         holder: str,
         now: datetime,
         values: "Item",
-    ) -> "Item | None":
-        """Change the STATE item if version and lease allow it, and return it as it is then."""
+    ) -> bool:
+        """Change the STATE item if version and lease allow it."""
         unchanged = _UNCHANGED if version else _STILL_NEW
         with writing(f"UpdateItem state of {target.resource_id}"):
             try:
-                return self._client.update_item(
+                self._client.update_item(
                     TableName=self._name,
                     Key=_key(_pk(target), "STATE"),
                     UpdateExpression=expression,
@@ -313,12 +273,12 @@ class Table:
                         ":now": {"N": _milliseconds(now)},
                         **values,
                     },
-                    ReturnValues="ALL_NEW",
-                ).get("Attributes", {})
+                )
             except ClientError as err:
                 if code_of(err) == "ConditionalCheckFailedException":
-                    return None
+                    return False
                 raise
+        return True
 
 
 def _pk(target: ScalableTarget) -> str:
@@ -338,6 +298,14 @@ def _name_of(item: "Item") -> str:
     return f"{_text(item, 'pk')} {_text(item, 'sk')}"
 
 
+def _override_item(override: Override) -> "Item":
+    return {
+        **_key("OVERRIDES", override.override_id),
+        "body": {"S": _OVERRIDES.dump_json(override).decode()},
+        "expires_at": {"N": str(ceil((override.expires_at + OVERRIDES_KEPT).timestamp()))},
+    }
+
+
 def _milliseconds(at: datetime) -> str:
     """Return a time as DynamoDB compares it: a number."""
     return str(int(at.timestamp() * 1000))
@@ -345,11 +313,6 @@ def _milliseconds(at: datetime) -> str:
 
 def _text(item: "Item", name: str) -> str:
     return item[name]["S"]
-
-
-def _notes(state: "Item") -> list[str]:
-    """Return the overrides noted on a target as `<expiry>#<id>`, the first to expire first."""
-    return sorted(state["override_ids"]["SS"]) if "override_ids" in state else []
 
 
 def _memory(state: "Item") -> Memory:
@@ -361,7 +324,6 @@ def _memory(state: "Item") -> Memory:
     return replace(
         memory,
         version=int(state["version"]["N"]) if "version" in state else 0,
-        override_ids=tuple(dict.fromkeys(note.split("#", 1)[1] for note in _notes(state))),
     )
 
 

@@ -1,5 +1,6 @@
 """One contract for every store: the table in DynamoDB and the dictionaries of demo and tests behave alike."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ import boto3
 import pytest
 
 from core.aws.store import Table
-from core.context import CONTEXTS, Context, Decision, Enrolment
+from core.context import CONTEXTS, DECISIONS, Context, Decision, Enrolment
 from core.errors import ObservationError
 from core.model import (
     Capacity,
@@ -23,8 +24,10 @@ from core.model import (
     Point,
     Reason,
     ScalableTarget,
+    Scope,
     Signal,
     Step,
+    Told,
     Tracking,
 )
 from core.policy import parse_fleet
@@ -110,7 +113,8 @@ def an_override(name: str = "req-1", *, minutes: float = 60, made: datetime = NO
     return Override(
         override_id=name,
         action=OverrideAction.FLOOR,
-        target=ORDERS,
+        scope=Scope.TARGET,
+        subject=ORDERS.resource_id,
         capacity=6,
         created_at=made,
         expires_at=NOW + timedelta(minutes=minutes),
@@ -204,51 +208,36 @@ class TestLease:
 
 
 class TestOverrides:
-    def in_force(self, store: StateStore, now: datetime = NOW) -> list[str]:
-        return [o.override_id for o in store.overrides(store.memories([ORDERS]), now)[ORDERS]]
+    def test_one_call_finds_those_of_every_scope(self, store: StateStore) -> None:
+        assert store.overrides() == ()
+        wide = replace(an_override("all"), scope=Scope.FLEET, subject="", capacity=None, action=OverrideAction.PAUSE)
+        for override in (an_override(), wide):
+            assert store.put_override(override) is None
+        assert {o.override_id: o for o in store.overrides()} == {"req-1": an_override(), "all": wide}
 
-    def test_an_override_is_noted_on_its_target_and_read_again(self, store: StateStore) -> None:
-        assert store.put_override(an_override())
-        assert memory_of(store).override_ids == ("req-1",)
-        assert store.overrides(store.memories([ORDERS, OCR]), NOW) == {ORDERS: (an_override(),), OCR: ()}
-
-    def test_the_same_request_twice_is_one_override(self, store: StateStore) -> None:
-        assert store.put_override(an_override())
-        assert not store.put_override(replace(an_override(minutes=90), capacity=99))
-        assert store.overrides(store.memories([ORDERS]), NOW)[ORDERS] == (an_override(),)
-
-    def test_newest_first(self, store: StateStore) -> None:
-        for name, minutes in [("b", 30.0), ("a", 10.0), ("c", 20.0)]:
-            store.put_override(an_override(name, minutes=60, made=NOW - timedelta(minutes=minutes)))
-        assert self.in_force(store) == ["a", "c", "b"]
-
-    def test_it_ends_at_its_expiry_though_the_item_is_still_there(self, store: StateStore) -> None:
-        override = an_override(minutes=1.5)
-        store.put_override(override)
-        assert self.in_force(store, override.expires_at - timedelta(milliseconds=1)) == ["req-1"]
-        assert self.in_force(store, override.expires_at) == []
-
-    def test_it_can_come_before_the_first_pass(self, store: StateStore) -> None:
+    def test_what_stands_under_an_id_stays(self, store: StateStore) -> None:
+        store.put_override(an_override("other"))
         store.put_override(an_override())
+        assert store.put_override(replace(an_override(minutes=90), capacity=99)) == an_override()
+        assert an_override() in store.overrides()
+
+    def test_it_can_come_before_the_first_pass_and_while_one_runs(self, store: StateStore) -> None:
+        store.put_override(an_override("early"))
         assert store.claim(ORDERS, 0, "me", NOW, SOON)
-        assert store.record(ORDERS, memory_of(store), "me", NOW)
-        assert self.in_force(store) == ["req-1"]
+        store.put_override(an_override("late"))
+        assert store.record(ORDERS, USUAL, "me", NOW)
+        assert {o.override_id for o in store.overrides()} == {"early", "late"}
 
-    def test_one_that_comes_while_a_pass_runs_is_not_lost(self, store: StateStore) -> None:
-        before = memory_of(store)
-        store.claim(ORDERS, 0, "me", NOW, SOON)
+    def test_what_was_told_is_written_down(self, store: StateStore) -> None:
         store.put_override(an_override())
-        assert store.record(ORDERS, replace(USUAL, override_ids=before.override_ids), "me", NOW)
-        assert self.in_force(store) == ["req-1"]
+        store.tell_override(replace(an_override(), told=Told.ENDING_SOON))
+        assert [o.told for o in store.overrides()] == [Told.ENDING_SOON]
 
-    def test_recording_strikes_out_the_expired(self, store: StateStore) -> None:
-        store.put_override(an_override("short", minutes=5))
-        store.put_override(an_override("long", minutes=60))
-        store.record(ORDERS, replace(USUAL, override_ids=memory_of(store).override_ids), "me", LATER)
-        assert memory_of(store) == replace(USUAL, version=1, override_ids=("long",))
-
-    def test_a_name_without_an_override_is_nothing(self, store: StateStore) -> None:
-        assert store.overrides({ORDERS: Memory(override_ids=("gone",))}, NOW) == {ORDERS: ()}
+    def test_more_than_one_page_holds(self, store: StateStore) -> None:
+        wordy = replace(an_override(), reason="x" * 500, requested_by="y" * 200)
+        for n in range(1100):  # DynamoDB's pages end at 1 MB
+            store.put_override(replace(wordy, override_id=f"{n}"))
+        assert len(store.overrides()) == 1100
 
 
 class TestRoster:
@@ -258,7 +247,7 @@ class TestRoster:
         assert store.roster() == {}
 
     def test_it_is_replaced_as_a_whole(self, store: StateStore) -> None:
-        roster = {ORDERS: WEB, OCR: Place("async", by_tag=True, endpoint="doc-ocr"), CHAT: WEB}
+        roster = {ORDERS: WEB, OCR: Place("async", by_tag=True, endpoint="doc-ocr", tags={"team": "x"}), CHAT: WEB}
         store.put_roster(roster)
         assert store.roster() == roster
         store.put_roster({CHAT: NIGHTLY})
@@ -366,7 +355,6 @@ class TestTableItems:
         self, dynamodb: "DynamoDBClient", item: Callable[[str], dict[str, Any]]
     ) -> None:
         table = Table(dynamodb, "tidegate")
-        table.put_override(an_override())
         table.record(ORDERS, USUAL, "me", NOW)
         table.claim(ORDERS, 1, "8476a536-e9f4-11e8-9739-2dfe598c3fcd", NOW, SOON)
         assert len(str(item("STATE"))) <= 1024
@@ -378,29 +366,28 @@ class TestTableItems:
         kept = item("DECISION#2026-11-22T12:00:30.250+00:00")
         assert len(str(kept)) <= 16 * 1024
         assert CONTEXTS.validate_json(kept["context"]["S"]) == a_decision().context
-        assert (kept["floor"], kept["ceiling"]) == ({"N": "6"}, {"N": "12"})
+        again = {**json.loads(kept["decision"]["S"]), "context": json.loads(kept["context"]["S"])}
+        assert DECISIONS.validate_json(json.dumps(again)) == a_decision()
         assert (kept["reason"], kept["outcome"]) == ({"S": "Load"}, {"S": "applied"})
         assert int(kept["expires_at"]["N"]) == int((NOW + timedelta(days=90)).timestamp()) + 1
 
-    def test_an_override_may_be_swept_only_after_its_expiry(
+    def test_an_override_may_be_swept_a_day_after_its_expiry(
         self, dynamodb: "DynamoDBClient", item: Callable[[str], dict[str, Any]]
     ) -> None:
         Table(dynamodb, "tidegate").put_override(an_override())
-        assert int(item("OVERRIDE#req-1")["expires_at"]["N"]) >= an_override().expires_at.timestamp()
+        day = timedelta(days=1).total_seconds()
+        assert int(item("req-1")["expires_at"]["N"]) >= an_override().expires_at.timestamp() + day
 
-    def test_a_memory_that_cannot_be_read_is_lost_but_its_version_and_overrides_are_not(
-        self, dynamodb: "DynamoDBClient"
-    ) -> None:
+    def test_a_memory_that_cannot_be_read_is_lost_but_its_version_is_not(self, dynamodb: "DynamoDBClient") -> None:
         table = Table(dynamodb, "tidegate")
         table.record(ORDERS, USUAL, "me", NOW)
-        table.put_override(an_override())
         dynamodb.update_item(
             TableName="tidegate",
             Key={"pk": {"S": f"TARGET#{ORDERS.resource_id}#{ORDERS.dimension.value}"}, "sk": {"S": "STATE"}},
             UpdateExpression="SET memory = :other",
             ExpressionAttributeValues={":other": {"S": '{"demand_floor": "four"}'}},
         )
-        assert memory_of(table) == Memory(version=1, override_ids=("req-1",))
+        assert memory_of(table) == Memory(version=1)
 
 
 class TestLeftOvers:
