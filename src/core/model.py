@@ -5,6 +5,7 @@ copies of an inference component, or provisioned concurrency of a serverless var
 all three. Times are aware datetimes in UTC.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -228,6 +229,12 @@ class Refusal:
     at: datetime
     code: str
     text: str
+
+    @property
+    def room(self) -> int | None:
+        """How many more the account's quota allows, None if the text does not say so."""
+        said = re.search(r"is (\d+) Instances, with current utilization of (\d+) Instances", self.text)
+        return int(said[1]) - int(said[2]) if said else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,7 +179,8 @@ def plan_bounds(decision: Decision) -> tuple[Action, ...]:
     standing = _standing(ctx)
     bounds: tuple[Action, ...] = ()
     if standing != want:
-        bounds = (SetBounds(want, "differs"),)
+        again = ctx.refusal is not None and standing is not None and want.floor > standing.floor  # one more try
+        bounds = (SetBounds(want, "again" if again else "differs"),)
     elif not want.holds(ctx.capacity.desired) and ctx.now >= ctx.next_try:
         # A deployment reset the count, or AAS was refused; registering the same bounds again makes AAS move it
         # (facts, section 0).

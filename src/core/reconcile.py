@@ -378,7 +378,7 @@ class Reconciler:
         match action:
             case SetBounds(envelope, because):
                 aas.register(target, envelope)
-                tries = memory.tries + 1 if because == "repair" else 0
+                tries = 0 if because == "differs" else memory.tries + 1
                 return replace(memory, written=envelope, written_at=when.now, tries=tries)
             case PutExpiry(at, envelope):
                 settings = {

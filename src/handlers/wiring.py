@@ -98,8 +98,10 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             "scale_in_to": decision.scale_in_to,
             "steps": [f"{s.rule} {s.reason.value} {s.before} -> {s.after}" for s in decision.steps],
         }
-        if by := _blocked(outcome):
+        if by := _figures(outcome, Reason.SCALE_IN_BLOCKED):
             said["scale_in_blocked_by"] = "; ".join(f"{policy}: {why}" for policy, why in by.items())
+        if items := _figures(outcome, Reason.REQUESTS_EXPIRING):
+            said["requests_expiring"] = dict(items)
     if outcome.actions:
         said["actions"] = list(outcome.actions)
     for name in ("error", "remark"):
@@ -119,7 +121,8 @@ class PowertoolsTelemetry:
         """Log and count the outcomes of one pass."""
         quiet = {Status.UNCHANGED, Status.WAITING, Status.PAUSED, Status.BUSY, Status.NOT_ENROLLED}
         for outcome in outcomes:
-            unsaid = outcome.status in quiet and not outcome.error and not _blocked(outcome)
+            told = outcome.error or any(_figures(outcome, reason) for reason in ALWAYS_TOLD)
+            unsaid = outcome.status in quiet and not told
             level = self._logger.debug if unsaid else self._logger.info
             if outcome.status is Status.FAILED:
                 level = self._logger.error
@@ -137,13 +140,18 @@ def _counts(outcomes: tuple[Outcome, ...]) -> Iterator[tuple[str, int]]:
     yield "TargetsFailed", sum(o.status is Status.FAILED for o in outcomes)
     yield "MetricsMissing", sum(bool(o.decision and o.decision.context.unknown) for o in outcomes)
     yield "CapacityRefused", sum(bool(o.decision and o.decision.context.refusal) for o in outcomes)
-    yield "ScaleInBlocked", sum(bool(_blocked(o)) for o in outcomes)
+    for reason in ALWAYS_TOLD:
+        yield reason.value, sum(bool(_figures(o, reason)) for o in outcomes)
 
 
-def _blocked(outcome: Outcome) -> Mapping[str, float | str]:
-    """Return what holds scale-in back on a target, and why; empty if nothing does."""
+ALWAYS_TOLD = (Reason.SCALE_IN_BLOCKED, Reason.REQUESTS_EXPIRING)
+"""Logged and counted in each pass, whatever else decides: somebody has to do something about it."""
+
+
+def _figures(outcome: Outcome, reason: Reason) -> Mapping[str, float | str]:
+    """Return what the step that spoke for this reason looked at; empty if none did."""
     steps = outcome.decision.steps if outcome.decision else ()
-    return next((step.seen for step in steps if step.reason is Reason.SCALE_IN_BLOCKED), {})
+    return next((step.seen for step in steps if step.reason is reason), {})
 
 
 def resource_named_by(event: Mapping[str, Any]) -> str | None:

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import typing_extensions
 
+from core.decide import decide
 from core.errors import ActuationError, ConfigError, ObservationError
-from core.model import Capacity, Envelope, Refusal, Serving, Told
-from core.reconcile import Outcome
+from core.model import Capacity, Envelope, Reason, Refusal, Serving, Told
+from core.reconcile import Outcome, Status
 from handlers import async_queue, batch_window, fleet_sync, override, realtime_target, wiring
 from handlers.wiring import LambdaHandler, PassFailedError, PowertoolsTelemetry, Runtime, resource_named_by
 from simulator.in_memory import InMemoryEvents
-from tests.builders import ASYNC, BATCH, COMPONENT, NIGHT, SERVERLESS
+from tests.builders import ASYNC, BATCH, COMPONENT, NIGHT, SERVERLESS, context, minutes, running
 from tests.fakes.aws import observed
 from tests.world import World
 
@@ -511,6 +512,25 @@ def test_telemetry_counts_what_was_refused_and_says_what_is_broken_aloud(
     assert said == [
         "endpoint orders is UpdateRollbackFailed: nothing is written until a deployment brings it InService"
     ]
+
+
+def test_items_that_will_expire_are_told_in_every_pass_whatever_limits_the_answer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3,000 items, 8 instances at most that finish 4 a minute: 1,920 in the hour after which an item is lost."""
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Tidegate")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "a queue's")
+    objectives = {"items_per_minute": 4, "expires_after": "1h"}
+    ctx = context(
+        ASYNC, objectives=objectives, load=minutes([0] * 15 + [3000]), capacity=running(8), registered=Envelope(8, 8)
+    )
+    decision = decide(ctx)
+    assert decision.reason is Reason.LIMITED_BY_MAX_CAPACITY
+    outcome = Outcome(target=ctx.target, status=Status.UNCHANGED, decision=decision)
+    PowertoolsTelemetry().tell("tidegate-prod-async-queue", (outcome,))
+    told, counted = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (told["level"], told["requests_expiring"]["backlog"]) == ("INFO", 3000)
+    assert counted["RequestsExpiring"] == [1.0]
 
 
 def test_the_runtime_is_made_from_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,7 +151,7 @@ CASES = [
         [SetBounds(Envelope(5, 10), "repair"), PutExpiry(NOW + timedelta(minutes=20), POLICY)],  # a ceiling of an order
     ),
     Case(
-        "another wish is written at once",
+        "another wish is written at once, and is one more try",
         context(
             load=steady(6000),
             capacity=running(1),
@@ -159,7 +159,7 @@ CASES = [
             memory=tried(4, ago=3, floor=5),
             refusal=refusal(minutes_ago=1),
         ),
-        [SetBounds(Envelope(6, 12), "differs")],
+        [SetBounds(Envelope(6, 12), "again")],
     ),
     Case(
         "a read that lags behind our own write is not drift",

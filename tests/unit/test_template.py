@@ -461,11 +461,19 @@ def test_errors_and_throttles_ring_for_each_function(
     assert alarm["TreatMissingData"] == "notBreaching"
 
 
-@pytest.mark.parametrize("function", OWNERS)
-def test_refused_capacity_rings_for_each_owner(resources: dict[str, Resource], function: str) -> None:
-    alarm = resources[f"{function}CapacityRefusedAlarm"]["Properties"]
+@pytest.mark.parametrize(
+    ("function", "metric"),
+    [
+        *((owner, "CapacityRefused") for owner in OWNERS),
+        # Both kinds may work off a queue; what expires is lost, so each minute counts.
+        ("RealtimeTarget", "RequestsExpiring"),
+        ("AsyncQueue", "RequestsExpiring"),
+    ],
+)
+def test_what_somebody_must_see_to_rings(resources: dict[str, Resource], function: str, metric: str) -> None:
+    alarm = resources[f"{function}{metric}Alarm"]["Properties"]
     name = in_stage(resources[f"{function}Function"]["Properties"]["FunctionName"])
-    assert (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"]) == ("Tidegate", "CapacityRefused", 1)
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"]) == ("Tidegate", metric, 1)
     dimensions = {one["Name"]: in_stage(one["Value"]) for one in alarm["Dimensions"]}
     assert dimensions == {"service": "tidegate", "function": name}
 
@@ -482,7 +490,7 @@ def test_the_dashboard_shows_every_alarm_and_every_measure_of_a_pass(resources: 
     widgets = json.loads(body)["widgets"]
     shown = {m[1] for widget in widgets for m in widget["properties"].get("metrics", ())}
     assert {"Heartbeat", "TargetsSeen", "TargetsChanged", "TargetsFailed", "MetricsMissing", "CapacityRefused"} <= shown
-    assert "ScaleInBlocked" in shown
+    assert {"ScaleInBlocked", "RequestsExpiring"} <= shown
     assert {"Duration", "Errors", "ApproximateNumberOfMessagesVisible"} <= shown
     (query,) = (widget["properties"]["query"] for widget in widgets if widget["type"] == "log")
     assert "scale_in_blocked_by" in query  # the field that `handlers.wiring.summary` writes

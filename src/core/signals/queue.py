@@ -12,7 +12,7 @@ from itertools import accumulate, pairwise
 
 from core.context import Context, Enrolment
 from core.metrics import QUEUE, SQS
-from core.model import Capacity, Kind, Memory, Missing, Observation, Reason, Recommendation, Signal
+from core.model import Capacity, Kind, Memory, Missing, Observation, Reason, Recommendation, Refusal, Signal
 from core.policy import MARGIN, Profile
 from core.ports import MetricQuery
 from core.signals.utilisation import instances
@@ -167,6 +167,8 @@ def _newest(ctx: Context, kept: Recommendation, minutes: Sequence[_Minute]) -> R
     floor = max(floor if floor > crew.ordered else 0, kept.floor)
     lost = _lost(ctx, queue, crew, floor)
     floor = max(floor, crew.ordered + lost if lost else 0)
+    if ctx.refusal is not None and floor > crew.ordered:
+        floor = _obtainable(ctx, ctx.refusal, crew, floor)
     busy = min(crew.ordered, instances(queue.length, objectives.concurrency))
     oldest = max((age for age, _ in queue.items), default=0.0)
     return replace(
@@ -187,6 +189,17 @@ def _lost(ctx: Context, queue: Line, crew: Crew, floor: int) -> int:
     ahead = replace(crew, ordered=coming, arrive_in=crew.lead if coming > crew.ordered else crew.arrive_in)
     extra, due = missing(queue, ahead, ctx.profile.objectives.expires_after / MINUTE)
     return coming - crew.ordered + math.ceil(round(extra, 9)) if due and queue.items else 0
+
+
+def _obtainable(ctx: Context, refusal: Refusal, crew: Crew, floor: int) -> int:
+    """Return what to ask for where AWS refused: what it has left, if it says so, else nothing new until the next try.
+
+    The need moves by the minute; each number of it would only be refused as the last was.
+    """
+    if refusal.room:
+        return min(floor, crew.ordered + refusal.room)
+    standing = ctx.registered.floor if ctx.registered else 0
+    return standing if standing > crew.ordered and ctx.now < ctx.next_try else floor
 
 
 def _kept(profile: Profile, minute: _Minute, rate: float) -> int:
