@@ -274,7 +274,7 @@ def echo(ctx: Context, wanted: Envelope) -> Step | None:
         ceiling = registered.ceiling
     else:
         return None
-    after = Envelope(wanted.floor, max(min(wanted.ceiling, ceiling), wanted.floor, capacity.desired))
+    after = Envelope(wanted.floor, min(wanted.ceiling, max(ceiling, wanted.floor, capacity.desired)))
     return None if after == wanted else Step(rule="echo", reason=Reason.ORDER_NOT_SHOWN, before=wanted, after=after)
 
 

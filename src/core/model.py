@@ -278,11 +278,11 @@ class Override:
         """What it is for: of two overrides with one place, the newer has its way."""
         return self.scope, self.subject
 
-    @property
-    def asked(self) -> tuple[object, ...]:
-        """What its request said, which is the same for the same request sent twice; a `resume` states no end."""
-        ends = None if self.action is OverrideAction.RESUME else self.expires_at
-        return self.override_id, self.action, self.place, self.capacity, ends, self.reason, self.requested_by
+    def repeats(self, known: "Override") -> bool:
+        """Whether it asks what a known one asked; its request may say when it ends, or how long it lasts."""
+        kept = {name: getattr(known, name) for name in ("created_at", "expires_at", "invocation", "told")}
+        ends = {known.expires_at, known.expires_at + (self.created_at - known.created_at)}
+        return replace(self, **kept) == known and (self.action is OverrideAction.RESUME or self.expires_at in ends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -799,8 +799,10 @@ class OverrideRequest(_Strict):
     """Every target. Exactly one of `target`, `tag`, `profile` and `fleet` is stated; a component needs no `target`."""
 
     capacity: int | None = Field(default=None, ge=0, le=10_000)
+    duration: Duration | None = None
+    """How long it lasts from when it is received on; or `expires_at`. `resume` takes neither."""
+
     expires_at: AwareDatetime | None = None
-    """When it ends; `resume` takes none."""
 
     reason: Annotated[str, StringConstraints(min_length=3, max_length=500)]
     requested_by: Annotated[str, StringConstraints(min_length=2, max_length=200)]
@@ -827,19 +829,28 @@ class OverrideRequest(_Strict):
             raise ValueError(f"{action.value} needs a capacity")
         return value
 
+    @field_validator("duration", "expires_at")
+    @classmethod
+    def _ends_soon_enough(cls, value: timedelta | datetime | None, info: ValidationInfo) -> timedelta | datetime | None:
+        if value is None:
+            return None
+        if info.data.get("action") is OverrideAction.RESUME:
+            raise ValueError("resume takes no end: it ends others")
+        now, longest = (info.context or {})["now"], (info.context or {})["longest"]
+        if not timedelta(0) < (value - now if isinstance(value, datetime) else value) <= longest:
+            raise ValueError(f"must be after now ({now:%Y-%m-%dT%H:%MZ}) and at most {_duration_text(longest)} ahead")
+        return value
+
     @field_validator("expires_at")
     @classmethod
-    def _ends_soon_enough(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
-        if info.data.get("action") is OverrideAction.RESUME:
-            if value is not None:
-                raise ValueError("resume takes no end: it ends others")
-            return None
-        if value is None:
-            raise ValueError("is required")
-        now, longest = (info.context or {}).get("now", value), (info.context or {}).get("longest", timedelta.max)
-        if not timedelta(0) <= value - now <= longest or value == now:
-            raise ValueError(f"must be after now ({now:%Y-%m-%dT%H:%MZ}) and at most {_duration_text(longest)} ahead")
-        return value.astimezone(UTC)
+    def _ends_once(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
+        """Return the end, whichever way it was stated."""
+        lasting = info.data.get("duration", ...)  # one that is wrong was reported already
+        if lasting is not ... and info.data.get("action") is not OverrideAction.RESUME:
+            if (value is None) == (lasting is None):
+                raise ValueError("state exactly one of duration, expires_at")
+            value = value or (info.context or {})["now"] + lasting
+        return value and value.astimezone(UTC)
 
     @property
     def place(self) -> tuple[Scope, str]:

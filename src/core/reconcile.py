@@ -98,6 +98,9 @@ class Pass:
     deadline: datetime
     holder: str
     dry_run: bool = False
+    asked: bool = False
+    """Whether somebody asked for it: then its decisions are kept even if they are the ones that stand."""
+
     tunes: bool = False
     """Whether it may write targets: only the owner of real-time targets has the right to."""
 
@@ -338,7 +341,7 @@ class Reconciler:
                 outcome = replace(outcome, status=Status.FAILED, error=str(err))
         if status is Status.CHANGED or memory != ctx.memory:
             self.ports.store.record(ctx.target, memory, when.holder, when.now)
-        if actions or (memory.decided, memory.reason) != (ctx.memory.decided, ctx.memory.reason):
+        if actions or when.asked or (memory.decided, memory.reason) != (ctx.memory.decided, ctx.memory.reason):
             self.ports.store.put_decision(decision, outcome.status.value)
         return outcome
 

@@ -42,11 +42,11 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
             )
             return {**tidegate.finish(context, outcomes), **_said(request, wish, others)}
         known = ports.store.put_override(wish)
-        if known is not None and known.asked != wish.asked:
+        if known is not None and not wish.repeats(known):
             allowed = f"is the ID of another request ({known.action} by {known.requested_by}: {known.reason})"
             raise ConfigError([Problem(("request_id",), wish.override_id, allowed)])
-        outcomes = _insist(tidegate, wish, context)
         news = {} if known else _tell(ports.events, wish, others)
+        outcomes = _insist(tidegate, wish, context)
         return {
             **tidegate.finish(context, outcomes),
             **_said(request, known or wish, others),
@@ -90,7 +90,7 @@ def _insist(tidegate: Runtime, wish: Override, context: LambdaContext) -> tuple[
     """Run the pass until it gets each target's lease; a tick that holds it is done in seconds."""
     done: dict[ScalableTarget, Outcome] = {}
     while True:
-        when = tidegate.begin(context)
+        when = tidegate.begin(context, asked=True)
         looked = tidegate.reconciler.run(lambda e: e.under(wish) and e.target not in done, when)
         done.update({o.target: o for o in looked if o.status is not Status.BUSY})
         busy = [o for o in looked if o.status is Status.BUSY]

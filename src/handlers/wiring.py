@@ -61,12 +61,12 @@ class Runtime:
     telemetry: Telemetry
     sleep: Callable[[float], None] = time.sleep
 
-    def begin(self, context: LambdaContext, *, dry_run: bool = False, tunes: bool = False) -> Pass:
-        """Read the clock once, for the whole pass."""
+    def begin(self, context: LambdaContext, **more: bool) -> Pass:
+        """Read the clock once, for the whole pass; `more` are fields of it."""
         now = self.clock()
         deadline = now + timedelta(milliseconds=context.get_remaining_time_in_millis()) - SPARE
         holder = f"{context.function_name}/{context.aws_request_id}"
-        return Pass(now=now, deadline=deadline, holder=holder, dry_run=dry_run, tunes=tunes)
+        return Pass(now=now, deadline=deadline, holder=holder, **more)
 
     def finish(self, context: LambdaContext, outcomes: tuple[Outcome, ...]) -> dict[str, Any]:
         """Tell what was done and return it.

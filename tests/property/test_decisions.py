@@ -19,6 +19,7 @@ from core.model import (
     Reason,
     Scope,
 )
+from core.overrides import in_force
 from tests.builders import (
     ASYNC,
     BATCH,
@@ -63,7 +64,10 @@ memories = st.builds(
 )
 alarm_names = st.sampled_from(["saturation", "slow", "congested", "errors", "latency"])
 alarm_states = st.dictionaries(alarm_names, st.sampled_from(["OK", "ALARM", "INSUFFICIENT_DATA"]))
-capacities = st.one_of(st.builds(running, st.integers(0, 20)), st.just(Missing("gone")))
+counts = st.integers(0, 20)
+ordered = st.builds(lambda current, desired: running(current, desired=desired), counts, counts)
+capacities = st.one_of(st.builds(running, counts), ordered, st.just(Missing("gone")))
+moments = st.one_of(st.integers(0, 90), st.integers(0, 1440))  # while overrides stand, and any hour of the day
 
 
 @st.composite
@@ -78,7 +82,7 @@ def contexts(draw: st.DrawFn) -> Context:
         memory=draw(memories),
         overrides=draw(overrides),
         scaling_out=draw(st.sampled_from([True, False, None])),
-        now=NOW + timedelta(minutes=draw(st.integers(0, 1440))),
+        now=NOW + timedelta(minutes=draw(moments)),
         fleet_max=draw(st.integers(1, 30)),
         alarms=draw(alarm_states),
     )
@@ -161,6 +165,19 @@ def test_the_override_that_decides_stands_and_none_that_stands_comes_before_it(s
         (winner,) = (o for o in stand if o.override_id == said[0])
         narrower = list(Scope).index(winner.scope) - list(Scope).index(each.scope)
         assert narrower < 0 or (narrower == 0 and winner.created_at >= each.created_at)
+
+
+@given(contexts())
+def test_the_override_that_decides_has_its_way_within_the_policy(seen: Context) -> None:
+    """Whatever runs, was ordered or rings: a pin is both bounds, nothing is above a ceiling or below a floor."""
+    chosen = next(iter(in_force(seen.overrides, seen.now)), None)
+    if chosen is None or chosen.capacity is None:
+        return
+    highest = min(seen.profile.max_capacity, seen.enrolment.fleet_max)
+    asked = min(max(chosen.capacity, min(seen.profile.serving.lowest, highest)), highest)
+    envelope = decide(seen).envelope
+    assert envelope.floor >= asked or chosen.action is OverrideAction.CEILING
+    assert envelope.ceiling <= asked or chosen.action is OverrideAction.FLOOR
 
 
 @given(contexts())

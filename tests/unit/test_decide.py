@@ -551,6 +551,20 @@ def test_an_order_and_its_ceiling(case: Ordered) -> None:
     assert decision.reason is not Reason.ORDER_NOT_SHOWN
 
 
+@pytest.mark.parametrize(("asked", "held"), [("pin", Envelope(6, 6)), ("ceiling", Envelope(5, 6))])
+def test_what_is_on_its_way_lifts_no_ceiling_that_somebody_asked_for(asked: str, held: Envelope) -> None:
+    """AAS has just ordered 10, and no metric shows them yet."""
+    seen = context(
+        load=steady(4500),
+        capacity=running(5, desired=10),
+        registered=Envelope(5, 10),
+        memory=FEW_JUST_CAME,
+        scaling_out=True,
+        overrides=[override(asked, 6)],
+    )
+    assert decide(seen).envelope == held
+
+
 def test_repeated_doubling_ends_where_load_is_known() -> None:
     """A broken model fails whatever runs; 2500 requests need 3: 4, 8, then 2 * 3 = 6 is the most that is asked for."""
     floors, count = [], 4

@@ -204,6 +204,21 @@ def test_the_same_request_twice_is_once() -> None:
     assert world.writes == []
 
 
+def test_the_same_request_later_is_the_same_whether_it_says_when_it_ends_or_how_long_it_lasts() -> None:
+    world = three_kinds()
+    made = Lambda(world)
+    lasting = {"duration": "2h", "expires_at": None}
+    first = [made.call(override, wish(world)), made.call(override, wish(world, request_id="r-2", **lasting))]
+    ends = f"{world.now + timedelta(hours=2):%Y-%m-%dT%H:%MZ}"
+    given = wish(world)
+    world.later(minutes=5)
+    again = [made.call(override, given), made.call(override, wish(world, request_id="r-2", **lasting))]
+    assert [reply["already_known"] for reply in (*first, *again)] == [False, False, True, True]
+    assert {reply["ends"] for reply in (*first, *again)} == {ends}
+    with pytest.raises(ConfigError, match="is the ID of another request"):
+        made.call(override, wish(world, request_id="r-2", duration="3h", expires_at=None))
+
+
 def test_a_dry_run_shows_the_plan_and_stores_nothing() -> None:
     world = three_kinds()
     reply = Lambda(world).call(override, wish(world, dry_run=True))
@@ -436,6 +451,15 @@ def test_an_override_that_cannot_be_told_stands_and_the_answer_says_so() -> None
     reply = Lambda(world).call(override, wish(world))
     assert reply["untold"] == "PutEvents Tidegate Override Created: no"
     assert world.autoscaling.bounds[world.orders] == Envelope(6, 6)
+
+
+def test_an_override_is_told_before_it_is_carried_out() -> None:
+    """Else one whose first pass fails would be in force, and nobody had heard of it."""
+    world = three_kinds()
+    world.serving.fail_on["capacity"] = ObservationError("DescribeEndpoint: throttled")
+    with pytest.raises(PassFailedError):
+        Lambda(world).call(override, wish(world))
+    assert told(world) == [(Told.CREATED, "r-1", None)]
 
 
 def test_an_end_that_could_not_be_told_is_told_at_the_next_tick_and_the_invocation_failed() -> None:

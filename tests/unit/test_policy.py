@@ -521,6 +521,9 @@ PIN: dict[str, Any] = {
 }
 
 
+LASTING = {key: value for key, value in PIN.items() if key != "expires_at"}
+
+
 def override_problems(event: object) -> dict[str, str]:
     with pytest.raises(ConfigError) as refusal:
         parse_override(event, NOW, FORTNIGHT)
@@ -541,6 +544,11 @@ def test_an_override_request_becomes_an_override() -> None:
         requested_by="maria",
         invocation="6d9c8c5c",
     )
+
+
+def test_a_duration_counts_from_when_the_request_is_received() -> None:
+    made = parse_override(LASTING | {"duration": "1h30m"}, NOW, FORTNIGHT).as_override(NOW, "")
+    assert made.expires_at == NOW + timedelta(minutes=90)
 
 
 SCOPES = [
@@ -579,7 +587,18 @@ OVERRIDES = [
         "expires_at",
         "resume takes no end: it ends others",
     ),
-    ("no end", PIN | {"expires_at": None}, "expires_at", "is required"),
+    ("no end", PIN | {"expires_at": None}, "expires_at", "state exactly one of duration, expires_at"),
+    ("two ends", PIN | {"duration": "2h"}, "expires_at", "state exactly one of duration, expires_at"),
+    ("a duration", LASTING | {"duration": "14d"}, None, None),
+    ("14 days and a minute long", LASTING | {"duration": "14d1m"}, "duration", RANGE),
+    ("of no length", LASTING | {"duration": "0m"}, "duration", RANGE),
+    ("no duration", LASTING | {"duration": "2 h"}, "duration", "must be a duration such as 90s, 15m, 4h or 1h30m"),
+    (
+        "resume for a while",
+        LASTING | {"action": "resume", "capacity": None, "duration": "2h"},
+        "duration",
+        "resume takes no end: it ends others",
+    ),
     ("two scopes", PIN | {"profile": "chat"}, "fleet", ONE),
     ("target and fleet", PIN | {"fleet": True}, "fleet", ONE),
     ("no scope", PIN | {"target": None}, "fleet", ONE),

@@ -1,22 +1,46 @@
 """`tidegate explain` and `tidegate replay`: recorded decisions, from the table or a file, in words a person reads."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from rich.table import Table
 
-from cli.overrides import RefusedError, place_of
+from cli.overrides import RefusedError, place_of, table_with
 from core.context import DECISIONS, Decision
-from core.decide import decide, newest
-from core.model import Capacity, Dimension, ScalableTarget, Scope, Step
+from core.decide import RULES, decide, newest
+from core.model import Capacity, Dimension, Recommendation, ScalableTarget, Scope, Step
+from core.overrides import in_force
 
 if TYPE_CHECKING:
+    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
     from mypy_boto3_dynamodb import DynamoDBClient
+
+
+ACTIVITIES_SHOWN = 5
+OUTCOMES = {
+    "changed": "written to AWS",
+    "shadow": "recorded, and not written because the mode says so",
+    "paused": "nothing was written because an override pauses it",
+    "waiting": "written when the endpoint is InService",
+    "failed": "AWS refused a write; the next pass decides again",
+}
+_MINUTE = "%Y-%m-%dT%H:%MZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Did:
+    """A scaling activity of AAS, in its own words."""
+
+    at: datetime
+    what: str
+    why: str
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,66 +148,103 @@ def differences(before: Decision) -> list[tuple[str, str, str]]:
     return found
 
 
-def document_of(found: Recorded) -> dict[str, Any]:
-    """Return a decision as JSON says it: what `replay` reads, and what was recommended beside it."""
-    decision = found.decision
-    asked = [
-        {"at": f"{r.at:%Y-%m-%dT%H:%MZ}", "reason": r.reason, "floor": r.floor, "seen": dict(r.seen)}
-        for r in newest(decision.context)
+def activities_of(
+    autoscaling: "ApplicationAutoScalingClient", target: ScalableTarget, at: datetime | None
+) -> list[Did]:
+    """Return what AAS last did to a target's capacity (until a time), newest first."""
+    pages = autoscaling.get_paginator("describe_scaling_activities").paginate(
+        ServiceNamespace="sagemaker", ResourceId=target.resource_id, ScalableDimension=target.dimension.value
+    )
+    found = (each for page in pages for each in page["ScalingActivities"] if at is None or each["StartTime"] <= at)
+    return [
+        Did(
+            at=each["StartTime"].astimezone(UTC), what=each["Description"], why=each["Cause"], status=each["StatusCode"]
+        )
+        for each in islice(found, ACTIVITIES_SHOWN)
     ]
+
+
+def document_of(found: Recorded, done: Sequence[Did]) -> dict[str, Any]:
+    """Return a decision as JSON says it: what `replay` reads, and beside it what the tables show."""
+    decision = found.decision
+    ctx = decision.context
+    best = _highest(decision)
     return {
         "id": found.name,
         "outcome": found.outcome,
         "reason": decision.reason.value,
-        "recommendations": asked,
+        "recommendations": [
+            {
+                "at": f"{r.at:{_MINUTE}}",
+                "reason": r.reason,
+                "floor": r.floor,
+                "seen": dict(r.seen),
+                "highest": r == best,
+            }
+            for r in newest(ctx)
+        ],
+        "overrides": [o.override_id for o in in_force(ctx.overrides, ctx.now)],
+        "decides": decision.deciding_step.rule,
+        "activities": [{**asdict(each), "at": f"{each.at:{_MINUTE}}"} for each in done],
         "decision": found.document,
     }
 
 
 def heading_of(found: Recorded) -> Iterable[str]:
-    """Yield what was decided, and what stood then."""
+    """Yield what was decided, what stood then, and what became of it."""
     decision, ctx = found.decision, found.decision.context
-    yield f"{found.name} ({found.outcome})"
-    running = "unknown"
+    yield found.name
+    running = "what runs is unknown"
     if isinstance(ctx.capacity, Capacity):
         running = f"{ctx.capacity.current} serving, {ctx.capacity.desired} ordered, {ctx.capacity.status}"
-    yield f"Wanted {decision.envelope}, because {decision.reason}. Registered was {ctx.registered}; {running}."
+    stood = ctx.registered or "nothing"
+    yield f"Wanted {decision.envelope}, because {decision.reason}. Registered was {stood}; {running}."
     if decision.scale_in_to is not None:
         yield f"Nothing above {decision.scale_in_to} was needed: scaled in directly."
+    yield f"Outcome: {', '.join(filter(None, (found.outcome, OUTCOMES.get(found.outcome))))}."
 
 
 def asked_of(decision: Decision) -> Table:
-    """Return what policy, signals and overrides asked for; the highest signal is marked."""
+    """Return what policy, signals and overrides asked for; of several overrides the first decides, the others wait."""
     ctx = decision.context
-    table = _table("asked by", "at", "for", "figures")
+    table = table_with("asked by", "at", "for", "figures")
     table.add_row("policy", "", str(ctx.policy_envelope), f"profile {ctx.enrolment.profile_name}")
-    found = newest(ctx)
-    best = max(found, key=lambda r: r.floor, default=None)
-    for each in found:
-        table.add_row(
-            f"{each.reason}{' (highest)' * (each is best)}",
-            f"{each.at:%H:%M}Z",
-            f"at least {each.floor}",
-            _figures(each.seen),
-        )
+    best = _highest(decision)
+    for each in newest(ctx):
+        who = f"{each.reason}{', highest' * (each == best)}"
+        table.add_row(who, f"{each.at:{_MINUTE}}", f"at least {each.floor}", _figures(each.seen))
     for signal, missing in ctx.unknown.items():
         table.add_row(signal.value, "", "unknown", missing.why)
-    for wish in ctx.overrides:
+    for before, wish in enumerate(in_force(ctx.overrides, ctx.now)):
         what = f"{wish.action}{'' if wish.capacity is None else f' {wish.capacity}'}"
-        place = "this target" if wish.scope is Scope.TARGET else " ".join(filter(None, wish.place))
-        ends = f"{wish.override_id} by {wish.requested_by}, until {wish.expires_at:%Y-%m-%dT%H:%MZ}: {wish.reason}"
-        table.add_row(f"override of {place}", f"{wish.created_at:%H:%M}Z", what, ends)
+        where = "this target" if wish.scope is Scope.TARGET else " ".join(filter(None, wish.place))
+        ends = f"until {wish.expires_at:{_MINUTE}} by {wish.requested_by}: {wish.reason} ({wish.override_id})"
+        who = f"override of {where}{', waits' * bool(before)}"
+        table.add_row(who, f"{wish.created_at:{_MINUTE}}", what, ends)
     return table
 
 
 def rules_of(decision: Decision) -> Table:
-    """Return what each rule did to the bounds, in their order; the one that decides is marked."""
-    table = _table("", "rule", "reason", "bounds", "figures")
+    """Return what each rule did to the bounds, in their order, and what it is for; the one that decides is marked."""
+    table = table_with("", "rule", "bounds", "why")
+    meant = {rule.__name__: (rule.__doc__ or "").partition("\n")[0] for rule in RULES}
     for step in decision.steps:
-        mark = "->" if step is decision.deciding_step else ""
-        bounds = f"{step.before} to {step.after}" if step.moved else f"{step.after} stays"
-        table.add_row(mark, step.rule, step.reason.value, bounds, _figures(step.seen))
+        bounds = f"{step.before} -> {step.after}" if step.moved else f"{step.after} stays"
+        why = ["; ".join(filter(None, (step.reason, _figures(step.seen)))), meant.get(step.rule, "")]
+        table.add_row("->" * (step is decision.deciding_step), step.rule, bounds, "\n".join(filter(None, why)))
     return table
+
+
+def did_of(done: Sequence[Did]) -> Table:
+    """Return what AAS did, newest first."""
+    table = table_with("AAS at", "did", "status", "cause")
+    for each in done:
+        table.add_row(f"{each.at:{_MINUTE}}", each.what, each.status, each.why)
+    return table
+
+
+def _highest(decision: Decision) -> Recommendation | None:
+    return max(newest(decision.context), key=lambda r: r.floor, default=None)
 
 
 def _rule(step: Step) -> str:
@@ -195,11 +256,4 @@ def _figures(seen: Mapping[str, float | str]) -> str:
 
 
 def _figure(name: str, value: float | str) -> str:
-    return f"{name.replace('_', ' ')} {value if isinstance(value, str) else f'{value:g}'}"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+    return f"{name}: {value}" if isinstance(value, str) else f"{name.replace('_', ' ')} {value:g}"

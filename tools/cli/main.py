@@ -4,6 +4,7 @@ Results go to stdout, everything else to stderr. Exit status: 0 fine, 1 failed, 
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -27,7 +28,6 @@ from cli.catalogue import derived, written
 from cli.delivery import LIVE, Delivery, DeliveryError, find_stack, outputs_of
 from cli.overrides import InvocationError, RefusedError
 from cli.policy_file import Finding, PolicyFile, PolicyFileError, fleet_schema, read_policy_file
-from core.aws import clock
 from core.errors import ConfigError, ObservationError
 from core.model import OverrideAction
 from core.policy import DAYS, Profile, StepScaling, TargetTracking, Window
@@ -243,6 +243,7 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
 
 @app.command(name="override")
 def override_command(  # noqa: PLR0913 - one argument an option
+    context: typer.Context,
     action: Annotated[OverrideAction, typer.Argument(help="What is asked for; resume ends the others of its scope.")],
     target: Annotated[str, typer.Argument(help=overrides.TARGET_HELP)],
     capacity: Annotated[int | None, typer.Argument(min=0, help="For pin, floor and ceiling.")] = None,
@@ -271,17 +272,18 @@ def override_command(  # noqa: PLR0913 - one argument an option
       tidegate override resume orders --reason "all done" --stack tidegate
     """
     with _said_plainly():
-        aws = Clients(region=region, profile=profile, endpoint_url=endpoint_url)
-        request = {
-            "request_id": request_id or f"cli-{uuid4()}",
-            "action": action.value,
-            **overrides.place_of(target),
-            "capacity": capacity,
-            "expires_at": overrides.end_of(until, lasting, clock.now()),
-            "reason": reason,
-            "requested_by": requested_by or aws.of("sts").get_caller_identity()["Arn"],
-            "dry_run": dry_run,
-        }
+        aws = _clients(context, region, profile, endpoint_url)
+        request = overrides.request_of(
+            action.value,
+            target,
+            capacity,
+            until=until,
+            lasting=lasting,
+            request_id=request_id or f"cli-{uuid4()}",
+            reason=reason,
+            requested_by=requested_by or aws.of("sts").get_caller_identity()["Arn"],
+            dry_run=dry_run,
+        )
         names = outputs_of(aws.of("cloudformation"), stack, {"function": "OverrideFunctionName"})
         answer = overrides.invoke(aws.of("lambda"), names["function"], request)
     if as_json:
@@ -294,6 +296,7 @@ def override_command(  # noqa: PLR0913 - one argument an option
 
 @app.command()
 def explain(  # noqa: PLR0913 - one argument an option
+    context: typer.Context,
     target: Annotated[str, typer.Argument(help="An endpoint, endpoint/variant or component:NAME.")],
     *,
     stack: Annotated[str, typer.Option(help="CloudFormation stack of Tidegate.")],
@@ -313,20 +316,24 @@ def explain(  # noqa: PLR0913 - one argument an option
       tidegate explain component:chat-8b --at 2026-11-18T09:30Z --stack tidegate --json > decision.json
     """
     with _said_plainly():
-        found = _recorded(target, at, stack, Clients(region=region, profile=profile, endpoint_url=endpoint_url))
-        document, decision = decisions.document_of(found), found.decision
+        aws = _clients(context, region, profile, endpoint_url)
+        moment = _time(at)
+        found = _recorded(target, moment, stack, aws)
+        done = decisions.activities_of(aws.of("application-autoscaling"), found.decision.context.target, moment)
     if as_json:
-        _print_json(document)
+        _print_json(decisions.document_of(found, done))
         return
     for line in decisions.heading_of(found):
         typer.echo(line)
-    for table in (decisions.asked_of(decision), decisions.rules_of(decision)):
-        typer.echo()
-        _console().print(table)
+    for table in (decisions.asked_of(found.decision), decisions.rules_of(found.decision), decisions.did_of(done)):
+        if table.row_count:
+            typer.echo()
+            _console().print(table)
 
 
 @app.command()
-def replay(
+def replay(  # noqa: PLR0913 - one argument an option
+    context: typer.Context,
     decision: Annotated[
         str, typer.Argument(help="What explain calls it, TARGET@TIME, or a file it wrote with --json.")
     ],
@@ -350,13 +357,13 @@ def replay(
             found = decisions.read_file(Path(decision))
         else:
             target, _, at = decision.rpartition("@")
-            aws = Clients(region=region, profile=profile, endpoint_url=endpoint_url)
-            found = _recorded(target or decision, at if target else None, stack, aws)
+            aws = _clients(context, region, profile, endpoint_url)
+            found = _recorded(target or decision, _time(at) if target else None, stack, aws)
         others = decisions.differences(found.decision)
     if not others:
         typer.echo(f"{found.name}: decided the same today: {found.decision.envelope}, {found.decision.reason}.")
         return
-    table = Table("", "then", "today", box=None, pad_edge=False, header_style="bold")
+    table = overrides.table_with("", "then", "today")
     for row in others:
         table.add_row(*row)
     typer.echo(f"{found.name}: decided otherwise today.")
@@ -379,16 +386,26 @@ class Clients:
         return session.client(service, endpoint_url=self.endpoint_url, config=config)  # type: ignore[call-overload]  # any service
 
 
-def _recorded(target: str, at: str | None, stack: str, aws: Clients) -> decisions.Recorded:
-    """Return the newest decision about a target, at or before a time."""
+def _clients(context: typer.Context, region: str | None, profile: str | None, endpoint_url: str | None) -> Clients:
+    """Return where clients come from: what the caller of the command line brought, or boto3."""
+    return context.obj or Clients(region=region, profile=profile, endpoint_url=endpoint_url)
+
+
+def _time(said: str | None) -> datetime | None:
+    """Read a time; one without an offset is local."""
     try:
-        moment = None if at is None else datetime.fromisoformat(at).astimezone(UTC)
+        return None if said is None else datetime.fromisoformat(said).astimezone(UTC)
     except ValueError as error:
-        raise RefusedError(f"{at!r}: must be a time such as 2026-11-18T12:00Z") from error
+        raise RefusedError(f"{said!r}: must be a time such as 2026-11-18T12:00Z") from error
+
+
+def _recorded(target: str, at: datetime | None, stack: str, aws: Clients) -> decisions.Recorded:
+    """Return the newest decision about a target, at or before a time."""
     names = outputs_of(aws.of("cloudformation"), stack, {"table": "TableName"})
-    found = decisions.newest_of(aws.of("dynamodb"), names["table"], target, moment)
+    found = decisions.newest_of(aws.of("dynamodb"), names["table"], target, at)
     if found is None:
-        raise RefusedError(f"{target}: no decision is recorded{'' if at is None else f' at or before {at}'}")
+        at_or_before = "" if at is None else f" at or before {at:%Y-%m-%dT%H:%MZ}"
+        raise RefusedError(f"{target}: no decision is recorded{at_or_before}")
     return found
 
 
@@ -406,7 +423,7 @@ def _said_plainly() -> Iterator[None]:
 
 
 def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    return Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH)
 
 
 def deliver(delivery: Delivery, read: PolicyFile, *, wait: bool) -> None:

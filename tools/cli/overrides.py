@@ -2,18 +2,17 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
+from botocore.exceptions import HTTPClientError
 from rich.table import Table
 
-from core.policy import Duration
+from core.policy import OverrideRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
-_SPANS: TypeAdapter[timedelta] = TypeAdapter(Duration)
 TARGET_HELP = "An endpoint, endpoint/variant, component:NAME, tag:KEY=VALUE, profile:NAME or fleet:all."
 
 
@@ -53,53 +52,87 @@ def named(place: Mapping[str, Any]) -> str:
     return "/".join(filter(None, (place["target"], place.get("variant"))))
 
 
-def end_of(until: str | None, lasting: str | None, now: datetime) -> str | None:
-    """Return when an override ends, None if neither was said; a time without an offset is local.
+def request_of(
+    action: str,
+    target: str,
+    capacity: int | None,
+    *,
+    until: str | None,
+    lasting: str | None,
+    **more: object,
+) -> dict[str, object]:
+    """Return the request; what it does not say the function refuses, with everything else that is wrong.
 
     Raises:
-        RefusedError: both were said, or one cannot be read.
+        RefusedError: the target names nothing.
     """
-    if until is not None and lasting is not None:
-        raise RefusedError("state --until or --for, not both")
+    said = {"capacity": capacity, "duration": lasting, "expires_at": until and with_offset(until)}
+    stated = {name: value for name, value in said.items() if value is not None}
+    return {"action": action, **place_of(target), **stated, **more}
+
+
+def with_offset(time: str) -> str:
+    """Return a time with the offset of this machine if it states none; what is no time is left as it is."""
     try:
-        end = None if lasting is None else now + _SPANS.validate_python(lasting)
-        end = end if until is None else datetime.fromisoformat(until)
-        return None if end is None else end.astimezone(UTC).isoformat(timespec="seconds")
-    except ValidationError as error:
-        raise RefusedError(f"--for = {lasting!r}: must be a duration such as 90m, 2h or 1d") from error
-    except ValueError as error:
-        raise RefusedError(f"--until = {until!r}: must be a time such as 2026-11-18T12:00Z") from error
+        return datetime.fromisoformat(time).astimezone(UTC).isoformat(timespec="seconds")
+    except ValueError:
+        return time
 
 
 def invoke(functions: "LambdaClient", function: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Send a request and return the answer.
 
     Raises:
-        RefusedError, InvocationError: with what the function said.
+        RefusedError: with every problem of the request.
+        InvocationError: the function failed; what to do says the message.
     """
-    answer = functions.invoke(FunctionName=function, Payload=json.dumps(request))
+    again = f"It may be stored all the same. Sent again as --request-id {request['request_id']} it is done once."
+    try:
+        answer = functions.invoke(FunctionName=function, Payload=json.dumps(request))
+    except HTTPClientError as error:
+        raise InvocationError(f"{error}\n{again}") from error
     said: dict[str, Any] = json.loads(answer["Payload"].read())
-    if answer.get("FunctionError"):
-        kind = RefusedError if said.get("errorType") == "ConfigError" else InvocationError
-        raise kind(said.get("errorMessage", "the function ended without saying why"))
-    return said
+    if not answer.get("FunctionError"):
+        return said
+    why = said.get("errorMessage", "the function ended without saying why")
+    if why.partition(" = ")[0] in OverrideRequest.model_fields:  # a problem begins with the field it is about
+        raise RefusedError(why)
+    raise InvocationError(f"{why}\n{again}")
+
+
+DONE = {
+    "unchanged": "nothing: it stands like this already",
+    "shadow": "nothing: the mode is shadow",
+    "paused": "nothing: paused",
+    "waiting": "waits until the endpoint is InService",
+    "busy": "waits: another pass has the target; the next tick applies it",
+    "not_enrolled": "waits: FleetSync enrols it first, within the hour",
+}
+"""What was done where no action was: by status."""
 
 
 def table_of(answer: Mapping[str, Any]) -> Table:
     """Return what an override does to each target: what stood, what is wanted now, and what was done about it."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("target", "was", "now", "running", "because", "status", "done"):
-        table.add_column(column, overflow="fold")
+    table = table_with("target", "was", "now", "running", "because", "status", "done")
     for each in answer["targets"]:
+        decides = each.get("seen", {}).get("id", answer["override"])
         table.add_row(
             each["target"],
             each.get("registered") or "-",
             f"{each['min_capacity']}..{each['max_capacity']}" if "min_capacity" in each else "-",
             str(each.get("running", "-")),
-            each.get("reason", "-"),
+            f"{each.get('reason', '-')}{f' {decides}' * (decides != answer['override'])}",
             each["status"],
-            "\n".join(each.get("actions", ())) or each.get("error", "-"),
+            "\n".join(each.get("actions", ())) or DONE.get(each["status"], "-"),
         )
+    return table
+
+
+def table_with(*columns: str) -> Table:
+    """Return an empty table without lines."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
     return table
 
 

@@ -5,7 +5,7 @@ import shlex
 import signal
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -21,6 +21,17 @@ from simulator.fleet_run import FLEET, account_with
 
 DEFAULT_START = datetime(2025, 4, 9)  # noqa: DTZ001 - as a person types it; read as UTC
 TRACE_HOURS = 24.0
+ENDPOINT = FLEET[0].endpoint
+DRY_RUN = {
+    "request_id": "look-1",
+    "action": "pin",
+    "target": ENDPOINT,
+    "capacity": 7,
+    "duration": "90m",
+    "reason": "what would a pin do?",
+    "requested_by": "you@example.com",
+    "dry_run": True,
+}
 
 
 def play(  # noqa: PLR0913 - one argument an option
@@ -47,9 +58,8 @@ def play(  # noqa: PLR0913 - one argument an option
             local.push_policy(yaml.safe_load(policy.read_text(encoding="utf-8")))
             local.pump.listener = _tell
             local.invoke("FleetSync", {"trigger": "policy"})
-            event = local.folder / "override-floor.json"
-            print(instructions(local, sam, event, speed), flush=True)
-            _run(local, event, speed, minutes)
+            print(instructions(local, sam, speed), flush=True)
+            _run(local, speed, minutes)
     except KeyboardInterrupt:
         _say("stopped; nothing is left behind")
     except (EmulatorError, SamError) as error:
@@ -57,7 +67,7 @@ def play(  # noqa: PLR0913 - one argument an option
         raise typer.Exit(1) from error
 
 
-def instructions(local: LocalAccount, sam: Path, event: Path, speed: float) -> str:
+def instructions(local: LocalAccount, sam: Path, speed: float) -> str:
     """Return what to paste into another terminal."""
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(local.environment.items()))
     executable = shlex.quote(str(sam))
@@ -82,9 +92,11 @@ aws scheduler list-schedules; aws events list-rules
 {executable} list resources --stack-name {STACK}
 {executable} logs --stack-name {STACK}
 
-Interfere ({event.name} always ends 90 simulated minutes from now):
+Interfere, and see why:
 
-{executable} remote invoke OverrideFunction --stack-name {STACK} --event-file {event}
+tidegate override floor {ENDPOINT} 5 --for 90m --reason "somebody plays here" --stack {STACK}
+tidegate explain {ENDPOINT} --stack {STACK}
+{executable} remote invoke OverrideFunction --stack-name {STACK} --event '{json.dumps(DRY_RUN)}'
 {executable} remote invoke FleetSyncFunction --stack-name {STACK} --event '{{"trigger": "policy"}}'
 tidegate policy push fleet.yaml --stack {STACK} --no-wait
 
@@ -96,12 +108,10 @@ export PATH={shlex.quote(str(UV))}:"$PATH"
 """
 
 
-def _run(local: LocalAccount, event: Path, speed: float, minutes: int | None) -> None:
+def _run(local: LocalAccount, speed: float, minutes: int | None) -> None:
     """Let time pass at `speed`; a stack that somebody updated is taken over again."""
     due = time.monotonic()
     while minutes is None or minutes > 0:
-        expires = local.account.now + timedelta(minutes=90)
-        event.write_text(json.dumps(override(expires), indent=2), encoding="utf-8")
         local.minute()
         while local.failures:
             function, why = local.failures.pop(0)
@@ -111,19 +121,6 @@ def _run(local: LocalAccount, event: Path, speed: float, minutes: int | None) ->
         minutes = None if minutes is None else minutes - 1
         due = max(due + 60 / speed, time.monotonic())
         time.sleep(max(0.0, due - time.monotonic()))
-
-
-def override(expires: datetime) -> dict[str, object]:
-    """Return an operator's request, as in `events/override-floor.json`."""
-    return {
-        "request_id": f"play-{expires:%Y%m%d%H%M}",
-        "action": "floor",
-        "target": FLEET[0].endpoint,
-        "capacity": 5,
-        "expires_at": f"{expires:%Y-%m-%dT%H:%M:%SZ}",
-        "reason": "somebody plays with the embedded account",
-        "requested_by": "you@example.com",
-    }
 
 
 def _tell(call: Invocation) -> None:

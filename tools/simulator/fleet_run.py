@@ -272,7 +272,7 @@ class Plan:
             "action": "floor",
             "target": OVERRIDE_ENDPOINT,
             "capacity": 5,
-            "expires_at": f"{self.override_at + timedelta(minutes=90):%Y-%m-%dT%H:%M:%SZ}",
+            "duration": "90m",
             "reason": "campaign mail goes out in ten minutes",
             "requested_by": "maria@example.com",
         }

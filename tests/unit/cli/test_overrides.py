@@ -12,18 +12,18 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ReadTimeoutError
 from moto import mock_aws
 from typer.testing import CliRunner, Result
 
-from cli import decisions, main
+from cli import decisions
 from cli.main import app
-from cli.overrides import RefusedError, end_of, named, place_of
-from core.aws import clock
+from cli.overrides import RefusedError, named, place_of, request_of
 from core.aws.store import Table
-from core.errors import ConfigError
-from simulator.invoke import FLEET, NOW, small_fleet
+from core.errors import ConfigError, Problem
+from handlers.wiring import PassFailedError
+from simulator.invoke import FLEET, small_fleet
 from simulator.stack import SimulatedStack
-from tests.builders import NOW as NINE
 
 ROOT = Path(__file__).resolve().parents[3]
 ORDERS = "orders-ranker-prod"
@@ -55,26 +55,18 @@ def test_what_names_nothing_is_refused(said: str) -> None:
 
 
 ENDS = [
-    (None, None, None),
-    (None, "90m", "2026-11-18T10:30:00+00:00"),
-    (None, "1d", "2026-11-19T09:00:00+00:00"),
-    ("2026-11-18T12:00Z", None, "2026-11-18T12:00:00+00:00"),
-    ("2026-11-18T13:00+01:00", None, "2026-11-18T12:00:00+00:00"),
+    (None, "90m", {"duration": "90m"}),
+    ("2026-11-18T12:00Z", None, {"expires_at": "2026-11-18T12:00:00+00:00"}),
+    ("2026-11-18T13:00+01:00", None, {"expires_at": "2026-11-18T12:00:00+00:00"}),
+    (None, None, {}),  # the function says that there must be one
+    ("tonight", "2h", {"duration": "2h", "expires_at": "tonight"}),  # and what is wrong, all of it
 ]
 
 
-@pytest.mark.parametrize(("until", "lasting", "end"), ENDS)
-def test_an_end_is_a_time_or_a_span(until: str | None, lasting: str | None, end: str | None) -> None:
-    assert end_of(until, lasting, NINE) == end
-
-
-@pytest.mark.parametrize(
-    ("until", "lasting", "said"),
-    [("tonight", None, "--until = 'tonight'"), (None, "long", "--for = 'long'"), ("12:00", "2h", "not both")],
-)
-def test_an_end_that_cannot_be_read_is_refused(until: str | None, lasting: str | None, said: str) -> None:
-    with pytest.raises(RefusedError, match=said):
-        end_of(until, lasting, NINE)
+@pytest.mark.parametrize(("until", "lasting", "said"), ENDS)
+def test_an_end_is_a_time_or_a_span(until: str | None, lasting: str | None, said: dict[str, str]) -> None:
+    request = request_of("pause", "orders", None, until=until, lasting=lasting, reason="a test")
+    assert request == {"action": "pause", "target": "orders", "reason": "a test", **said}
 
 
 # ---- against a stack ----------------------------------------------------------------------------------------------
@@ -90,7 +82,14 @@ class Aws:
     failure: Exception | None = None
 
     def of(self, service: str) -> Any:
-        return self.dynamodb if service == "dynamodb" else self
+        account = self.stack.account
+        own = {"dynamodb": self.dynamodb, "application-autoscaling": account.client("application-autoscaling")}
+        return own.get(service, self)
+
+    def run(self, command: str, *arguments: str, stack: str = "tidegate", width: int = 160) -> Result:
+        """The command line with these clients."""
+        said = [command, *arguments, *(["--stack", stack] if stack else [])]
+        return CliRunner().invoke(app, said, obj=self, env={"COLUMNS": str(width)})
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - boto3's
         outputs = {"OverrideFunctionName": "override", "TableName": "tidegate"} if StackName == "tidegate" else {}
@@ -109,6 +108,8 @@ class Aws:
         self.requests.append(json.loads(Payload))
         try:
             reply = self.answer()
+        except ReadTimeoutError:
+            raise
         except Exception as error:  # noqa: BLE001 - as Lambda answers it
             said = {"errorType": type(error).__name__, "errorMessage": str(error)}
             return {"FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(said).encode())}
@@ -116,7 +117,7 @@ class Aws:
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+def aws() -> Iterator[Aws]:
     with mock_aws():
         dynamodb = boto3.Session("testing", "testing", region_name="eu-central-1").client("dynamodb")
         dynamodb.create_table(
@@ -125,21 +126,14 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
             BillingMode="PAY_PER_REQUEST",
         )
-        found = Aws(small_fleet(Table(dynamodb, "tidegate")), dynamodb)
-        monkeypatch.setattr(main, "Clients", lambda **_: found)
-        monkeypatch.setattr(clock, "now", lambda: NOW)
-        yield found
-
-
-def tidegate(*arguments: str) -> Result:
-    return CliRunner().invoke(app, [*arguments, "--stack", "tidegate"])
+        yield Aws(small_fleet(Table(dynamodb, "tidegate")), dynamodb)
 
 
 PIN = ("override", "pin", ORDERS, "6", "--for", "2h", "--reason", "campaign mail")
 
 
 def test_a_pin_is_answered_with_what_changes_when_it_ends_and_how_to_end_it(aws: Aws) -> None:
-    result = tidegate(*PIN, "--request-id", "r-1")
+    result = aws.run(*PIN, "--request-id", "r-1")
     assert result.exit_code == 0, result.stderr
     assert aws.stack.account.snapshot(ORDERS)["bounds"] == (6, 6)
     row = next(line for line in result.stdout.splitlines() if line.startswith("endpoint/"))
@@ -149,8 +143,8 @@ def test_a_pin_is_answered_with_what_changes_when_it_ends_and_how_to_end_it(aws:
 
 
 def test_who_asks_is_who_sts_says_unless_told_otherwise(aws: Aws) -> None:
-    tidegate(*PIN)
-    tidegate(*PIN, "--requested-by", "maria for the duty team")
+    aws.run(*PIN)
+    aws.run(*PIN, "--requested-by", "maria for the duty team")
     assert [r["requested_by"] for r in aws.requests] == [
         "arn:aws:sts::123456789012:assumed-role/ops/maria",
         "maria for the duty team",
@@ -160,30 +154,28 @@ def test_who_asks_is_who_sts_says_unless_told_otherwise(aws: Aws) -> None:
 
 def test_a_dry_run_says_so_and_changes_nothing(aws: Aws) -> None:
     before = aws.stack.account.snapshot(ORDERS)
-    result = tidegate(*PIN, "--dry-run")
+    result = aws.run(*PIN, "--dry-run")
     assert "set bounds to 6..6 (differs)" in result.stdout
     assert "A dry run: nothing was stored or written." in result.stdout
     assert (aws.stack.account.snapshot(ORDERS), aws.stack.store.overrides()) == (before, ())
 
 
-@pytest.mark.usefixtures("aws")
-def test_the_end_that_an_answer_proposes_ends_it() -> None:
-    tidegate(*PIN, "--request-id", "r-1")
-    again = tidegate(*PIN, "--request-id", "r-1")
+def test_the_end_that_an_answer_proposes_ends_it(aws: Aws) -> None:
+    aws.run(*PIN, "--request-id", "r-1")
+    again = aws.run(*PIN, "--request-id", "r-1")
     assert "r-1 was known already: nothing was added." in again.stdout
-    ended = tidegate("override", "resume", ORDERS, "--reason", "all done")
+    ended = aws.run("override", "resume", ORDERS, "--reason", "all done")
     assert "Ended: r-1." in ended.stdout
 
 
-@pytest.mark.usefixtures("aws")
-def test_json_is_the_functions_answer() -> None:
-    answer = json.loads(tidegate(*PIN, "--json").stdout)
+def test_json_is_the_functions_answer(aws: Aws) -> None:
+    answer = json.loads(aws.run(*PIN, "--json").stdout)
     assert (answer["targets"][0]["min_capacity"], answer["to_end_it"]) == (6, {"action": "resume", "target": ORDERS})
 
 
 REFUSALS = [
     (("override", "pin", ORDERS, "--for", "2h", "--reason", "no capacity"), "capacity = None: pin needs a capacity"),
-    (("override", "pause", ORDERS, "--reason", "no end"), "expires_at = None: is required"),
+    (("override", "pause", ORDERS, "--reason", "no end"), "state exactly one of duration, expires_at"),
     (("override", "pause", ORDERS, "--for", "20d", "--reason", "too long"), "at most 14d ahead"),
     (("override", "pause", "nobody", "--for", "2h", "--reason", "typo"), "must concern an enrolled target"),
     (("override", "pause", "all:", "--for", "2h", "--reason", "typo"), "TARGET = 'all:'"),
@@ -196,87 +188,129 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("arguments", "said"), REFUSALS, ids=[" ".join(case[0][:3]) for case in REFUSALS])
 def test_what_makes_no_sense_is_refused_with_the_reason(aws: Aws, arguments: tuple[str, ...], said: str) -> None:
-    result = tidegate(*arguments)
+    result = aws.run(*arguments)
     assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
     assert aws.stack.store.overrides() == ()
 
 
-def test_a_function_that_fails_is_no_refusal(aws: Aws) -> None:
-    aws.failure = RuntimeError("Task timed out after 120.00 seconds")
-    result = tidegate(*PIN)
-    assert (result.exit_code, "Task timed out" in result.stderr) == (1, True)
-    aws.failure = ConfigError([])
-    assert tidegate(*PIN).exit_code == 2
+def test_every_problem_is_said_at_once(aws: Aws) -> None:
+    result = aws.run("override", "pin", ORDERS, "99999", "--until", "tonight", "--for", "long", "--reason", "x")
+    assert result.exit_code == 2
+    fields = [line.removeprefix("refused: ").partition(" = ")[0] for line in result.stderr.splitlines()]
+    assert sorted(fields) == ["capacity", "duration", "expires_at", "reason"]
 
 
-@pytest.mark.usefixtures("aws")
-def test_another_stack_is_named() -> None:
-    result = CliRunner().invoke(app, [*PIN, "--stack", "elsewhere"])
+FAILURES = [
+    RuntimeError("Task timed out after 120.00 seconds"),
+    PassFailedError("1 of 1 targets failed: endpoint/orders: RegisterScalableTarget: denied"),
+    ConfigError([Problem(("profiles", "ranker", "kind"), "x", "must be realtime")]),  # the policy's fault, not ours
+    ReadTimeoutError(endpoint_url="https://lambda"),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+def test_what_fails_is_no_refusal_and_says_how_to_make_sure(aws: Aws, failure: Exception) -> None:
+    aws.failure = failure
+    result = aws.run(*PIN, "--request-id", "r-1")
+    assert (result.exit_code, str(failure) in result.stderr) == (1, True)
+    assert "It may be stored all the same. Sent again as --request-id r-1 it is done once." in result.stderr
+
+
+def test_another_stack_is_named(aws: Aws) -> None:
+    result = aws.run(*PIN, stack="elsewhere")
     assert (result.exit_code, "elsewhere has no output OverrideFunctionName" in result.stderr) == (1, True)
 
 
 # ---- explain and replay -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("aws")
-def test_explain_shows_who_asked_and_which_rule_decided() -> None:
-    tidegate(*PIN, "--request-id", "r-1", "--requested-by", "maria")
-    result = tidegate("explain", ORDERS)
+def words(result: Result) -> list[str]:
     assert result.exit_code == 0, result.stderr
-    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
-    assert lines[:2] == [
-        f"endpoint/{ORDERS}/variant/AllTraffic@2026-11-18T09:00:00.000+00:00 (changed)",
+    return [" ".join(line.split()) for line in result.stdout.splitlines()]
+
+
+def test_explain_shows_who_asked_which_rule_decided_and_what_aas_did(aws: Aws) -> None:
+    aws.run(*PIN, "--request-id", "r-1", "--requested-by", "maria")
+    lines = words(aws.run("explain", ORDERS))
+    assert lines[:3] == [
+        f"endpoint/{ORDERS}/variant/AllTraffic@2026-11-18T09:00:00.000+00:00",
         "Wanted 6..6, because OverridePin. Registered was 2..12; 2 serving, 2 ordered, InService.",
+        "Outcome: changed, written to AWS.",
     ]
-    assert "policy 2..12 profile ranker" in lines
-    assert "Load (highest) 08:57Z at least 3 requests per minute 3000, requests per instance 1200" in lines
-    assert "override of this target 09:00Z pin 6 r-1 by maria, until 2026-11-18T11:00Z: campaign mail" in lines
-    assert "demand Load 2..12 to 3..12 requests per minute 3000, requests per instance 1200" in lines
-    assert "-> override OverridePin 3..12 to 6..6 id r-1, by maria, because campaign mail" in lines
+    for line in (
+        "policy 2..12 profile ranker",
+        "Load, highest 2026-11-18T08:57Z at least 3 requests per minute 3000, requests per instance 1200",
+        "override of this target 2026-11-18T09:00Z pin 6 until 2026-11-18T11:00Z by maria: campaign mail (r-1)",
+        "demand 2..12 -> 3..12 Load; requests per minute 3000, requests per instance 1200",
+        "Raise the floor to what the newest minute needs: the highest of the policy minimum and each signal.",
+        "-> override 3..12 -> 6..6 OverridePin; id: r-1, by: maria, because: campaign mail",
+        "2026-11-18T09:00Z Setting desired instance count to 6. InProgress minimum capacity was set to 6",
+    ):
+        assert line in lines, line
+
+
+def test_explain_shows_the_overrides_in_force_in_their_order_and_none_that_was_ended(aws: Aws) -> None:
+    for name, where in (("wide", "fleet:all"), ("gone", "profile:ranker"), ("old", ORDERS), ("new", ORDERS)):
+        aws.run("override", "floor", where, "4", "--for", "2h", "--reason", "a test", "--request-id", name)
+        aws.stack.minute()
+    aws.run("override", "resume", "profile:ranker", "--reason", "done")  # changes nothing, and is kept all the same
+    shown = [line for line in words(aws.run("explain", ORDERS)) if " until " in line]
+    assert [re.findall(r"\((\w+)\)", line) for line in shown] == [["new"], ["old"], ["wide"]]
+    assert [", waits" in line for line in shown] == [False, True, True]
+    assert json.loads(aws.run("explain", ORDERS, "--json").stdout)["overrides"] == ["new", "old", "wide"]
+
+
+def test_json_says_what_the_tables_say(aws: Aws) -> None:
+    aws.run(*PIN, "--request-id", "r-1")
+    said = json.loads(aws.run("explain", ORDERS, "--json").stdout)
+    assert (said["reason"], said["decides"], said["outcome"], said["overrides"]) == (
+        "OverridePin", "override", "changed", ["r-1"],
+    )  # fmt: skip
+    (load,) = said["recommendations"]
+    assert (load["reason"], load["floor"], load["highest"]) == ("Load", 3, True)
+    assert said["activities"][0]["why"] == "minimum capacity was set to 6"
+    assert [step["rule"] for step in said["decision"]["steps"]] == ["demand", "override"]
 
 
 def test_explain_finds_the_decision_that_was_in_force(aws: Aws) -> None:
-    tidegate(*PIN, "--request-id", "r-1")
+    aws.run(*PIN, "--request-id", "r-1")
     for _ in range(15):
         aws.stack.minute()
     aws.stack.invoke(
         "Override",
         {"request_id": "r-2", "action": "resume", "target": ORDERS, "reason": "done", "requested_by": "maria"},
     )
-    then, now = tidegate("explain", ORDERS, "--at", "2026-11-18T09:14Z"), tidegate("explain", ORDERS)
+    then, now = aws.run("explain", ORDERS, "--at", "2026-11-18T09:14Z"), aws.run("explain", ORDERS)
     assert "Wanted 6..6, because OverridePin" in then.stdout
     assert "because Override" not in now.stdout
-    early = tidegate("explain", ORDERS, "--at", "2026-11-18T08:00Z")
+    assert "count to 6." in then.stdout
+    early = aws.run("explain", ORDERS, "--at", "2026-11-18T08:00Z")
     assert "no decision is recorded at or before 2026-11-18T08:00Z" in early.stderr
 
 
-@pytest.mark.usefixtures("aws")
-def test_the_page_shows_what_the_commands_really_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_shows_what_the_commands_really_say(aws: Aws) -> None:
     """Each console block of the page, run in order; options that name who and when stand for what STS and clock say."""
-    monkeypatch.setattr(main, "PIPED_WIDTH", 118)
     page = (ROOT / "docs/overrides.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```console\n\$ tidegate (.*?)\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == 3
     for command, shown in blocks:
-        said = CliRunner().invoke(app, shlex.split(command)).stdout
+        said = aws.run(*shlex.split(command), stack="", width=118).stdout
         assert "\n".join(line.rstrip() for line in said.splitlines()) == shown.strip("\n"), command
 
 
-@pytest.mark.usefixtures("aws")
-def test_a_decision_is_replayed_from_the_table_and_from_a_file(tmp_path: Path) -> None:
-    tidegate(*PIN)
-    written = tidegate("explain", ORDERS, "--json").stdout
+def test_a_decision_is_replayed_from_the_table_and_from_a_file(aws: Aws, tmp_path: Path) -> None:
+    aws.run(*PIN)
+    written = aws.run("explain", ORDERS, "--json").stdout
     (tmp_path / "decision.json").write_text(written)
     from_file = CliRunner().invoke(app, ["replay", str(tmp_path / "decision.json")])
-    from_table = tidegate("replay", json.loads(written)["id"])
+    from_table = aws.run("replay", json.loads(written)["id"])
     for result in (from_file, from_table):
         assert (result.exit_code, "decided the same today: 6..6, OverridePin" in result.stdout) == (0, True)
 
 
-@pytest.mark.usefixtures("aws")
-def test_a_decision_that_comes_out_otherwise_is_shown_beside_todays(tmp_path: Path) -> None:
-    tidegate(*PIN)
-    recorded = json.loads(tidegate("explain", ORDERS, "--json").stdout)
+def test_a_decision_that_comes_out_otherwise_is_shown_beside_todays(aws: Aws, tmp_path: Path) -> None:
+    aws.run(*PIN)
+    recorded = json.loads(aws.run("explain", ORDERS, "--json").stdout)
     recorded["decision"]["envelope"] = {"floor": 5, "ceiling": 6}
     recorded["decision"]["steps"].pop()
     (tmp_path / "decision.json").write_text(json.dumps(recorded))
