@@ -47,7 +47,7 @@ ASYNC: dict[str, Any] = {
     "max_capacity": 8,
     "objectives": {"items_per_minute": 4, "drain_within": "15m"},  # one instance works off 60 items in time
 }
-NIGHT = {"name": "night", "start": "02:00", "duration": "4h", "min_capacity": 6}
+NIGHT = {"name": "night", "start": "02:00", "duration": "4h", "lead": "10m", "min_capacity": 6}
 BATCH: dict[str, Any] = {"kind": "batch", "min_capacity": 1, "max_capacity": 10, "windows": [NIGHT]}
 COMPONENT: dict[str, Any] = {
     "kind": "realtime",

@@ -16,6 +16,7 @@ from core.model import (
     Mode,
     Observation,
     Override,
+    Progress,
     Reason,
     Refusal,
     ScalableTarget,
@@ -90,6 +91,9 @@ class Context:
 
     low_alarms: Mapping[str, str] = field(default_factory=dict)
     """The states of the alarms by which tracking policies agree to scale in, by policy; absent if not known."""
+
+    progress: Mapping[str, Progress | Missing] = field(default_factory=dict)
+    """What was done so far in the open windows that have work to do, by window."""
 
     @property
     def profile(self) -> Profile:

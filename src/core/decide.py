@@ -26,7 +26,7 @@ from core.policy import StepScaling, TargetTracking
 from core.signals import recommendations
 from core.signals.forecast import foresee
 from core.signals.utilisation import instances
-from core.signals.window import openings
+from core.signals.window import needs
 
 HOLD_UNKNOWN = timedelta(minutes=60)
 """How long the last known demand floor is held when metrics are missing."""
@@ -209,24 +209,29 @@ def hold_unknown(ctx: Context, wanted: Envelope) -> Step | None:
 
 
 def windows(ctx: Context, wanted: Envelope) -> Step | None:
-    """Apply the open and the pre-warming windows: the highest floor, the lowest ceiling, the floor wins."""
-    found = openings(ctx.profile.windows, ctx.now)
+    """Apply the open and the pre-warming windows: the highest floor, the lowest ceiling, the floor wins.
+
+    A ceiling holds from the start on and gives way to demand, unless it is 0: then only a window's floor opens.
+    """
+    found = [need for need in needs(ctx) if need.left != 0]
     if not found:
         return None
-    top = max(found, key=lambda o: o.window.min_capacity)
-    floor = max(wanted.floor, top.window.min_capacity)
-    ceiling = min([wanted.ceiling, *(o.window.max_capacity for o in found if o.window.max_capacity is not None)])
+    top = max(found, key=lambda n: (n.floor, n.opening.start <= ctx.now, n.opening.window.name))
+    closings = [n.opening.window.max_capacity for n in found if n.opening.start <= ctx.now]
+    ceiling = min([wanted.ceiling, *(closing for closing in closings if closing is not None)])
+    floor = max(wanted.floor if ceiling else 0, top.floor)
     return Step(
         rule="windows",
-        reason=Reason.WINDOW_OPEN if top.start <= ctx.now else Reason.WINDOW_PREWARMING,
+        reason=Reason.WINDOW_OPEN if top.opening.start <= ctx.now else Reason.WINDOW_PREWARMING,
         before=wanted,
         after=Envelope(floor, max(floor, ceiling)),
         seen={
-            "window": top.window.name,
-            "min_capacity": float(top.window.min_capacity),
-            "ends": f"{top.end:%Y-%m-%dT%H:%MZ}",
+            "window": top.opening.window.name,
+            "min_capacity": float(top.floor),
+            **({} if top.left is None else {"left": top.left}),
+            "ends": f"{top.opening.end:%Y-%m-%dT%H:%MZ}",
         },
-        valid_until=max(o.end for o in found),
+        valid_until=max(n.opening.closes for n in found),
     )
 
 
@@ -304,6 +309,25 @@ def refused(ctx: Context, wanted: Envelope) -> Step | None:
     return Step(rule="refused", reason=Reason.CAPACITY_REFUSED, before=wanted, after=wanted, seen=seen)
 
 
+def deadline(ctx: Context, wanted: Envelope) -> Step | None:
+    """Name the window whose work is late with what it may have, and when it could be done; it moves nothing."""
+    most = wanted.ceiling
+    if ctx.refusal and isinstance(ctx.capacity, Capacity):
+        most = min(most, ctx.capacity.current)
+    for need in needs(ctx):
+        finish = need.finish(ctx, most)
+        if need.left and (finish is None or finish > need.opening.end):
+            seen: dict[str, float | str] = {
+                "window": need.opening.window.name,
+                "left": need.left,
+                "finish_by": f"{need.opening.end:%Y-%m-%dT%H:%MZ}",
+                "earliest_finish": "none" if finish is None else f"{finish:%Y-%m-%dT%H:%MZ}",
+                "instances": float(min(need.floor, most)),
+            }
+            return Step(rule="deadline", reason=Reason.DEADLINE_AT_RISK, before=wanted, after=wanted, seen=seen)
+    return None
+
+
 def blocked(ctx: Context, wanted: Envelope) -> Step | None:
     """Name the policies that hold scale-in back while more runs than the floor; it moves nothing (facts 2.4, 2.5).
 
@@ -339,6 +363,7 @@ RULES: tuple[Rule, ...] = (
     echo,
     bounds,  # the last that moves anything: nothing escapes
     refused,
+    deadline,
     blocked,
 )
 
@@ -382,7 +407,7 @@ def _direct_scale_in(ctx: Context, envelope: Envelope, *, foreseen: bool) -> int
     """
     certain = not ctx.unknown and not ctx.state_lost and ctx.scaling_out is False
     certain = certain and "ALARM" not in ctx.alarms.values()
-    if ctx.profile.settling_target is None or not certain or ctx.profile.kind is Kind.BATCH:
+    if ctx.profile.settling_target is None or not certain:
         return None
     if not isinstance(ctx.capacity, Capacity) or not ctx.capacity.settled:
         return None

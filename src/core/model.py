@@ -8,7 +8,7 @@ all three. Times are aware datetimes in UTC.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from typing_extensions import override
@@ -114,6 +114,7 @@ class Reason(StrEnum):
     METRICS_UNKNOWN = "MetricsUnknown"
     WINDOW_PREWARMING = "WindowPrewarming"
     WINDOW_OPEN = "WindowOpen"
+    DEADLINE_AT_RISK = "DeadlineAtRisk"
     OVERRIDE_PIN = "OverridePin"
     OVERRIDE_FLOOR = "OverrideFloor"
     OVERRIDE_CEILING = "OverrideCeiling"
@@ -176,6 +177,14 @@ class Missing:
     """Nothing usable was measured, which is not the same as zero."""
 
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What was done in an open window: requests or items since its start, and those of each of the newest minutes."""
+
+    done: float
+    recent: tuple[Point, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +341,9 @@ class Memory:
     rate: float | None = None
     rate_at: datetime | None = None
     """Items a minute and instance as measured, and the newest minute that went into it."""
+
+    starts: tuple[timedelta, ...] = ()
+    """How long the newest scale-outs took, from order to service."""
 
     def of(self, capacity: Capacity | Missing) -> "Memory":
         """Return what still holds of the endpoint seen: nothing of one that was recreated under its name."""

@@ -6,38 +6,33 @@ Defaults stand here and nowhere else. `parse_fleet` reports every problem of a d
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
-    PlainSerializer,
     StringConstraints,
     Tag,
     ValidationError,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from core.errors import ConfigError, Problem
+from core.fields import Duration, Name, Strict, duration_text, refuse_below_min
 from core.metrics import METRICS, QUEUE, SQS, MetricName, catalogued, common, unfit
 from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Scope, Serving, Signal
+from core.policy_windows import Window
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"^(?:\d+(?:ms|[smhd]))+$")
 MARGIN = 0.85
 """Share of a queue's objective that is planned with; the rest is for what cannot be known (`sf`, algorithms 9)."""
 
@@ -48,41 +43,7 @@ FORECAST_TARGET = 0.9
 """Share of what an instance serves at which tracking stands by a forecast; without Tidegate it is all there is."""
 
 
-def _duration(seen: object) -> timedelta:
-    """Read `250ms`, `90s`, `15m` or `1h30m`."""
-    if isinstance(seen, timedelta):
-        return seen
-    if not isinstance(seen, str) or not _DURATION.match(seen):
-        raise ValueError("must be a duration such as 90s, 15m, 4h or 1h30m")
-    return timedelta(milliseconds=sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)(ms|[smhd])", seen)))
-
-
-def _duration_text(value: timedelta) -> str:
-    """Write a duration in its largest whole unit."""
-    spent = value // timedelta(milliseconds=1)
-    unit = next(unit for unit in reversed(_UNITS) if spent % _UNITS[unit] == 0)
-    return f"{spent // _UNITS[unit]}{unit}"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    PlainSerializer(_duration_text, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["15m", "1h30m"]}),
-]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")]
-ClockTime = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-class _Strict(BaseModel):
-    """Unknown fields are refused: a misspelt limit must not be silently absent."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class Objectives(_Strict):
+class Objectives(Strict):
     """What the endpoint promises its users, in terms of what one instance can do."""
 
     requests_per_instance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -120,7 +81,7 @@ class Objectives(_Strict):
         promised = [info.data[name] for name in ("drain_within", "oldest_age_at_most") if info.data.get(name)]
         if promised and value < promised[0]:
             raise ValueError(
-                f"must be at least the objective ({_duration_text(promised[0])}), or items are lost in time"
+                f"must be at least the objective ({duration_text(promised[0])}), or items are lost in time"
             )
         return value
 
@@ -136,6 +97,12 @@ class Objectives(_Strict):
     concurrent_requests: int | None = Field(default=None, ge=1, le=100_000)
     """Requests one instance has in flight at most, those waiting in the container included. Real-time, batch."""
 
+    def per_minute(self, serving: Serving | None) -> float | None:
+        """What one instance gets done in a minute, in requests or items of a queue; None if it is not stated."""
+        return (
+            self.items_per_minute if serving is Serving.ASYNC else self.requests_per_instance or self.items_per_minute
+        )
+
     @property
     def backlog_per_instance(self) -> float:
         """Backlog one instance may have: as stated, or what it works off within the objective, `mu T`."""
@@ -146,7 +113,7 @@ class Objectives(_Strict):
 MetricText = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
-class CloudWatchMetric(_Strict):
+class CloudWatchMetric(Strict):
     """A metric of your own; AAS looks at it each minute, and takes neither a period nor percentiles (facts 1.5)."""
 
     namespace: MetricText
@@ -170,7 +137,7 @@ class MathMetric(CloudWatchMetric):
     id: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 
-class MetricMath(_Strict):
+class MetricMath(Strict):
     """Metric math over up to ten metrics: the expression is what is tracked, and all that AAS gets back."""
 
     metrics: tuple[MathMetric, ...] = Field(min_length=1, max_length=10)
@@ -200,7 +167,7 @@ CustomMetric = Annotated[
 ]
 
 
-class TargetTracking(_Strict):
+class TargetTracking(Strict):
     """Native target tracking: AAS keeps the metric near `target`."""
 
     type: Literal["target_tracking"]
@@ -251,7 +218,7 @@ class TargetTracking(_Strict):
         return target
 
 
-class StepRange(_Strict):
+class StepRange(Strict):
     """One step: while `lower` <= metric < `upper`, change capacity by `change` instances."""
 
     lower: float | None = Field(default=None, allow_inf_nan=False)
@@ -320,7 +287,7 @@ def _corrected(steps: Sequence[StepRange]) -> list[StepRange]:
     return met
 
 
-class StepScaling(_Strict):
+class StepScaling(Strict):
     """Native step scaling on a metric, written as ranges of the metric itself or, as AAS has it, of a threshold."""
 
     type: Literal["step"]
@@ -369,70 +336,19 @@ class StepScaling(_Strict):
 DeclaredPolicy = Annotated[TargetTracking | StepScaling, Field(discriminator="type")]
 
 
-class Window(_Strict):
-    """A weekly batch window: capacity is up from `lead` before `start` until `duration` after it."""
-
-    name: Name
-    start: ClockTime
-    duration: Duration
-    days: tuple[Day, ...] = Field(default=DAYS, min_length=1)
-    timezone: str = "UTC"
-    lead: Duration = Field(default=timedelta(minutes=10))
-    """How long before the start the floor rises; at least what instances of this endpoint take to start."""
-
-    min_capacity: int = Field(ge=0, le=10_000)
-    max_capacity: int | None = Field(default=None, ge=1, le=10_000)
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone_exists(cls, zone: str) -> str:
-        if zone not in available_timezones():
-            raise ValueError("must be an IANA time zone such as Europe/Berlin")
-        return zone
-
-    @field_validator("duration", "lead")
-    @classmethod
-    def _within_a_day(cls, value: timedelta, info: ValidationInfo) -> timedelta:
-        if value > timedelta(hours=24) or (info.field_name == "duration" and not value):
-            raise ValueError("must be above 0 and at most 24h")
-        return value
-
-    @field_validator("max_capacity")
-    @classmethod
-    def _max_at_least_min(cls, value: int | None, info: ValidationInfo) -> int | None:
-        _refuse_below_min(value, info)
-        return value
-
-    @property
-    def zone(self) -> ZoneInfo:
-        """The window's clock."""
-        return ZoneInfo(self.timezone)
-
-    @property
-    def starts_at(self) -> time:
-        """Wall-clock start."""
-        return time.fromisoformat(self.start)
-
-
 def _of_queue(data: Mapping[str, Any]) -> bool:
     """Whether a profile's capacity follows a queue."""
     return data.get("kind") is Kind.ASYNC or data.get("queue") is not None
 
 
-def _refuse_below_min(value: int | None, info: ValidationInfo) -> None:
-    low = info.data.get("min_capacity")
-    if value is not None and isinstance(low, int) and value < low:
-        raise ValueError(f"must be at least min_capacity ({low})")
-
-
-class Queue(_Strict):
+class Queue(Strict):
     """A queue of your own that the endpoint works off."""
 
     sqs: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,80}(\.fifo)?$")]
     """Name of the SQS queue."""
 
 
-class Profile(_Strict):
+class Profile(Strict):
     """How endpoints of one sort are scaled."""
 
     kind: Kind
@@ -500,7 +416,7 @@ class Profile(_Strict):
     @field_validator("max_capacity")
     @classmethod
     def _max_at_least_min(cls, value: int, info: ValidationInfo) -> int:
-        _refuse_below_min(value, info)
+        refuse_below_min(value, info)
         return value
 
     @field_validator("queue")
@@ -549,8 +465,8 @@ class Profile(_Strict):
                 continue  # a default makes room by itself
             if policy.scale_in_cooldown < takes:
                 raise ValueError(
-                    f"policy {index}: scale_in_cooldown {_duration_text(policy.scale_in_cooldown)} is shorter than "
-                    f"provisioning ({_duration_text(takes)}): what is removed cannot be back before the next is removed"
+                    f"policy {index}: scale_in_cooldown {duration_text(policy.scale_in_cooldown)} is shorter than "
+                    f"provisioning ({duration_text(takes)}): what is removed cannot be back before the next is removed"
                 )
         return value
 
@@ -564,16 +480,22 @@ class Profile(_Strict):
     @field_validator("windows")
     @classmethod
     def _windows_fit(cls, value: tuple[Window, ...], info: ValidationInfo) -> tuple[Window, ...]:
-        high = info.data.get("max_capacity")
+        high, objectives = info.data.get("max_capacity"), info.data.get("objectives")
+        serving: Serving | None = info.data.get("serving")
         for index, window in enumerate(value):
-            if high is not None and window.min_capacity > high:
+            if high is not None and (window.min_capacity or 0) > high:
                 raise ValueError(f"window {index} needs {window.min_capacity}, above max_capacity ({high})")
             takes: timedelta | None = info.data.get("provisioning")
-            if takes is not None and window.lead < takes:
+            if takes is not None and isinstance(window.lead, timedelta) and window.lead < takes:
                 raise ValueError(
-                    f"window {index} begins with cold instances: lead {_duration_text(window.lead)} is shorter than "
-                    f"provisioning ({_duration_text(takes)})"
+                    f"window {index} begins with cold instances: lead {duration_text(window.lead)} is shorter than "
+                    f"provisioning ({duration_text(takes)})"
                 )
+            if window.max_capacity == 0 and serving and serving.lowest > 0:
+                raise ValueError(f"window {index} closes to 0, which only asynchronous endpoints and components can do")
+            if window.min_capacity is None and objectives and objectives.per_minute(serving) is None:
+                rate = "items_per_minute" if serving is Serving.ASYNC else "requests_per_instance"
+                raise ValueError(f"window {index} needs objectives.{rate} to become instances")
         if len({window.name for window in value}) < len(value):
             raise ValueError("window names must differ")
         if info.data.get("kind") is Kind.BATCH and not value:
@@ -681,9 +603,9 @@ class Profile(_Strict):
 
     @cached_property
     def signals(self) -> tuple[Signal, ...]:
-        """What a pass must measure; a batch profile does nothing outside its windows and measures nothing."""
+        """What a pass must measure: what says how much capacity the load needs, where one instance's is known."""
         queue = tuple(SQS if self.queue else QUEUE) if self.works_off_a_queue else ()
-        if self.kind is not Kind.REALTIME:
+        if self.queued:
             return queue
         refused = (Signal.NO_CAPACITY,) if self.min_capacity == 0 else ()
         requests = (Signal.REQUESTS,) if self.capacity_per_instance is not None else ()
@@ -694,7 +616,7 @@ class Profile(_Strict):
         """Load per instance at which native tracking comes to rest; None if direct scale-in must not judge.
 
         Only load that does not depend on the instance count may be judged from outside. Where CPU or memory hold
-        capacity too, and on batch profiles, scale-in is left to the native policies.
+        capacity too scale-in is left to the native policies.
         """
         if self.scale_in == "native" or not self.signals:
             return None
@@ -704,7 +626,7 @@ class Profile(_Strict):
         return next((p.target for p in self.native_policies if isinstance(p, TargetTracking)), None)
 
 
-class Endpoint(_Strict):
+class Endpoint(Strict):
     """One endpoint, enrolled by name."""
 
     name: Name
@@ -737,7 +659,7 @@ class Endpoint(_Strict):
         return ScalableTarget.variant(self.name, self.variant, serving.dimension)
 
 
-class Fleet(_Strict):
+class Fleet(Strict):
     """The whole policy document."""
 
     version: Literal[1]
@@ -777,7 +699,7 @@ class Fleet(_Strict):
         return {entry.target(self.profiles[entry.profile].serving): entry for entry in self.endpoints}
 
 
-class OverrideRequest(_Strict):
+class OverrideRequest(Strict):
     """What an operator sends to the Override function."""
 
     request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$")]
@@ -838,7 +760,7 @@ class OverrideRequest(_Strict):
             raise ValueError("resume takes no end: it ends others")
         now, longest = (info.context or {})["now"], (info.context or {})["longest"]
         if not timedelta(0) < (value - now if isinstance(value, datetime) else value) <= longest:
-            raise ValueError(f"must be after now ({now:%Y-%m-%dT%H:%MZ}) and at most {_duration_text(longest)} ahead")
+            raise ValueError(f"must be after now ({now:%Y-%m-%dT%H:%MZ}) and at most {duration_text(longest)} ahead")
         return value
 
     @field_validator("expires_at")

@@ -178,6 +178,9 @@ class Autoscaling(Protocol):
     def refusal(self, target: ScalableTarget) -> Refusal | None:
         """Return why the newest finished scaling activity of the target failed, None if it did not."""
 
+    def starts(self, target: ScalableTarget) -> tuple[timedelta, ...]:
+        """Return how long the newest scale-outs took, from order to service, the newest first; at most 20."""
+
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:
         """Set both bounds; AAS moves the capacity inside them at once."""
 

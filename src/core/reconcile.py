@@ -19,6 +19,7 @@ from core.model import (
     Mode,
     Observation,
     Override,
+    Progress,
     Refusal,
     ScalableTarget,
     Signal,
@@ -46,7 +47,7 @@ from core.plan import (
 )
 from core.policy import Fleet
 from core.ports import Autoscaling, Events, Hosting, Metrics, Place, PolicySource, ScheduledAction, StateStore
-from core.signals import forecast, look_back, queries, queue
+from core.signals import LOOKBACK, forecast, look_back, queries, queue, window
 from core.signals.forecast import FRESH
 
 SPARE = timedelta(seconds=2)
@@ -223,6 +224,7 @@ class Reconciler:
         heard = {e.target: _known(own[e.target], alarms) for e in seen}
         awake = [e for e in seen if not queue.asleep(e, counts[e.target], heard[e.target])]
         signals = self._signals(awake, now, learned)
+        progress = self._progress(seen, now)
         for enrolment in seen:
             target, capacity = enrolment.target, counts[enrolment.target]
             try:
@@ -244,6 +246,7 @@ class Reconciler:
                     learned=learned.get(target),
                     overrides=tuple(wish for wish in wishes if enrolment.under(wish)),
                     alarms=heard[target],
+                    progress=progress.get(target, {}),
                     low_alarms=_known({what: full(n, target) for what, n in _lows(memory).items()}, alarms),
                 )
             )
@@ -298,6 +301,24 @@ class Reconciler:
         except ObservationError as err:
             seen = dict.fromkeys(flat, Missing(str(err)))
         return {target: {signal: seen[query] for signal, query in each.items()} for target, each in wanted.items()}
+
+    def _progress(
+        self, enrolments: Sequence[Enrolment], now: datetime
+    ) -> Mapping[ScalableTarget, Mapping[str, Progress | Missing]]:
+        """Fetch how much of the open windows' work is done; asked from CloudWatch each time, it cannot be lost."""
+        open_work = {e.target: (window.query(e), o) for e in enrolments if (o := window.work_since(e, now))}
+        if not open_work:
+            return {}
+        wanted = [query for query, _ in open_work.values()]
+        begun = min(opening.start for _, found in open_work.values() for opening in found)
+        try:
+            seen = self.ports.metrics.fetch(wanted, now, now - begun + LOOKBACK)
+        except ObservationError as err:
+            seen = dict.fromkeys(wanted, Missing(str(err)))
+        return {
+            target: {opening.window.name: window.progress(opening, seen[query]) for opening in found}
+            for target, (query, found) in open_work.items()
+        }
 
     def _alarm_states(self, names: Iterable[str]) -> Mapping[str, str]:
         wanted = sorted(set(names))

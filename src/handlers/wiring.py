@@ -98,6 +98,8 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             "scale_in_to": decision.scale_in_to,
             "steps": [f"{s.rule} {s.reason.value} {s.before} -> {s.after}" for s in decision.steps],
         }
+        if late := _figures(outcome, Reason.DEADLINE_AT_RISK):
+            said["deadline_at_risk"] = dict(late)
         if by := _figures(outcome, Reason.SCALE_IN_BLOCKED):
             said["scale_in_blocked_by"] = "; ".join(f"{policy}: {why}" for policy, why in by.items())
         if items := _figures(outcome, Reason.REQUESTS_EXPIRING):
@@ -144,7 +146,7 @@ def _counts(outcomes: tuple[Outcome, ...]) -> Iterator[tuple[str, int]]:
         yield reason.value, sum(bool(_figures(o, reason)) for o in outcomes)
 
 
-ALWAYS_TOLD = (Reason.SCALE_IN_BLOCKED, Reason.REQUESTS_EXPIRING)
+ALWAYS_TOLD = (Reason.SCALE_IN_BLOCKED, Reason.REQUESTS_EXPIRING, Reason.DEADLINE_AT_RISK)
 """Logged and counted in each pass, whatever else decides: somebody has to do something about it."""
 
 

@@ -96,6 +96,7 @@ class FakeAutoscaling(_Fake):
     native: dict[ScalableTarget, dict[str, NativePolicy]] = field(default_factory=dict)
     actions: dict[ScalableTarget, dict[str, ScheduledAction]] = field(default_factory=dict)
     refusals: dict[ScalableTarget, Refusal] = field(default_factory=dict)
+    took: dict[ScalableTarget, tuple[timedelta, ...]] = field(default_factory=dict)
 
     def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
         self._read("registered")
@@ -104,6 +105,10 @@ class FakeAutoscaling(_Fake):
     def refusal(self, target: ScalableTarget) -> Refusal | None:
         self._read("refusal")
         return self.refusals.get(target)
+
+    def starts(self, target: ScalableTarget) -> tuple[timedelta, ...]:
+        self._read("starts")
+        return self.took.get(target, ())
 
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:
         self._write("register", target, envelope)

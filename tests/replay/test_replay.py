@@ -175,9 +175,12 @@ class TestQueue:
 
 class TestWindow:
     def test_instances_stand_when_it_opens(self) -> None:
-        """Lead 10: the floor rises in the pass at 00:50; served from 50 + 6 = 56 on, lowered when it closes."""
+        """Lead 10: the floor rises in the pass at 00:50; served from 50 + 6 = 56 on.
+
+        When it closes the floor falls to what demand needed in the last ten minutes, 500 / 100, and then to the minimum.
+        """
         played = replay(case([10] * 60 + [500] * 60 + [10] * 30, mode=Mode.WINDOW), {"windows": WINDOWS})
-        assert steps(played.floor) == {0: 1, 50: 6, 120: 1}
+        assert steps(played.floor) == {0: 1, 50: 6, 120: 5, 130: 1}
         assert steps(played.course.ready)[56] == 6
 
     def test_without_windows_it_is_a_real_time_endpoint(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from core.context import CONTEXTS, Context
 from core.decide import RULES, decide
-from core.model import Envelope, Memory, Missing, Observation, Reason, Tracking
+from core.model import Envelope, Memory, Missing, Observation, Progress, Reason, Tracking
 from tests.builders import (
     ASYNC,
     BATCH,
@@ -229,6 +229,51 @@ CASES = [
         12,
         Reason.POLICY_MINIMUM,
     ),
+    Case(
+        "but a window that closes is closed, whatever waits",
+        context(
+            ASYNC,
+            load=steady(300),
+            capacity=running(5),
+            registered=Envelope(5, 8),
+            windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 0, "max_capacity": 0}],
+        ),
+        0,
+        0,
+        Reason.WINDOW_OPEN,
+    ),
+    Case(
+        "until another one opens it",
+        context(
+            ASYNC,
+            windows=[
+                {"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 0, "max_capacity": 0},
+                {"name": "v", "start": "08:00", "duration": "2h", "min_capacity": 2},
+            ],
+        ),
+        2,
+        2,
+        Reason.WINDOW_OPEN,
+    ),
+    Case(
+        "it closes at its start, not while something else is pre-warmed",
+        context(
+            ASYNC,
+            load=steady(300),
+            now=night(7, 55),
+            windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 0, "max_capacity": 0}],
+        ),
+        5,  # 300 items / 60 an instance
+        8,
+        Reason.BACKLOG,
+    ),
+    Case(
+        "a rate becomes instances: ceil(4500 / 1000)",
+        context(REALTIME, windows=[{"name": "w", "start": "08:00", "duration": "2h", "requests_per_minute": 4500}]),
+        5,
+        12,
+        Reason.WINDOW_OPEN,
+    ),
     # overrides: the narrowest scope, then the newest that has not expired
     Case("pin", context(load=steady(9000), overrides=[override("pin", 4)]), 4, 4, Reason.OVERRIDE_PIN),
     Case(
@@ -388,6 +433,7 @@ def test_the_order_of_the_rules_is_the_documented_precedence() -> None:
         "echo",
         "bounds",
         "refused",
+        "deadline",
         "blocked",
     ]
 
@@ -759,3 +805,60 @@ def test_provisioned_concurrency_is_never_set_directly() -> None:
     for policies in (None, [], [{"type": "target_tracking", "metric": "provisioned_concurrency", "target": 0.6}]):
         seen = context(SERVERLESS, load=steady(0), capacity=running(9), policies=policies)
         assert decide(seen).scale_in_to is None
+
+
+# Work and a deadline (algorithms 10). An instance serves 1,000 a minute: 240,000 from 08:00 to 10:00 are
+# ceil(1.1 x 240,000 / (0.9 x 1,000 x 120)) = ceil(2.44) = 3 instances. The lead of `orders` is
+# 10 minutes and its place in the spread, 2. What is known is two minutes old.
+WORK = {"name": "w", "start": "08:00", "finish_by": "10:00", "items": 240_000}
+
+
+def working(
+    hour: int, minute: int, done: float | Missing, *, recent: float = 3000, count: int = 3, **more: Any
+) -> Context:
+    """Return a pass over the work: what is done until two minutes ago, and what came in each of the last ten."""
+    now = night(hour, minute)
+    newest = now - timedelta(minutes=3)
+    seen = done if isinstance(done, Missing) else Progress(done, minutes([recent] * 10, newest=newest).points)
+    memory = replace(SETTLED_MEMORY, ready=count, ready_since=now - timedelta(minutes=30))
+    made = context(REALTIME, now=now, capacity=running(count), memory=memory, windows=[WORK], load=steady(0), **more)
+    return replace(made, progress={"w": seen})
+
+
+@pytest.mark.parametrize(
+    ("_what", "seen", "floor", "finish"),
+    [
+        ("before the start: all of it", working(7, 55, 0), 3, None),
+        ("on time: 120,000 are left for 62 minutes", working(9, 0, 120_000), 3, None),
+        # 180,000 / 800 / 62 is 3.6, more than there are: the order takes its lead, so 180,000 / 800 / (62 - 12)
+        ("slower than stated", working(9, 0, 60_000, recent=2400), 5, None),
+        # 120,000 / 500 / 62 is 3.9, so 120,000 / 500 / 50
+        ("a rate below half of what is stated is taken for a half", working(9, 0, 120_000, recent=300), 5, None),
+        ("all is done: nothing is needed", working(9, 0, 240_000), 2, None),
+        ("more than was stated", working(9, 0, 300_000), 2, None),
+        ("not known: nothing is given back", working(9, 0, Missing("throttled"), registered=Envelope(7, 12)), 7, None),
+        # 09:28 + 180,000 / 3,000
+        ("nothing comes in: more would not help, and it is late", working(9, 30, 60_000, recent=0), 3, "10:28"),
+        # 240,000 / 500 / 20 are 24; the 12 that may be do it in 40 minutes, from 09:42 on
+        ("too much is left for all there may be", working(9, 30, 0, recent=1), 12, "10:22"),
+        # 50,000 / 1,000 / 5, not / 3; ordered now, they serve at 10:11
+        ("in the last minutes, what would do it in five", working(9, 59, 190_000), 10, "10:16"),
+    ],
+)
+def test_work_and_a_deadline(_what: str, seen: Context, floor: int, finish: str | None) -> None:
+    decision = decide(seen)
+    risk = [step.seen["earliest_finish"] for step in decision.steps if step.reason is Reason.DEADLINE_AT_RISK]
+    assert (decision.envelope.floor, risk) == (floor, [f"2026-11-18T{finish}Z"] if finish else [])
+
+
+def test_what_is_refused_puts_the_deadline_at_risk() -> None:
+    short = replace(working(8, 10, 0), refusal=refusal(), capacity=running(1, desired=3))
+    step = next(step for step in decide(short).steps if step.reason is Reason.DEADLINE_AT_RISK)
+    # 08:08 + 240,000 / 1,000
+    assert (step.seen["earliest_finish"], step.seen["left"]) == ("2026-11-18T12:08Z", 240_000)
+
+
+def test_a_late_window_changes_nothing_but_what_is_said() -> None:
+    decision = decide(working(9, 59, 190_000))
+    assert next(s for s in decision.steps if s.rule == "deadline").moved is False
+    assert decision.reason is Reason.WINDOW_OPEN

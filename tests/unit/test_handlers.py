@@ -557,6 +557,25 @@ def test_items_that_will_expire_are_told_in_every_pass_whatever_limits_the_answe
     assert counted["RequestsExpiring"] == [1.0]
 
 
+def test_telemetry_counts_deadlines_at_risk_and_says_which(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Tidegate")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "a-third")
+    world = World(count=4)
+    # 12 instances of 1,000 a minute do 720,000 in the hour that is left, and it is more
+    window = {"name": "w", "start": "08:00", "finish_by": "10:00", "items": 2_000_000}
+    world.document["profiles"]["p"]["windows"] = [window]
+    world.enrolled()
+    world.metrics.series["Invocations"] = observed(world.now, *[4000] * 15)
+    PowertoolsTelemetry().tell("tidegate-prod-realtime-target", tuple(world.tick().values()))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert next(line for line in lines if "_aws" in line)["DeadlineAtRisk"] == [1.0]
+    [said] = [line["deadline_at_risk"] for line in lines if "deadline_at_risk" in line]
+    assert (said["window"], said["finish_by"][11:]) == ("w", "10:00Z")
+    assert said["earliest_finish"] > said["finish_by"]
+
+
 def test_the_runtime_is_made_from_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("STAGE", "TABLE", "APPCONFIG_APPLICATION", "APPCONFIG_ENVIRONMENT", "APPCONFIG_PROFILE"):
         monkeypatch.setenv(f"TIDEGATE_{name}", name.lower())

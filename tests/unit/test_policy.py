@@ -192,7 +192,13 @@ SIGNALS = [
         REALTIME | {"queue": {"sqs": "jobs"}, "objectives": {"items_per_minute": 4}},
         (Signal.BACKLOG, Signal.IN_FLIGHT, Signal.PROCESSED, Signal.OLDEST),
     ),
-    ("batch measures nothing", BATCH | {"objectives": {"requests_per_instance": 40}}, ()),
+    (
+        "batch, so that what nobody needs can go at once",
+        BATCH | {"objectives": {"requests_per_instance": 40}},
+        (Signal.REQUESTS,),
+    ),
+    ("batch of an unknown rate: its windows alone", BATCH, ()),
+    ("a batch queue: its windows alone", BATCH | {"serving": "async", "objectives": {"items_per_minute": 4}}, ()),
 ]
 
 

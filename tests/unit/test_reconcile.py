@@ -9,6 +9,7 @@ from core.errors import ObservationError, TargetBusyError, ThrottledError
 from core.model import Capacity, Envelope, Memory, Missing, Mode, Reason, Refusal
 from core.native import full
 from core.reconcile import Status
+from simulator.in_memory import InMemoryStore
 from tests.builders import NOW, override, refusal
 from tests.fakes.aws import observed
 from tests.world import World
@@ -462,3 +463,24 @@ def test_memory_of_an_endpoint() -> None:
     assert old.of(replace(same, created_at=later)) == anew
     before_this_release = replace(old, created_at=None, config=None)
     assert before_this_release.of(same) == old
+
+
+def test_work_done_is_counted_from_the_start_of_its_window_and_asked_anew_each_pass() -> None:
+    window = {"name": "w", "start": "08:00", "finish_by": "10:00", "items": 240_000}
+    world = World()
+    world.document["profiles"]["p"]["windows"] = [window]
+    world.enrolled()  # it is 09:00
+    series = observed(world.now, *[500.0] * 90)  # an hour and a half, of which since 08:00 count
+    world.metrics.series["Invocations"] = series
+    since = [p.value for p in series.points if p.at >= world.now.replace(hour=8, minute=0)]
+    decision = world.tick()["orders"].decision
+    assert decision is not None
+    [need] = [step.seen for step in decision.steps if step.rule == "windows"]
+    assert need["left"] == 240_000 - sum(since)
+    world.later(minutes=20)  # twenty ticks are lost, and the state with them
+    world.store = InMemoryStore()
+    world.metrics.series["Invocations"] = observed(world.now, *[500.0] * 110)
+    later = world.tick()["orders"].decision
+    assert later is not None
+    [need] = [step.seen for step in later.steps if step.rule == "windows"]
+    assert need["left"] == 240_000 - sum(since) - 20 * 500

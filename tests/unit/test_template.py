@@ -465,6 +465,7 @@ def test_errors_and_throttles_ring_for_each_function(
     ("function", "metric"),
     [
         *((owner, "CapacityRefused") for owner in OWNERS),
+        *((owner, "DeadlineAtRisk") for owner in OWNERS),
         # Both kinds may work off a queue; what expires is lost, so each minute counts.
         ("RealtimeTarget", "RequestsExpiring"),
         ("AsyncQueue", "RequestsExpiring"),
@@ -490,7 +491,7 @@ def test_the_dashboard_shows_every_alarm_and_every_measure_of_a_pass(resources: 
     widgets = json.loads(body)["widgets"]
     shown = {m[1] for widget in widgets for m in widget["properties"].get("metrics", ())}
     assert {"Heartbeat", "TargetsSeen", "TargetsChanged", "TargetsFailed", "MetricsMissing", "CapacityRefused"} <= shown
-    assert {"ScaleInBlocked", "RequestsExpiring"} <= shown
+    assert {"ScaleInBlocked", "RequestsExpiring", "DeadlineAtRisk"} <= shown
     assert {"Duration", "Errors", "ApproximateNumberOfMessagesVisible"} <= shown
     (query,) = (widget["properties"]["query"] for widget in widgets if widget["type"] == "log")
     assert "scale_in_blocked_by" in query  # the field that `handlers.wiring.summary` writes

@@ -29,8 +29,10 @@ from cli.delivery import LIVE, Delivery, DeliveryError, find_stack, outputs_of
 from cli.overrides import InvocationError, RefusedError
 from cli.policy_file import Finding, PolicyFile, PolicyFileError, fleet_schema, read_policy_file
 from core.errors import ConfigError, ObservationError
+from core.fields import DAYS, duration_text
 from core.model import OverrideAction
-from core.policy import DAYS, Profile, StepScaling, TargetTracking, Window
+from core.policy import Profile, StepScaling, TargetTracking
+from core.policy_windows import Window
 from simulator.cases import Mode
 from simulator.report import write_report
 from simulator.traces import TraceError
@@ -515,9 +517,15 @@ def _policy(policy: TargetTracking | StepScaling) -> str:
 
 
 def _window(window: Window) -> str:
-    hours = window.duration.total_seconds() / 3600
-    days = "" if window.days == DAYS else f" {' '.join(window.days)}"
-    return f"{window.name}: {window.start} {window.timezone}{days}, {hours:g}h, at least {window.min_capacity}"
+    """Return one line: when it is open, and what it needs."""
+    when = f" {' '.join(window.days)}" if window.days != DAYS else f" {window.rrule}" if window.rrule else ""
+    when += f" {', '.join(map(str, window.dates))}" if window.dates else ""
+    length = duration_text(window.duration) if window.duration else f"until {window.until or window.finish_by}"
+    need = f"at least {window.min_capacity}"
+    if window.min_capacity is None:
+        need = f"{window.items:,} items" if window.items else f"{window.requests_per_minute:g} a minute"
+    most = "" if window.max_capacity is None else f", at most {window.max_capacity}"
+    return f"{window.name}: {window.start} {window.timezone}{when}, {length}, {need}{most}"
 
 
 def _as_json(finding: Finding) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,8 +15,10 @@ import yaml
 from pydantic import BaseModel, TypeAdapter
 
 from cli.advice import advice, proposal
+from cli.calendars import CALENDAR, HOLIDAYS, resolved
 from core import policy
 from core.errors import ConfigError
+from core.fields import Duration
 from core.policy import Fleet, parse_fleet
 
 
@@ -49,14 +53,20 @@ class PolicyFile:
     warnings: list[Finding]
 
 
-def read_policy_file(file: Path) -> PolicyFile:
+def read_policy_file(file: Path, year: int | None = None) -> PolicyFile:
     """Read and check a policy file.
+
+    Args:
+        file: YAML or JSON.
+        year: from which on public holidays become dates; default this year.
 
     Raises:
         PolicyFileError: the file cannot be read, is not YAML, or breaks a rule of `core.policy`.
     """
-    root, document = _parsed(file)
+    root, written = _parsed(file)
     findings = [*_duplicates(root)] if root is not None else []
+    document, unknown = resolved(written, year or time.gmtime().tm_year)
+    findings += [_finding(root, written, *problem) for problem in unknown]
     try:
         fleet = parse_fleet(document)
     except ConfigError as error:
@@ -64,7 +74,8 @@ def read_policy_file(file: Path) -> PolicyFile:
         raise PolicyFileError(sorted(findings, key=lambda f: f.line or 0)) from error
     if findings:
         raise PolicyFileError(findings)
-    return PolicyFile(document=document, fleet=fleet, warnings=[*_warnings(root, fleet)])
+    plain = json.loads(json.dumps(document, default=str))  # YAML has dates, AppConfig's JSON has not
+    return PolicyFile(document=plain, fleet=fleet, warnings=[*_warnings(root, fleet)])
 
 
 def _parsed(file: Path) -> tuple[yaml.Node | None, Any]:
@@ -189,10 +200,17 @@ def fleet_schema() -> dict[str, Any]:
     described = _docstrings()
     for definition in [schema, *schema["$defs"].values()]:
         for field, spec in definition.get("properties", {}).items():
-            if text := described.get((definition["title"], field)):
+            model = _models()[definition["title"]]
+            name = next(n for n, info in model.model_fields.items() if field in {n, info.alias})
+            if text := described.get((definition["title"], name)):
                 spec["description"] = text
             if "default" in spec:
-                spec["default"] = _as_written(_models()[definition["title"]].model_fields[field].default)
+                spec["default"] = _as_written(model.model_fields[name].default)
+    schema["$defs"]["Window"]["properties"][HOLIDAYS] = {
+        "type": "string",
+        "description": CALENDAR,
+        "examples": ["DE", "DE-BY"],
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -203,12 +221,12 @@ def fleet_schema() -> dict[str, Any]:
 
 def _as_written(default: object) -> object:
     """Return a default as a file would say it; pydantic writes durations in ISO 8601."""
-    return TypeAdapter(policy.Duration if isinstance(default, timedelta) else Any).dump_python(default, mode="json")
+    return TypeAdapter(Duration if isinstance(default, timedelta) else Any).dump_python(default, mode="json")
 
 
 def _models() -> dict[str, type[BaseModel]]:
     found = {name: m for name, m in vars(policy).items() if isinstance(m, type) and issubclass(m, BaseModel)}
-    return {name: model for name, model in found.items() if model.__module__ == policy.__name__}
+    return {name: model for name, model in found.items() if model.__module__.startswith(policy.__name__)}
 
 
 def _docstrings() -> dict[tuple[str, str], str]:

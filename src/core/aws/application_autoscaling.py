@@ -1,7 +1,9 @@
 """Application Auto Scaling (AAS) as the port `Autoscaling`."""
 
+import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from core.aws.batches import batches
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
 TARGETS_A_CALL = 50
 ACTIVITIES_LOOKED_AT = 10
+ACTIVITIES_LEARNT_FROM = 50
+STARTS_KEPT = 20
+_ORDER = re.compile(r"Setting desired .* to (\d+)")
 _REFUSALS = {"account-level service limit": "ResourceLimitExceeded", "InsufficientInstanceCapacity": ""}
 """A part of what an activity says to the error code it stands for; "" if it is the code itself."""
 
@@ -55,6 +60,21 @@ class ApplicationAutoScaling:
         text = newest.get("StatusMessage", newest["Description"])
         code = next((code or part for part, code in _REFUSALS.items() if part in text), "Failed")
         return Refusal(newest.get("EndTime", newest["StartTime"]).astimezone(UTC), code, text)
+
+    def starts(self, target: ScalableTarget) -> tuple[timedelta, ...]:
+        """Return how long the newest scale-outs took, from order to service, the newest first (algorithms 1).
+
+        An activity names only the count it asked for, so it is one if the successful one before it asked for less.
+        """
+        with reading(f"DescribeScalingActivities of {target.resource_id}"):
+            found = self._client.describe_scaling_activities(**_names(target), MaxResults=ACTIVITIES_LEARNT_FROM)
+        done = sorted(
+            (item["StartTime"], item["EndTime"], int(order[1]))
+            for item in found["ScalingActivities"]
+            if item["StatusCode"] == "Successful" and (order := _ORDER.search(item["Description"]))
+        )
+        took = [end - start for (_, _, before), (start, end, count) in pairwise(done) if count > before]
+        return tuple(reversed(took[-STARTS_KEPT:]))
 
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:
         """Set both bounds; AAS moves the capacity inside them at once."""

@@ -1,10 +1,34 @@
-"""Batch windows: a pure function of now, so there is no opening or closing action to lose."""
+"""Batch windows: a pure function of now, so there is no opening or closing action to lose (algorithms 10)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from math import ceil
+from zlib import crc32
 
-from core.policy import DAYS, Window
+from core.context import Context, Enrolment
+from core.model import Capacity, Missing, Observation, Progress, ScalableTarget
+from core.policy_windows import DAY, GRACE, MINUTE, Window
+from core.ports import MetricQuery
+from core.signals.utilisation import instances
+
+LEAD = timedelta(minutes=10)
+"""What instances are taken to need to start, until `STARTS` starts were seen."""
+
+STARTS = 5
+SPREAD = timedelta(minutes=5)
+"""Over so long the targets with a window at one hour spread their orders, before the last moment that is safe."""
+
+SAFETY = 1.1 / 0.9
+"""A volume may be larger than stated, and not each minute is a full one."""
+
+SHORTEST = 5.0
+"""Minutes in which work that is late is to be done: nothing is gained by asking for more."""
+
+LONGEST = 7 * DAY / MINUTE
+"""Minutes beyond which nobody waits for work to be done."""
+
+RECENT = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,26 +40,132 @@ class Opening:
     start: datetime
     end: datetime
 
+    @property
+    def closes(self) -> datetime:
+        """When it is over at the latest: `end`, which is a deadline where there is work to do."""
+        return self.end + GRACE if self.window.items else self.end
 
-def openings(windows: Sequence[Window], now: datetime) -> tuple[Opening, ...]:
-    """Return the occurrences that are open or being pre-warmed at `now`."""
-    return tuple(o for window in windows for o in _around(window, now) if o.prewarm <= now < o.end)
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What an occurrence needs now."""
+
+    opening: Opening
+    floor: int
+    left: float | None = None
+    """Requests or items that are not done yet; None where there is no work stated, or it is not known."""
+
+    each: float = 0.0
+    """What one instance gets done in a minute, as stated or as measured."""
+
+    as_of: datetime | None = None
+    """When so much was left."""
+
+    def finish(self, ctx: Context, most: int) -> datetime | None:
+        """Return when what is left is done with at most so many instances, None if that is never."""
+        count = min(self.floor, most)
+        if not count or not self.left or self.as_of is None:
+            return None
+        begun = ctx.now + lead(ctx) if count > _ready(ctx) and ctx.now >= self.opening.start else self.as_of
+        minutes = self.left / (self.each * count)
+        return begun + minutes * MINUTE if minutes < LONGEST else None
+
+
+def openings(windows: Sequence[Window], now: datetime, auto: timedelta = LEAD) -> tuple[Opening, ...]:
+    """Return the occurrences that are open or being pre-warmed at `now`; `auto` is the lead where none is stated."""
+    return tuple(o for window in windows for o in _around(window, now, auto) if o.prewarm <= now < o.closes)
 
 
 def edge_within(windows: Sequence[Window], now: datetime, span: timedelta) -> bool:
     """Whether a window began to pre-warm or ended in the last `span`, so that its target needs a look."""
-    return any(
-        now - span < edge <= now for window in windows for o in _around(window, now) for edge in (o.prewarm, o.end)
-    )
+    around = (o for window in windows for o in _around(window, now, LEAD))
+    return any(now - span < edge <= now for o in around for edge in (o.prewarm, o.closes))
 
 
-def _around(window: Window, now: datetime) -> tuple[Opening, ...]:
-    """Return the occurrences whose start lies on yesterday's, today's or tomorrow's local date."""
+def lead(ctx: Context) -> timedelta:
+    """Return the lead of windows that state none: p95 of this target's starts, and its place in the spread."""
+    return lead_of(ctx.target, ctx.memory.starts, ctx.profile.provisioning)
+
+
+def lead_of(target: ScalableTarget, starts: Sequence[timedelta], stated: timedelta | None = None) -> timedelta:
+    """Return what 95 % of the starts took, or are said to take, a minute, and a stable part of `SPREAD`."""
+    took = sorted(starts)[ceil(0.95 * len(starts)) - 1] if len(starts) >= STARTS else stated
+    return (LEAD if took is None else took + MINUTE) + crc32(target.resource_id.encode()) % (SPREAD // MINUTE) * MINUTE
+
+
+def needs(ctx: Context) -> tuple[Need, ...]:
+    """Return what each open or pre-warming window needs."""
+    return tuple(_need(ctx, opening) for opening in openings(ctx.profile.windows, ctx.now, lead(ctx)))
+
+
+def work_since(enrolment: Enrolment, now: datetime) -> Sequence[Opening]:
+    """Return the open windows of which must be known how much is done."""
+    return [o for o in openings(enrolment.profile.windows, now) if o.window.items and o.start <= now]
+
+
+def query(enrolment: Enrolment) -> MetricQuery:
+    """Return what counts as done: requests answered, items of a queue processed (facts 3.2, 3.4)."""
+    name = "InvocationsProcessed" if enrolment.profile.queued else "Invocations"
+    return MetricQuery("AWS/SageMaker", name, tuple(enrolment.target.names.items()), "Sum", sparse=True)
+
+
+def progress(opening: Opening, seen: Observation | Missing) -> Progress | Missing:
+    """Return what was done since the window began."""
+    if isinstance(seen, Missing):
+        return seen
+    inside = tuple(point for point in seen.points if point.at >= opening.start)
+    recent = tuple(point for point in inside if point.at > seen.newest.at - RECENT)
+    return Progress(sum(point.value for point in inside), recent)
+
+
+def _need(ctx: Context, opening: Opening) -> Need:
+    """Return what one occurrence needs: the floor stated, the rate over what an instance serves, or its work."""
+    window = opening.window
+    if window.min_capacity is not None:
+        return Need(opening, window.min_capacity)
+    each = ctx.profile.objectives.per_minute(ctx.profile.serving)
+    if each is None:
+        raise ValueError(f"{window.name}: a window without min_capacity needs what an instance gets done")
+    if window.items is None:
+        return Need(opening, instances(window.requests_per_minute or 0, each))
+    first = instances(SAFETY * window.items, each * ((opening.end - opening.start) / MINUTE))
+    seen = ctx.progress.get(window.name)
+    if ctx.now < opening.start:
+        return Need(opening, first, float(window.items), each, opening.start)
+    if not isinstance(seen, Progress):  # nothing is given back while nobody knows what is done
+        return Need(opening, max(first, ctx.registered.floor if ctx.registered else 0), None, each)
+    left = max(window.items - seen.done, 0.0)
+    each = _measured(ctx, opening, seen, each)
+    as_of = seen.recent[-1].at + MINUTE if seen.recent else opening.start
+    time_left = (opening.end - as_of) / MINUTE
+    floor = instances(left, each * max(time_left, SHORTEST))
+    if floor > _ready(ctx):
+        floor = instances(left, each * max(time_left - lead(ctx) / MINUTE, SHORTEST))
+    if len(seen.recent) >= STARTS and not any(point.value for point in seen.recent):
+        floor = 0  # nothing comes: more instances would not help
+    return Need(opening, max(first, floor) if left else 0, left, each, as_of)
+
+
+def _measured(ctx: Context, opening: Opening, seen: Progress, stated: float) -> float:
+    """Return what an instance got done in the newest minutes with as many as now, half to twice of what is stated."""
+    ready, since = _ready(ctx), ctx.memory.ready_since
+    counted = [point.value for point in seen.recent if since is not None and point.at >= max(since, opening.start)]
+    if not ready or ctx.memory.ready != ready or len(counted) < STARTS or not any(counted):
+        return stated
+    return min(max(sum(counted) / len(counted) / ready, stated / 2), 2 * stated)
+
+
+def _ready(ctx: Context) -> int:
+    return ctx.capacity.current if isinstance(ctx.capacity, Capacity) else 0
+
+
+def _around(window: Window, now: datetime, auto: timedelta) -> tuple[Opening, ...]:
+    """Return the occurrences whose start lies on a local date from two days before today to tomorrow."""
     today = now.astimezone(window.zone).date()
+    before = auto if window.lead == "auto" else window.lead
     found = []
-    for offset in (-2, -1, 0, 1):
-        date = today + timedelta(days=offset)
-        if DAYS[date.weekday()] in window.days:
-            start = datetime.combine(date, window.starts_at, window.zone).astimezone(UTC)
-            found.append(Opening(window, start - window.lead, start, start + window.duration))
+    for date in (today + offset * DAY for offset in (-2, -1, 0, 1)):
+        if window.starts_on(date):
+            start, end = window.times(date)
+            found.append(Opening(window, start - before, start, end))
     return tuple(found)

@@ -283,3 +283,43 @@ class TestRefusal:
         with scripted("application-autoscaling") as (c, script):
             script.add_response("describe_scaling_activities", {"ScalingActivities": activities}, asked)
             assert ApplicationAutoScaling(c).refusal(ORDERS) == want
+
+
+class TestStarts:
+    """How long scale-outs took, from the activities: what `lead: auto` is learnt from (algorithms 1)."""
+
+    @pytest.mark.parametrize("account", ["simulator", "http"], indirect=True)
+    def test_of_a_simulated_account_they_are_its_provisioning_delay(self, account: Simulated) -> None:
+        aas = ApplicationAutoScaling(account.client("application-autoscaling"))
+        aas.register(ORDERS, Envelope(1, 8))
+        assert aas.starts(ORDERS) == ()
+        for count in (3, 2, 6):
+            aas.register(ORDERS, Envelope(count, count))
+            for _ in range(8):
+                account.account.advance()
+        assert aas.starts(ORDERS) == (timedelta(minutes=7),)  # to 6; before 3 nothing is known, 2 is fewer
+
+    @pytest.fixture
+    def account(self, request: pytest.FixtureRequest) -> Simulated:
+        made = chosen(request)
+        assert isinstance(made, Simulated)
+        made.add_endpoint("orders", 1)
+        return made
+
+    def test_as_described(self) -> None:
+        def set_to(count: int, minute: int, took: int, status: str = "Successful") -> dict[str, Any]:
+            begun = NINE + timedelta(minutes=minute)
+            made = activity(status, minute) | {"Description": f"Setting desired instance count to {count}."}
+            return made | {"StartTime": begun, "EndTime": begun + timedelta(minutes=took)}
+
+        activities = [  # newest first, as AAS lists them
+            set_to(9, 60, 1, "Failed"),
+            set_to(3, 50, 1),  # fewer than 7
+            set_to(7, 40, 6),
+            set_to(5, 30, 4),
+            set_to(2, 20, 9),  # nobody knows what was before
+            activity("Successful", 10) | {"Description": "Setting min capacity to 4 and max capacity to 9."},
+        ]
+        with scripted("application-autoscaling") as (c, script):
+            script.add_response("describe_scaling_activities", {"ScalingActivities": activities})
+            assert ApplicationAutoScaling(c).starts(ORDERS) == (timedelta(minutes=6), timedelta(minutes=4))

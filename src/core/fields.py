@@ -1,0 +1,73 @@
+"""The types that fields of the policy file share: durations, names, clock times, dates."""
+
+import re
+from contextlib import suppress
+from datetime import date, timedelta
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"^(?:\d+(?:ms|[smhd]))+$")
+
+
+def duration(seen: object) -> timedelta:
+    """Read `250ms`, `90s`, `15m` or `1h30m`."""
+    if isinstance(seen, timedelta):
+        return seen
+    if not isinstance(seen, str) or not _DURATION.match(seen):
+        raise ValueError("must be a duration such as 90s, 15m, 4h or 1h30m")
+    return timedelta(milliseconds=sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)(ms|[smhd])", seen)))
+
+
+def duration_text(value: timedelta) -> str:
+    """Write a duration in its largest whole unit."""
+    spent = value // timedelta(milliseconds=1)
+    unit = next(unit for unit in reversed(_UNITS) if spent % _UNITS[unit] == 0)
+    return f"{spent // _UNITS[unit]}{unit}"
+
+
+def _date(seen: object) -> date:
+    if type(seen) is date:  # a datetime is one too
+        return seen
+    if isinstance(seen, str):
+        with suppress(ValueError):
+            return date.fromisoformat(seen)
+    raise ValueError("must be a date such as 2026-12-24")
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(duration),
+    PlainSerializer(duration_text, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["15m", "1h30m"]}),
+]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")]
+ClockTime = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+Date = Annotated[
+    date,
+    BeforeValidator(_date),
+]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class Strict(BaseModel):
+    """Unknown fields are refused: a misspelt limit must not be silently absent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def refuse_below_min(value: int | None, info: ValidationInfo) -> None:
+    """Raise ValueError if a maximum is below the `min_capacity` beside it."""
+    low = info.data.get("min_capacity")
+    if value is not None and isinstance(low, int) and value < low:
+        raise ValueError(f"must be at least min_capacity ({low})")

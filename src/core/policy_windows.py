@@ -1,0 +1,226 @@
+"""Batch windows as the policy file says them: when they are open, and what they need."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from itertools import islice
+from typing import Annotated, Literal, TypeVar
+from zoneinfo import ZoneInfo, available_timezones
+
+from dateutil.rrule import rrule, rrulestr
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+from core.fields import DAYS, ClockTime, Date, Day, Duration, Name, Strict, duration, duration_text, refuse_below_min
+
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+GRACE = timedelta(minutes=15)
+"""Work that is not done at its deadline keeps its capacity so long (algorithms 10)."""
+
+_FREQUENCIES = {"DAILY", "WEEKLY", "MONTHLY", "YEARLY"}
+_NOT_IN_RULES = {
+    "UNTIL": "`to`",
+    "DTSTART": "`from`",
+    "BYHOUR": "`start`",
+    "BYMINUTE": "`start`",
+    "BYSECOND": "`start`",
+}
+
+_Value = TypeVar("_Value")
+Lead = Annotated[
+    timedelta | Literal["auto"],
+    BeforeValidator(lambda seen: seen if seen == "auto" else duration(seen)),
+    PlainSerializer(lambda lead: lead if lead == "auto" else duration_text(lead), return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["auto", "15m"]}),
+]
+
+
+class Window(Strict):
+    """A recurring stretch of time in which a target needs other bounds; a pure function of now.
+
+    Two wall clock readings need care where clocks change: one that is skipped stands for the first instant after the
+    gap, one that comes twice for its first time.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    name: Name
+    start: ClockTime
+    timezone: str = "UTC"
+    duration: Duration | None = None
+    """Elapsed time. One of `duration`, `until` and `finish_by` says when the window ends."""
+
+    until: ClockTime | None = None
+    """Wall clock end; on the next day if it is not after `start`."""
+
+    finish_by: ClockTime | None = None
+    """Wall clock deadline of `items`, likewise. The window closes when they are done, or 15 minutes later."""
+
+    from_: Date | None = Field(default=None, alias="from")
+    """First date on which it may start."""
+
+    to: Date | None = None
+    """Last date on which it may start."""
+
+    days: tuple[Day, ...] = Field(default=DAYS, min_length=1)
+    """Days on which it starts."""
+
+    rrule: str | None = None
+    """Instead of days: a recurrence rule (RFC 5545) by the day, counted from `from`."""
+
+    dates: tuple[Date, ...] | None = Field(default=None, min_length=1)
+    """Instead of days: the dates themselves."""
+
+    except_: tuple[Date, ...] = Field(default=(), alias="except")
+    """Dates on which it does not start."""
+
+    lead: Lead = "auto"
+    """How long before the start the floor rises. `auto` is what this target's starts took (p95), and up to 5m more."""
+
+    items: int | None = Field(default=None, ge=1, le=10**12)
+    """Requests, or items of a queue, to be done by `finish_by`. One of this and the next two says what is needed."""
+
+    requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Requests, or items of a queue, that come in a minute."""
+
+    min_capacity: int | None = Field(default=None, ge=0, le=10_000)
+    max_capacity: int | None = Field(default=None, ge=0, le=10_000)
+    """From the start on. It gives way to demand, except 0: then nothing runs, where the endpoint allows that."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError("must be an IANA time zone such as Europe/Berlin")
+        return zone
+
+    @field_validator("duration", "lead")
+    @classmethod
+    def _within_a_day(cls, value: timedelta | str | None, info: ValidationInfo) -> timedelta | str | None:
+        if isinstance(value, timedelta) and (value > DAY or (info.field_name == "duration" and not value)):
+            raise ValueError("must be above 0 and at most 24h")
+        return value
+
+    @field_validator("finish_by")
+    @classmethod
+    def _one_end(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return _exactly_one(value, info, "duration", "until")
+
+    @field_validator("to")
+    @classmethod
+    def _not_before_from(cls, value: date | None, info: ValidationInfo) -> date | None:
+        first = info.data.get("from_")
+        if value and first and value < first:
+            raise ValueError(f"must not be before from ({first})")
+        return value
+
+    @field_validator("rrule")
+    @classmethod
+    def _a_rule_by_the_day(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return value
+        first = info.data.get("from_")
+        if first is None:
+            raise ValueError("needs `from`: the date it is counted from")
+        parts = dict(part.partition("=")[::2] for part in value.removeprefix("RRULE:").split(";"))
+        if parts.get("FREQ") not in _FREQUENCIES or not all(parts.values()):
+            raise ValueError("must be an RFC 5545 rule with FREQ=DAILY, WEEKLY, MONTHLY or YEARLY")
+        if said := [f"{name} (use {instead})" for name, instead in _NOT_IN_RULES.items() if name in parts]:
+            raise ValueError(f"may not say {', '.join(said)}")
+        try:
+            # dateutil looks for the next date until the year 9999. The calendar repeats after 400 years, so what has no
+            # date in the last of them never has one; asked from today, that would take it seconds.
+            late = _rule(value, first.replace(year=9600 + first.year % 400))
+        except ValueError as error:
+            raise ValueError(f"is no recurrence rule: {error}") from error
+        if not [*islice(late, 1)]:
+            raise ValueError("never comes")
+        return value
+
+    @field_validator("dates")
+    @classmethod
+    def _one_calendar(cls, value: tuple[date, ...] | None, info: ValidationInfo) -> tuple[date, ...] | None:
+        said = [name for name in ("days", "rrule") if info.data.get(name) not in (DAYS, None)]
+        if len(said) + (value is not None) > 1:
+            raise ValueError(f"only one of days, rrule and dates may say when it starts (seen {', '.join(said)})")
+        return value
+
+    @field_validator("items")
+    @classmethod
+    def _work_has_a_deadline(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if "finish_by" in info.data and (value is None) != (info.data["finish_by"] is None):
+            raise ValueError("items and finish_by go together")
+        return value
+
+    @field_validator("min_capacity")
+    @classmethod
+    def _one_need(cls, value: int | None, info: ValidationInfo) -> int | None:
+        return _exactly_one(value, info, "items", "requests_per_minute")
+
+    @field_validator("max_capacity")
+    @classmethod
+    def _max_at_least_min(cls, value: int | None, info: ValidationInfo) -> int | None:
+        refuse_below_min(value, info)
+        return value
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The window's clock."""
+        return ZoneInfo(self.timezone)
+
+    def starts_on(self, day: date) -> bool:
+        """Whether it starts on a local date."""
+        if day in self.except_ or (self.from_ and day < self.from_) or (self.to and day > self.to):
+            return False
+        if self.dates is not None:
+            return day in self.dates
+        if self.rrule is not None and self.from_ is not None:
+            return day in _dates_of(self.rrule, self.from_, day.year)
+        return DAYS[day.weekday()] in self.days
+
+    def times(self, day: date) -> tuple[datetime, datetime]:
+        """Return start and end (or deadline) of the occurrence that starts on a local date, in UTC."""
+        start = instant(day, self.start, self.zone)
+        if self.duration is not None:
+            return start, start + self.duration
+        clock = self.until or self.finish_by or self.start
+        return start, instant(day if clock > self.start else day + DAY, clock, self.zone)
+
+
+def instant(day: date, clock: str, zone: ZoneInfo) -> datetime:
+    """Return when a local clock shows a time, in UTC: the first time if it does twice, else right after the gap."""
+    wall = datetime.combine(day, time.fromisoformat(clock))
+    while (found := wall.replace(tzinfo=zone).astimezone(UTC)).astimezone(zone).replace(tzinfo=None) != wall:
+        wall += MINUTE
+    return found
+
+
+def _rule(text: str, first: date) -> rrule:
+    found = rrulestr(text, dtstart=datetime.combine(first, time()))
+    if not isinstance(found, rrule):
+        raise ValueError("must be one rule")  # noqa: TRY004 - a wrong value of the field, not a wrong type in the code
+    return found
+
+
+@lru_cache(maxsize=256)
+def _dates_of(text: str, first: date, year: int) -> frozenset[date]:
+    """Return the dates of a rule in one year."""
+    found = _rule(text, first).between(datetime(year, 1, 1), datetime(year, 12, 31), inc=True)  # noqa: DTZ001 - dates
+    return frozenset(each.date() for each in found)
+
+
+def _exactly_one(value: _Value, info: ValidationInfo, *others: str) -> _Value:
+    """Refuse a field unless it is given and the others are not, or one of the others is."""
+    if all(other in info.data for other in others):  # what failed by itself is not counted again
+        named = {other: info.data[other] for other in others} | {str(info.field_name): value}
+        given = [name for name, said in named.items() if said is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of {', '.join(named)} must be given (seen {', '.join(given) or 'none'})")
+    return value
