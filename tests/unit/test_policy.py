@@ -252,7 +252,7 @@ REFUSED = [
      "policies",
      ("policy 0: scale_in_cooldown 5m is shorter than provisioning (8m): "
       "what is removed cannot be back before the next is removed")),
-    ("a lead shorter than a start", BATCH | {"provisioning": "11m"}, "windows",
+    ("a lead shorter than a start", BATCH | {"provisioning": "11m", "windows": [WINDOW | {"lead": "10m"}]}, "windows",
      "window 0 begins with cold instances: lead 10m is shorter than provisioning (11m)"),
     ("stabilization too short", REALTIME | {"stabilization": "59s"}, "stabilization", "must be from 1m to 2h"),
     ("two objectives", ASYNC | {"objectives": {"items_per_minute": 4, "drain_within": "5m", "items_per_instance": 5}},

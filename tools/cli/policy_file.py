@@ -6,8 +6,8 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from itertools import pairwise
+from datetime import date, timedelta
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from cli.advice import advice, proposal
 from cli.calendars import CALENDAR, HOLIDAYS, resolved
+from cli.window_advice import window_advice
 from core import policy
 from core.errors import ConfigError
 from core.fields import Duration
@@ -53,19 +54,20 @@ class PolicyFile:
     warnings: list[Finding]
 
 
-def read_policy_file(file: Path, year: int | None = None) -> PolicyFile:
+def read_policy_file(file: Path, today: date | None = None) -> PolicyFile:
     """Read and check a policy file.
 
     Args:
         file: YAML or JSON.
-        year: from which on public holidays become dates; default this year.
+        today: from which on windows are looked at, and from whose year on public holidays become dates.
 
     Raises:
         PolicyFileError: the file cannot be read, is not YAML, or breaks a rule of `core.policy`.
     """
+    today = today or date(*time.gmtime()[:3])
     root, written = _parsed(file)
     findings = [*_duplicates(root)] if root is not None else []
-    document, unknown = resolved(written, year or time.gmtime().tm_year)
+    document, unknown = resolved(written, today.year)
     findings += [_finding(root, written, *problem) for problem in unknown]
     try:
         fleet = parse_fleet(document)
@@ -75,7 +77,7 @@ def read_policy_file(file: Path, year: int | None = None) -> PolicyFile:
     if findings:
         raise PolicyFileError(findings)
     plain = json.loads(json.dumps(document, default=str))  # YAML has dates, AppConfig's JSON has not
-    return PolicyFile(document=plain, fleet=fleet, warnings=[*_warnings(root, fleet)])
+    return PolicyFile(document=plain, fleet=fleet, warnings=[*_warnings(root, fleet, today)])
 
 
 def _parsed(file: Path) -> tuple[yaml.Node | None, Any]:
@@ -172,7 +174,7 @@ def _short(seen: object, width: int = 60) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
-def _warnings(root: yaml.Node | None, fleet: Fleet) -> Iterator[Finding]:
+def _warnings(root: yaml.Node | None, fleet: Fleet, today: date) -> Iterator[Finding]:
     """Point at what is allowed and has no effect, or not the one that was meant."""
     for name, profile in fleet.profiles.items():
         if profile.max_capacity > fleet.max_capacity:
@@ -181,7 +183,7 @@ def _warnings(root: yaml.Node | None, fleet: Fleet) -> Iterator[Finding]:
         if "idle_after" in profile.model_fields_set and profile.min_capacity > 0:
             text = f": no effect, for min_capacity is {profile.min_capacity} and not 0"
             yield _warning(root, ("profiles", name, "idle_after"), text)
-        for where, text in advice(profile):
+        for where, text in chain(advice(profile), window_advice(profile, today)):
             yield _warning(root, ("profiles", name, *where), text)
         if better := proposal(profile):
             written = yaml.safe_dump({"policies": better}, sort_keys=False, default_flow_style=None, width=110)

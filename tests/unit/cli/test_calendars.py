@@ -1,5 +1,6 @@
 """Public holidays become plain dates before a policy is delivered."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_holidays_are_exceptions(calendar: str, holiday: str, working_day: str) 
 def test_what_is_delivered_has_dates_and_no_calendar(tmp_path: Path) -> None:
     file = tmp_path / "fleet.yaml"
     file.write_text(FILE.format(calendar="DE"))
-    read = read_policy_file(file, 2026)
+    read = read_policy_file(file, date(2026, 1, 1))
     [window] = read.document["profiles"]["night"]["windows"]
     assert "except_holidays" not in window
     assert {"2026-02-17", "2026-05-01"} <= set(window["except"])
@@ -55,7 +56,7 @@ def test_an_unknown_calendar_is_refused_with_its_line(tmp_path: Path, calendar: 
     file = tmp_path / "fleet.yaml"
     file.write_text(FILE.format(calendar=calendar))
     with pytest.raises(PolicyFileError) as refusal:
-        read_policy_file(file, 2026)
+        read_policy_file(file, date(2026, 1, 1))
     assert [(f.line, f.path) for f in refusal.value.findings] == [(8, "profiles.night.windows[0].except_holidays")]
 
 
