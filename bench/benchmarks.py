@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.backtest import harmed
-from simulator.cases import OTHERS, Planned, standing
+from simulator.cases import OTHERS, Mode, Planned, standing
 from simulator.judge import judge_all
 from simulator.scores import Score
 from simulator.traces import TraceError
@@ -111,6 +111,23 @@ def _group(group: str, members: Sequence[Judged]) -> Iterable[str]:
             row = [each.scores[index] for each in part]
             yield _line(score, row)
         yield ""
+        if mode is Mode.WINDOW:
+            yield from _openings(names, part)
+
+
+def _openings(names: Sequence[str], part: Sequence[Judged]) -> Iterable[str]:
+    """Yield what windows are for: whether the instances stood when the load came."""
+    yield from ("Share of the requests in the first 30 minutes of each block of load that were violated:", "")
+    yield from (f"| policy | {' | '.join(names)} |", f"|---|{'---|' * len(names)}")
+    for index, named in enumerate(part[0].scores):
+        shares = [each.scores[index].opening_violated_share for each in part]
+        yield f"| {_name(named)} | {' | '.join('-' if s is None else f'{s:.2%}' for s in shares)} |"
+    yield ""
+
+
+def _name(score: Score) -> str:
+    name = f"{score.policy} {score.knob}".rstrip()
+    return f"**{name}**" if score.policy == "tidegate" else name
 
 
 def _line(named: Score, row: Sequence[Score]) -> str:
@@ -119,8 +136,7 @@ def _line(named: Score, row: Sequence[Score]) -> str:
     cost = math.exp(statistics.fmean(map(math.log, known))) if known and min(known) > 0 else None
     cells.append(_cell(cost, statistics.fmean(harmed(score) for score in row)))
     cells.append(f"{statistics.fmean(score.changes_per_day for score in row):.0f}")
-    name = f"{named.policy} {named.knob}".rstrip()
-    return f"| {f'**{name}**' if named.policy == 'tidegate' else name} | {' | '.join(cells)} |"
+    return f"| {_name(named)} | {' | '.join(cells)} |"
 
 
 def _cell(cost: float | None, share: float) -> str:

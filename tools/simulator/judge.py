@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.learning.windows import recurring
 from simulator.baselines import BASELINES, run
 from simulator.baselines.aws import hourly_peaks
 from simulator.cases import Mode
@@ -73,8 +74,9 @@ def judge(
     Raises:
         ConfigError: if the profile is none.
     """
+    plays: dict[str, Mapping[str, Any] | None] = dict.fromkeys(KNOBS, profile)
     if profile is None and case.mode is Mode.WINDOW:
-        profile = {"windows": windows_of(case)}
+        plays = {"by-hand": {"windows": windows_of(case)}, "found": {"windows": found_windows(case)}}
     ideal = clairvoyant(case)
     courses = [ideal]
     for policy, baseline in BASELINES.items():
@@ -83,8 +85,8 @@ def judge(
             courses += [run(policy, knob, case) for knob in baseline.knobs]
     length = len(case.requests)
     played = [
-        replay(case, profile, knob=knob, progress=lambda minutes: progress("tidegate", minutes / length))
-        for knob in KNOBS
+        replay(case, fields, knob=knob, progress=lambda minutes: progress("tidegate", minutes / length))
+        for knob, fields in plays.items()
     ]
     courses += [each.course for each in played]
     return Verdict(
@@ -109,6 +111,21 @@ def windows_of(case: Case) -> list[dict[str, Any]]:
             windows.append({**window, "min_capacity": min(needed, case.maximum)})
         hour += length
     return windows
+
+
+def found_windows(case: Case) -> list[dict[str, Any]]:
+    """Return the batch windows that the warm-up shows to recur, as the policy file writes them (algorithms 10)."""
+    midnight = case.start.hour * 60 + case.start.minute
+    return [
+        {
+            "name": f"found-{job.earliest // 60:02d}{job.earliest % 60:02d}",
+            "start": f"{job.earliest // 60:02d}:{job.earliest % 60:02d}",
+            "duration": f"{job.minutes}m",
+            "min_capacity": min(job.instances, case.maximum),
+        }
+        for job in recurring(case.requests[: case.warmup].tolist(), case.capacity, midnight)
+        if job.instances > case.minimum
+    ]
 
 
 def judge_all(planned: Sequence[Planned], workers: int = 2) -> Iterator[tuple[Planned, tuple[Score, ...]]]:

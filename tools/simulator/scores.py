@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.learning.windows import blocks
 from simulator.cases import DAY, Mode
 from simulator.oracle import clairvoyant, loose_bound
 from simulator.queues import finished
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from simulator.cases import Case, Course
 
     Row = dict[str, str | int | float | None]
+
+OPENING = 30
+"""Minutes in which it shows whether instances were there in time."""
 
 TTL_MINUTES = 6 * 60
 """SageMaker drops an asynchronous request that has not been processed for so long (facts 5)."""
@@ -106,6 +110,9 @@ class Score:
     changes_per_day: float
     elasticity: Elasticity
     queue: QueueScore | None = None
+    opening_violated_share: float | None = None
+    """Of the requests in the first `OPENING` minutes of each block of load, those violated. Windows only."""
+
     price_per_hour: float | None = None
     """Of an instance, in any currency."""
 
@@ -142,6 +149,8 @@ class Score:
         }
         if self.cost is not None:
             row["cost"] = self.cost
+        if self.opening_violated_share is not None:
+            row["opening_violated_share"] = self.opening_violated_share
         if self.queue is not None:
             row |= asdict(self.queue) | {"late_share": self.queue.late_share}
         return {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
@@ -169,8 +178,17 @@ def score(case: Case, course: Course, best: Course | None = None, *, price_per_h
         changes_per_day=orders / (case.judged_minutes / DAY),
         elasticity=Elasticity.of(_demand(case)[case.judged], course.ready[case.judged]),
         queue=_queue_score(case, course) if case.mode is Mode.ASYNC else None,
+        opening_violated_share=_opening(case, overloaded) if case.mode is Mode.WINDOW else None,
         price_per_hour=price_per_hour,
     )
+
+
+def _opening(case: Case, overloaded: NDArray[np.bool_]) -> float:
+    requests = case.requests[case.judged]
+    first = np.zeros(len(requests), dtype=bool)
+    for block in blocks(requests.tolist(), case.capacity):
+        first[block.start : block.start + OPENING] = True
+    return float(requests[first & overloaded[case.judged]].sum() / max(1, requests[first].sum()))
 
 
 def _check(case: Case, course: Course) -> None:

@@ -1,0 +1,100 @@
+"""Recurring blocks of load in a target's history: what a person would write down as windows (algorithms 10)."""
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+DAY = 24 * 60
+BUSY = 0.5
+"""A block is a stretch whose 3-minute mean is above so much of what one instance serves."""
+
+PAUSE, SHORTEST = 20, 4
+"""Minutes of silence that do not end a block, and that one has at least."""
+
+SPREAD = 120
+"""Minutes that the starts of one job lie apart at most."""
+
+DAYS_SHARE, FEWEST_DAYS = 0.6, 4
+LEVEL = 0.8
+"""Quantile of a block's minutes that its capacity serves."""
+
+AFTER = 10
+"""Minutes after the latest start: then load that comes is seen, and carries on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A stretch of load: minutes from the beginning of the history, `end` exclusive."""
+
+    start: int
+    end: int
+    instances: int
+    """What serves `LEVEL` of its minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recurring:
+    """A block that comes on most days."""
+
+    earliest: int
+    """Minute of the day; so is `latest`."""
+
+    latest: int
+    instances: int
+    days: int
+    """On so many days, of `known`."""
+
+    known: int
+
+    @property
+    def minutes(self) -> int:
+        """From the earliest start until the load of the latest is seen."""
+        return self.latest - self.earliest + AFTER
+
+
+def blocks(loads: Sequence[float], capacity: float) -> Iterator[Block]:
+    """Yield the blocks of load.
+
+    Args:
+        loads: requests of each minute.
+        capacity: requests a minute one instance serves, above 0.
+    """
+    busy = [m for m in range(len(loads)) if sum(loads[max(0, m - 1) : m + 2]) > 3 * BUSY * capacity]
+    start = 0
+    for index, minute in enumerate(busy):
+        if index + 1 < len(busy) and busy[index + 1] - minute <= PAUSE:
+            continue
+        if minute + 1 - busy[start] >= SHORTEST:
+            inside = sorted(loads[busy[start] : minute + 1])
+            level = inside[math.ceil(LEVEL * len(inside)) - 1] / capacity
+            yield Block(busy[start], minute + 1, max(math.ceil(round(level, 9)), 1))
+        start = index + 1
+
+
+def recurring(loads: Sequence[float], capacity: float, midnight: int = 0) -> tuple[Recurring, ...]:
+    """Return the blocks that begin at about one time on most days, by their time; jobs around midnight are not found.
+
+    Nothing is found where load is the rule: at least half of the minutes lie in blocks.
+
+    Args:
+        loads: requests of each minute, of whole days if all are to count as known.
+        capacity: requests a minute one instance serves, above 0.
+        midnight: the minute of the day of the first load, 0 to 1439.
+    """
+    found = [*blocks(loads, capacity)]
+    known = len(loads) // DAY
+    if 2 * sum(block.end - block.start for block in found) >= len(loads):
+        return ()
+    starts = sorted(((block.start + midnight) % DAY, (block.start + midnight) // DAY, block) for block in found)
+    jobs = list[Recurring]()
+    while starts:
+        near = [[s for s in starts if 0 <= s[0] - first[0] <= SPREAD] for first in starts]
+        job = max(near, key=lambda group: len({day for _, day, _ in group}))
+        days = len({day for _, day, _ in job})
+        if days < max(FEWEST_DAYS, DAYS_SHARE * known):
+            break
+        level = math.ceil(statistics.median(block.instances for _, _, block in job))
+        jobs.append(Recurring(job[0][0], job[-1][0], level, days, known))
+        starts = [s for s in starts if s not in job]
+    return tuple(sorted(jobs, key=lambda job: job.earliest))

@@ -1,0 +1,68 @@
+"""Blocks of load that come at about one time on most days are found; others are not."""
+
+import pytest
+
+from core.learning.windows import DAY, Block, Recurring, blocks, recurring
+
+C = 100.0
+"""Requests a minute that one instance serves."""
+
+
+def load(*stretches: tuple[int, int, float], days: int = 7) -> list[float]:
+    """Return minutes with `(first, length, requests)` stretches and silence between."""
+    made = [0.0] * (days * DAY)
+    for first, length, requests in stretches:
+        made[first : first + length] = [requests] * length
+    return made
+
+
+def nightly(first: int, *, shifts: tuple[int, ...] = (0,) * 7, requests: float = 450) -> list[float]:
+    return load(*[(day * DAY + first + shift, 60, requests) for day, shift in enumerate(shifts)])
+
+
+@pytest.mark.parametrize(
+    ("_what", "minutes", "found"),
+    [
+        ("silence", load(), []),
+        ("a stretch: ceil(450 / 100)", load((60, 30, 450)), [Block(60, 90, 5)]),
+        ("exactly what four serve", load((60, 30, 400)), [Block(60, 90, 4)]),
+        ("below half of what an instance serves", load((60, 30, 40)), []),
+        ("too short", load((60, 2, 90)), []),
+        ("a pause of 20 minutes is none", load((60, 30, 450), (110, 30, 450)), [Block(60, 140, 5)]),
+        ("a longer one is", load((60, 30, 90), (112, 30, 90)), [Block(60, 90, 1), Block(112, 142, 1)]),
+        ("a peak of a fifth of the time is not its level", load((60, 25, 250), (85, 5, 900)), [Block(59, 91, 3)]),
+    ],
+)
+def test_blocks(_what: str, minutes: list[float], found: list[Block]) -> None:
+    # the mean of three minutes rises a minute before a load of more than 1.5 instances, and falls one after
+    near = [
+        (abs(a.start - b.start) <= 1, abs(a.end - b.end) <= 1, a.instances)
+        for a, b in zip(blocks(minutes, C), found, strict=True)
+    ]
+    assert near == [(True, True, block.instances) for block in found]
+
+
+@pytest.mark.parametrize(
+    ("_what", "minutes", "found"),
+    [
+        ("each night", nightly(121), [Recurring(120, 120, 5, 7, 7)]),
+        ("each night, sooner or later", nightly(121, shifts=(0, 40, 3, 99, 7, 60, 1)), [Recurring(120, 219, 5, 7, 7)]),
+        ("too far apart to be one job", nightly(121, shifts=(0, 200, 400, 600, 800, 1000, 1200)), []),
+        ("five nights of seven are 71 %", load(*[(d * DAY + 121, 60, 450) for d in range(5)]), [Recurring(120, 120, 5, 5, 7)]),
+        ("four nights are 57 %", load(*[(d * DAY + 121, 60, 450) for d in range(4)]), []),
+        ("two jobs", [a + b for a, b in zip(nightly(121), nightly(901, requests=250), strict=True)],
+         [Recurring(120, 120, 5, 7, 7), Recurring(900, 900, 3, 7, 7)]),
+        ("three days are too few", load(*[(d * DAY + 121, 60, 450) for d in range(3)], days=3), []),
+        ("load is the rule", load((0, 5 * DAY, 450)), []),
+    ],
+)  # fmt: skip
+def test_recurring(_what: str, minutes: list[float], found: list[Recurring]) -> None:
+    assert [*recurring(minutes, C)] == found
+
+
+def test_the_clock_need_not_begin_at_midnight() -> None:
+    assert recurring(nightly(121), C, midnight=600) == (Recurring(720, 720, 5, 7, 7),)
+
+
+def test_the_floor_stays_until_the_load_of_the_latest_start_is_seen() -> None:
+    assert Recurring(120, 219, 5, 7, 7).minutes == 109
