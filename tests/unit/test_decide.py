@@ -259,13 +259,12 @@ CASES = [
         "it closes at its start, not while something else is pre-warmed",
         context(
             ASYNC,
-            load=steady(300),
             now=night(7, 55),
             windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 0, "max_capacity": 0}],
         ),
-        5,  # 300 items / 60 an instance
+        0,
         8,
-        Reason.BACKLOG,
+        Reason.POLICY_MINIMUM,
     ),
     Case(
         "a rate becomes instances: ceil(4500 / 1000)",
