@@ -93,8 +93,8 @@ def guard(ctx: Context, wanted: Envelope) -> Step | None:
     Latency above the objective, by itself, asks for what runs divided by 0.85. The rule is part of demand, and stands
     before `stabilize`, which compares measured needs only.
     """
-    if ctx.profile.kind is not Kind.REALTIME or not isinstance(ctx.capacity, Capacity):
-        return None
+    if ctx.profile.kind is not Kind.REALTIME or ctx.profile.queue or not isinstance(ctx.capacity, Capacity):
+        return None  # what works off a queue is always at its ceiling
     ready, load = ctx.capacity.current, ctx.requests
     ringing = {name for name, state in ctx.alarms.items() if state == "ALARM"}
     each = ctx.profile.objectives.requests_per_instance  # a declared target is not what an instance can serve

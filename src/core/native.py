@@ -6,13 +6,13 @@ They keep an endpoint scaling while Tidegate is away (ADR 0001). All names begin
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from math import floor
+from math import ceil, floor
 from typing import Any
 
 from core.context import Enrolment
 from core.errors import ConfigError, Problem
-from core.metrics import BACKLOG, FAILED, HAS_BACKLOG_WITHOUT_CAPACITY, LATENCY, METRICS, NO_CAPACITY, Metric
-from core.model import Kind, ScalableTarget, Serving, Tracking
+from core.metrics import BACKLOG, FAILED, HAS_BACKLOG_WITHOUT_CAPACITY, LATENCY, METRICS, NO_CAPACITY, SQS, Metric
+from core.model import Kind, ScalableTarget, Serving, Signal, Tracking
 from core.policy import CloudWatchMetric, MetricMath, StepScaling, TargetTracking
 from core.ports import NativePolicy
 
@@ -63,8 +63,10 @@ def native_policies(enrolment: Enrolment, stage: str, factor: float = 1.0) -> tu
             [shapes.tracking(policy)] if isinstance(policy, TargetTracking) else list(shapes.stepping(policy))
         )
     ]
-    if not enrolment.profile.queued:
+    if not (enrolment.profile.queued or enrolment.profile.queue):
         declared += shapes.doubling()
+    if queue := enrolment.profile.followed_queue:
+        declared += shapes.messages(queue.sqs)
     if enrolment.profile.min_capacity == 0:
         declared += [shapes.wake(), shapes.idle()] if enrolment.profile.queued else [shapes.wake_component()]
     return tuple(declared)
@@ -95,7 +97,7 @@ def guard_alarms(enrolment: Enrolment, stage: str) -> Mapping[str, str]:
     """
     profile, objectives = enrolment.profile, enrolment.profile.objectives
     prefix = alarm_prefix(enrolment.target, profile.kind, stage)
-    if profile.kind is not Kind.REALTIME:
+    if profile.kind is not Kind.REALTIME or profile.queue is not None:
         zero = profile.kind is Kind.ASYNC and profile.min_capacity == 0
         return {suffix: prefix + suffix for suffix in ("wake", "idle")} if zero else {}
     suffixes = ["saturation", "errors"]
@@ -247,6 +249,25 @@ class _Shapes:
         alarm = self.alarm(BACKLOG, "idle", "LessThanOrEqualToThreshold", 0.0, minutes)
         return self._step("idle", "ExactCapacity", [_adjustment(None, 0.0, 0)], alarm)
 
+    def messages(self, queue: str) -> list[NativePolicy]:
+        """Return the policies that follow a queue of your own: `ceil(messages / target)`, and back when it is empty.
+
+        No metric says how many messages each instance has, and one that works off a queue is always busy: so the steps
+        name the count itself, as many of them as AAS takes.
+        """
+        profile, each = self._enrolment.profile, self._enrolment.profile.backlog_target
+        levels = sorted({ceil(profile.max_capacity * part / MOST_STEPS) for part in range(1, MOST_STEPS + 1)})
+        starts = [0.0, *(level * each for level in levels[:-1])]  # above the threshold: one message is 0
+        spans = zip(starts, [*starts[1:], None], levels, strict=True)
+        steps = [_adjustment(low, high, level) for low, high, level in spans]
+        some = self._alarm("queue-out", "GreaterThanOrEqualToThreshold", 1.0, NOTICED_MINUTES, _waiting(queue))
+        minutes = int(profile.idle_after.total_seconds() // 60)
+        none = self._alarm("queue-in", "LessThanOrEqualToThreshold", 0.0, minutes, _waiting(queue))
+        return [
+            self._step("queue-out", "ExactCapacity", steps, some),
+            self._step("queue-in", "ExactCapacity", [_adjustment(None, 0.0, profile.min_capacity)], none),
+        ]
+
     def _metric(self, name: str) -> Metric:
         return METRICS[name][self._enrolment.profile.serving]
 
@@ -283,6 +304,11 @@ class _Shapes:
 
     def alarm(self, metric: Metric, what: str, comparison: str, threshold: float, minutes: int) -> dict[str, Any]:
         """Return an alarm over so many minutes in a row."""
+        return self._alarm(what, comparison, threshold, minutes, self._measured(metric, period=60))
+
+    def _alarm(
+        self, what: str, comparison: str, threshold: float, minutes: int, measured: Mapping[str, Any]
+    ) -> dict[str, Any]:
         return {
             "AlarmName": f"{self._alarm_prefix}{what}",
             "AlarmDescription": "Made by Tidegate to scale by; edits are undone by the next sync.",
@@ -291,7 +317,7 @@ class _Shapes:
             "Threshold": threshold,
             "ComparisonOperator": comparison,
             "TreatMissingData": "missing",
-            **self._measured(metric, period=60),
+            **measured,
         }
 
     def _measured(self, metric: Metric, period: int | None) -> dict[str, Any]:
@@ -347,6 +373,29 @@ class _Shapes:
 def _adjustment(lower: float | None, upper: float | None, change: int) -> dict[str, Any]:
     bounds = {"MetricIntervalLowerBound": lower, "MetricIntervalUpperBound": upper}
     return {**{key: value for key, value in bounds.items() if value is not None}, "ScalingAdjustment": change}
+
+
+def _waiting(queue: str) -> dict[str, Any]:
+    """Return the messages of an SQS queue, visible and in flight, as alarms measure them."""
+    parts = [SQS[Signal.BACKLOG], SQS[Signal.IN_FLIGHT]]
+    metrics: list[dict[str, Any]] = [
+        {
+            "Id": f"m{number}",
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": part.namespace,
+                    "MetricName": part.name,
+                    "Dimensions": [{"Name": "QueueName", "Value": queue}],
+                },
+                "Stat": part.statistic,
+                "Period": 60,
+            },
+            "ReturnData": False,
+        }
+        for number, part in enumerate(parts, start=1)
+    ]
+    metrics.append({"Id": "e1", "Expression": "m1+m2", "Label": "messages, visible and in flight", "ReturnData": True})
+    return {"Metrics": metrics}
 
 
 def _microseconds(span: timedelta) -> float:

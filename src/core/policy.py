@@ -385,7 +385,7 @@ class Profile(Strict):
     """The same where none runs (`D0`); of a queue."""
 
     idle_after: Duration = Field(default_factory=lambda data: data.get("provisioning_from_zero", timedelta(minutes=8)))
-    """Silence after which an asynchronous endpoint goes to zero (only with min_capacity 0): a start bills as much."""
+    """Silence after which AAS takes the last instances of an empty queue: a start bills as much."""
 
     windows: tuple[Window, ...] = ()
 
@@ -433,7 +433,8 @@ class Profile(Strict):
             who = "an async profile" if info.data.get("kind") is Kind.ASYNC else "a profile with a queue"
             raise ValueError(f"{who} needs items_per_minute: the items one instance finishes in a minute")
         serving = info.data.get("serving")
-        if serving is Serving.ASYNC and (value.latency_p95 or value.concurrent_requests) is not None:
+        queued = serving is Serving.ASYNC or info.data.get("queue") is not None
+        if queued and (value.latency_p95 or value.concurrent_requests) is not None:
             raise ValueError("latency_p95 and concurrent_requests are of real-time endpoints: a queue answers later")
         if serving is Serving.SERVERLESS and value.concurrent_requests is not None:
             raise ValueError("concurrent_requests is not measured on serverless variants: each unit serves one request")
@@ -541,13 +542,13 @@ class Profile(Strict):
         """
         if self.policies is not None:
             return self.policies
+        if self.followed_queue:
+            return ()  # `core.native` makes the steps
         metric: MetricName
         if self.queued:
             if self.objectives.items_per_minute is None:
                 return ()
-            share = 1 if self.objectives.items_per_instance else 0.5
-            metric = "backlog_per_instance"
-            target = max(round(share * self.objectives.backlog_per_instance, 2), 1.0)
+            metric, target = "backlog_per_instance", self.backlog_target
         elif self.serving is Serving.SERVERLESS:
             shown = timedelta(minutes=3)
             return (
@@ -561,6 +562,17 @@ class Profile(Strict):
         else:
             metric, target = ("gpu" if self.serving is Serving.INFERENCE_COMPONENT else "cpu"), 70.0
         return (TargetTracking(type="target_tracking", metric=metric, target=target),)
+
+    @property
+    def backlog_target(self) -> float:
+        """Backlog at which AAS holds an instance: half of what one drains in time (algorithms 9), or as stated."""
+        share = 1 if self.objectives.items_per_instance else 0.5
+        return max(round(share * self.objectives.backlog_per_instance, 2), 1.0)
+
+    @property
+    def followed_queue(self) -> Queue | None:
+        """The queue of your own that AAS by itself follows; an asynchronous endpoint has a backlog for that."""
+        return None if self.queued or self.policies is not None else self.queue
 
     @property
     def forecast_price(self) -> float:

@@ -1,4 +1,4 @@
-"""An asynchronous endpoint from zero to what its backlog needs and back: by alarms, by ticks, by AAS alone."""
+"""Queues in a deployed stack. From zero to what the backlog needs and back: by alarms, by ticks, by AAS alone."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -8,19 +8,21 @@ from typing import Any
 
 import pytest
 
-from local_account.account import LocalAccount
+from local_account.account import Invocation, LocalAccount
 from simulator.account import SimulatedAccount
-from simulator.workload import AsyncWorkload
-from tests.e2e.conftest import DAY, START, arrive, bounds, controller_dead, embedded, minutes, schedules_off
+from simulator.workload import AsyncWorkload, SqsWorkload
+from tests.e2e.conftest import DAY, START, arrive, bounds, controller_dead, embedded, listening, minutes, schedules_off
 
-OCR = "ocr-prod"
-PROFILE = {
-    "kind": "async",
-    "min_capacity": 0,
-    "max_capacity": 8,
-    "objectives": {"items_per_minute": 4, "drain_within": "15m"},
+OCR, RENDER = "ocr-prod", "render-prod"
+OBJECTIVES = {"max_capacity": 8, "objectives": {"items_per_minute": 4, "drain_within": "15m"}}
+POLICY = {
+    "version": 1,
+    "profiles": {
+        "ocr": {"kind": "async", "min_capacity": 0, **OBJECTIVES},
+        "render": {"kind": "realtime", "min_capacity": 1, "queue": {"sqs": "jobs"}, **OBJECTIVES},
+    },
+    "endpoints": [{"name": OCR, "profile": "ocr"}, {"name": RENDER, "profile": "render"}],
 }
-POLICY = {"version": 1, "profiles": {"ocr": PROFILE}, "endpoints": [{"name": OCR, "profile": "ocr"}]}
 ITEMS, BURST, WORK_SECONDS = 60, 3, 15.0  # 45 minutes of work for one instance, and an objective of 15
 
 
@@ -28,10 +30,16 @@ ITEMS, BURST, WORK_SECONDS = 60, 3, 15.0  # 45 minutes of work for one instance,
 def queue(local: LocalAccount) -> Iterator[LocalAccount]:
     """An account of its own, of the artefact that is built already: hours pass in these tests."""
     account = SimulatedAccount(START)
-    silence = AsyncWorkload(
-        per_minute_requests=[0] * DAY, per_minute_work_seconds=[0.0] * DAY, objective=timedelta(minutes=15)
+    objective = timedelta(minutes=15)
+    items = AsyncWorkload(per_minute_requests=[0] * DAY, per_minute_work_seconds=[0.0] * DAY, objective=objective)
+    account.add_endpoint(name=OCR, workload=items, instance_count=0, asynchronous=True)
+    messages = SqsWorkload(
+        queue_name="jobs",
+        per_minute_requests=[0] * DAY,
+        per_minute_work_seconds=[0.0] * DAY,
+        objective=objective,
     )
-    account.add_endpoint(name=OCR, workload=silence, instance_count=0, asynchronous=True)
+    account.add_endpoint(name=RENDER, workload=messages, instance_count=1)
     with embedded(account, artefact=local.sam.built) as made:
         made.push_policy(POLICY)
         made.invoke("FleetSync", {"trigger": "policy"})
@@ -135,3 +143,21 @@ def test_stopped_half_way_aas_alone_works_off_the_rest_and_goes_to_zero(
     assert run.first_size > 1
     assert run.emptied > stopped_after, "half-way"
     minutes(queue, 10)
+
+
+def test_messages_of_an_sqs_queue_scale_a_real_time_endpoint(queue: LocalAccount) -> None:
+    """Their alarms reach the owner of real-time endpoints and AAS; as many instances as they need, and back to one."""
+    workload = queue.account.endpoint(RENDER).workload
+    assert isinstance(workload, SqsWorkload)
+    arrive(queue, RENDER, ITEMS, work_seconds=WORK_SECONDS, for_minutes=BURST)
+    calls: list[Invocation] = []
+    with schedules_off(queue, "RealtimeTarget"), listening(queue, calls):
+        minutes(queue, 50)
+    heard = [
+        call.function for call in calls if call.event.get("detail", {}).get("alarmName", "").endswith("-queue-out")
+    ]
+    assert set(heard) == {"RealtimeTarget"}
+    assert (workload.served, workload.late) == (ITEMS * BURST, 0)
+    assert 1 < max(workload.history.desired) < 8, "always busy, and not saturated"
+    assert queue.account.endpoint(RENDER).desired_count == 1
+    assert bounds(queue, RENDER) == (1, 8)

@@ -13,6 +13,7 @@ from core.ports import NativePolicy
 from simulator.scaling import step_capacity, step_problems
 from tests.builders import ASYNC, BATCH, COMPONENT, REALTIME, SERVERLESS, enrolment
 
+JOBS = {"queue": {"sqs": "jobs"}, "objectives": {"items_per_minute": 4}}  # 15 minutes, by default
 TUTORIAL: dict[str, Any] = {
     "kind": "realtime",
     "min_capacity": 1,
@@ -138,6 +139,10 @@ def test_the_alarms_of_the_step_policies_are_made() -> None:
         ({**COMPONENT, "min_capacity": 1}, ["track-requests_per_copy", "saturation"]),
         ({**COMPONENT, "objectives": {}}, ["track-gpu", "saturation", "wake"]),
         (SERVERLESS, ["track-provisioned_concurrency", "saturation"]),
+        ({**REALTIME, **JOBS}, ["queue-out", "queue-in"]),
+        ({**COMPONENT, **JOBS}, ["queue-out", "queue-in", "wake"]),
+        ({**REALTIME, **JOBS, "policies": []}, []),
+        ({**ASYNC, **JOBS}, ["track-backlog_per_instance", "wake", "idle"]),
         ({**BATCH, "serving": "inference_component", "min_capacity": 0}, ["track-gpu", "saturation", "wake"]),
         (BATCH, ["track-cpu", "saturation"]),
         ({**BATCH, "objectives": {"requests_per_instance": 100}}, ["track-requests_per_instance", "saturation"]),
@@ -287,6 +292,7 @@ def test_alarms_that_watch_a_real_time_target(  # noqa: PLR0913, PLR0917 - the c
         ({**BATCH, "objectives": PROMISES}, []),  # nothing is done outside its windows; its native policies double
         (ASYNC, ["wake", "idle"]),
         ({**ASYNC, "min_capacity": 1}, []),
+        ({**REALTIME, **JOBS}, []),  # what works off a queue is always busy
     ],
 )
 def test_alarms_that_the_guard_reads(document: dict[str, Any], suffixes: list[str]) -> None:
@@ -340,7 +346,42 @@ def test_idle_goes_to_exactly_zero_after_the_idle_delay() -> None:
     )
 
 
-@pytest.mark.parametrize("document", [REALTIME, ASYNC, BATCH, TUTORIAL, COMPONENT, SERVERLESS])
+def test_a_queue_of_your_own_is_followed_by_steps_that_name_the_count() -> None:
+    """Half of what an instance drains in 15 minutes are 30 messages: 1 to 30 need one instance, 31 to 60 two."""
+    out, into = natives({**REALTIME, **JOBS, "max_capacity": 3, "idle_after": "9m"}).values()
+    assert out.configuration["AdjustmentType"] == into.configuration["AdjustmentType"] == "ExactCapacity"
+    assert out.configuration["StepAdjustments"] == [
+        {
+            "MetricIntervalLowerBound": 0.0,
+            "MetricIntervalUpperBound": 30.0,
+            "ScalingAdjustment": 1,
+        },  # from the first on
+        {"MetricIntervalLowerBound": 30.0, "MetricIntervalUpperBound": 60.0, "ScalingAdjustment": 2},
+        {"MetricIntervalLowerBound": 60.0, "ScalingAdjustment": 3},
+    ]
+    assert into.configuration["StepAdjustments"] == [{"MetricIntervalUpperBound": 0.0, "ScalingAdjustment": 2}]
+    assert out.alarm is not None
+    assert into.alarm is not None
+    assert (out.alarm["Threshold"], out.alarm["EvaluationPeriods"]) == (1.0, 3)
+    assert (into.alarm["Threshold"], into.alarm["EvaluationPeriods"]) == (0.0, 9)
+    visible, in_flight, total = into.alarm["Metrics"]
+    named = [part["MetricStat"]["Metric"] for part in (visible, in_flight)]
+    assert [(one["Namespace"], one["MetricName"]) for one in named] == [
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+        ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible"),
+    ]
+    assert all(one["Dimensions"] == [{"Name": "QueueName", "Value": "jobs"}] for one in named)
+    assert (total["Expression"], total["ReturnData"]) == ("m1+m2", True)
+
+
+def test_a_queue_takes_no_more_steps_than_aas_does() -> None:
+    steps = natives({**REALTIME, **JOBS, "max_capacity": 50})["queue-out"].configuration["StepAdjustments"]
+    assert [step["ScalingAdjustment"] for step in steps][:4] == [3, 5, 8, 10]  # 2.5 apart
+    assert (len(steps), steps[-1]["ScalingAdjustment"]) == (20, 50)
+    assert [step["MetricIntervalLowerBound"] for step in steps][:3] == [0.0, 90.0, 150.0]  # 3 and 5 times 30
+
+
+@pytest.mark.parametrize("document", [REALTIME, ASYNC, BATCH, TUTORIAL, COMPONENT, SERVERLESS, REALTIME | JOBS])
 def test_every_shape_is_valid_to_botocore(document: dict[str, Any]) -> None:
     loader = botocore.session.Session()
     put_policy = loader.get_service_model("application-autoscaling").operation_model("PutScalingPolicy").input_shape

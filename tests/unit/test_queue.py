@@ -15,7 +15,7 @@ from core.model import Capacity, Envelope, Memory, Missing, Observation, Reason,
 from core.ports import MetricQuery
 from core.signals import queries
 from core.signals.queue import Crew, Line, asleep, learned, missing, recommend, remember, wanted
-from tests.builders import ASYNC, NOW, REALTIME, SETTLED_MEMORY, context, enrolment, minutes, running, steady
+from tests.builders import ASYNC, COMPONENT, NOW, REALTIME, SETTLED_MEMORY, context, enrolment, minutes, running, steady
 
 WITHIN = 12.75  # 0.85 of 15 minutes
 
@@ -290,10 +290,24 @@ def test_a_queue_of_your_own_is_asked_for_by_its_name() -> None:
     } == queries(enrolment(ASYNC, queue={"sqs": "jobs"}))
 
 
-def test_messages_in_flight_are_work_too() -> None:
-    ctx = context(REALTIME, queue={"sqs": "jobs"}, objectives={"items_per_minute": 4}, load=steady(30))
-    ctx = replace(ctx, signals={**ctx.signals, Signal.IN_FLIGHT: steady(12)})
+@pytest.mark.parametrize("document", [REALTIME, ASYNC, COMPONENT])
+def test_messages_in_flight_are_work_too_before_any_kind_of_endpoint(document: dict[str, Any]) -> None:
+    """30 wait and 12 are being worked on, all 15 minutes old: late already, so more than 42 / (4 x 9) is ordered."""
+    capacity, objectives = running(1), {"items_per_minute": 4}
+    sides: dict[str, Any] = {"load": minutes([30] * 20), "capacity": capacity, "registered": Envelope(1, 6)}
+    ctx = context(document, queue={"sqs": "jobs"}, objectives=objectives, min_capacity=1, **sides)
+    ctx = replace(ctx, signals={**ctx.signals, Signal.IN_FLIGHT: minutes([12] * 20)})
     assert newest(ctx)["backlog"] == 42
+    decision = decide(ctx)
+    assert (decision.reason, decision.envelope.floor > 2) == (Reason.BACKLOG, True)
+
+
+@pytest.mark.parametrize("ringing", ["saturation", "errors"])
+def test_an_instance_that_works_off_a_queue_is_busy_and_not_saturated(ringing: str) -> None:
+    """It is, until the queue is empty: doubling on it would always end at the maximum."""
+    sides: dict[str, Any] = {"load": steady(6), "capacity": running(3), "alarms": {ringing: "ALARM"}}
+    ctx = context(REALTIME, queue={"sqs": "jobs"}, objectives={"items_per_minute": 4}, **sides)
+    assert "guard" not in [step.rule for step in decide(ctx).steps]
 
 
 @pytest.mark.parametrize("why", ["no data points", "stale: newest point is of 08:40", "InternalError"])

@@ -180,7 +180,7 @@ def _warnings(root: yaml.Node | None, fleet: Fleet, today: date) -> Iterator[Fin
         if profile.max_capacity > fleet.max_capacity:
             text = f" = {profile.max_capacity}: the fleet's max_capacity ({fleet.max_capacity}) wins"
             yield _warning(root, ("profiles", name, "max_capacity"), text)
-        if "idle_after" in profile.model_fields_set and profile.min_capacity > 0:
+        if "idle_after" in profile.model_fields_set and profile.min_capacity > 0 and not profile.followed_queue:
             text = f": no effect, for min_capacity is {profile.min_capacity} and not 0"
             yield _warning(root, ("profiles", name, "idle_after"), text)
         for where, text in chain(advice(profile), window_advice(profile, today)):

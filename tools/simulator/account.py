@@ -19,6 +19,7 @@ from simulator.metrics import epoch_minute
 from simulator.sagemaker import Endpoint, SageMaker, Tagging, Variant
 from simulator.service import Service, ServiceError
 from simulator.transport import make_client
+from simulator.workload import SqsWorkload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -245,7 +246,7 @@ class SimulatedAccount:
         self.call("sagemaker", "UpdateEndpoint", request)
 
     def silence(self, namespace: str, metric: str, endpoint: str) -> None:
-        """From now on this metric of the endpoint is not published, whatever its dimensions."""
+        """From now on this metric of the endpoint (or queue) is not published, whatever its dimensions."""
         self.cloudwatch.silenced.add((namespace, metric, endpoint))
 
     def unsilence(self, namespace: str, metric: str, endpoint: str) -> None:
@@ -283,7 +284,12 @@ class SimulatedAccount:
 
     def _serve(self, resource: Variant | Component, workload: Workload, minute: int) -> None:
         reached = resource.status not in {"Creating", "Failed", "Deleting"}
-        publish = self._publisher(resource.names, minute) if reached else _into_the_void
+        names = (
+            {**resource.names, "QueueName": workload.queue_name}
+            if isinstance(workload, SqsWorkload)
+            else resource.names
+        )
+        publish = self._publisher(names, minute) if reached else _into_the_void
         workload.serve(resource.current_count, resource.desired_count, publish)
 
     def _publisher(

@@ -51,7 +51,7 @@ class CloudWatch(Service):
         self.lag = lag
         self.store = MetricStore()
         self.alarms: dict[str, Alarm] = {}
-        self.silenced: set[tuple[str, str, str]] = set()  # namespace, metric, endpoint
+        self.silenced: set[tuple[str, str, str]] = set()  # namespace, metric, endpoint or queue
 
     @property
     def newest_minute(self) -> int:
@@ -59,11 +59,10 @@ class CloudWatch(Service):
         return epoch_minute(self.world.now - self.lag) - 1
 
     def publish(self, key: MetricKey, minute: int, datum: Measured) -> None:
-        """What SageMaker itself sends, unless that metric of the endpoint was silenced."""
+        """What AWS itself sends, unless that metric of the endpoint or queue was silenced."""
         if self.silenced:
             namespace, metric, dimensions = key
-            endpoint = dict(dimensions).get("EndpointName", "")
-            if (namespace, metric, endpoint) in self.silenced:
+            if any((namespace, metric, value) in self.silenced for _, value in dimensions):
                 return
         self.store.put(key, minute, datum)
 

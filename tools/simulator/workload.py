@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 INVOCATION = "AWS/SageMaker"
 INSTANCE = "/aws/sagemaker/Endpoints"
+SQS = "AWS/SQS"
 ENDPOINT_ONLY = ("EndpointName",)
+QUEUE_ONLY = ("QueueName",)
 BOTH = ("EndpointName", "VariantName")
 COMPONENT = "/aws/sagemaker/InferenceComponents"
 COMPONENT_ONLY = ("InferenceComponentName",)
@@ -344,6 +346,46 @@ class AsyncWorkload:
             waits = [60_000.0 * (self.minute - cohort.arrived) for cohort, _ in done]
             publish(INVOCATION, "TotalProcessingTime", BOTH, samples(milliseconds, finished))
             publish(INVOCATION, "TimeInBacklog", BOTH, samples(waits, finished))
+
+
+@dataclass(kw_only=True)
+class SqsWorkload(AsyncWorkload):
+    """The same where the requests wait in an SQS queue, from which workers call a real-time or asynchronous endpoint.
+
+    A message is visible until a worker takes it, then in flight, and deleted once answered. Published are what SQS says
+    of the queue, zeros too (it falls silent six hours after the last call to it, which workers that poll never let
+    happen), and what SageMaker says of the endpoint.
+
+    Args:
+        queue_name: the queue's.
+        outstanding: so many messages the workers keep in an asynchronous endpoint's own queue; None for a real-time
+            endpoint, where each slot of each instance has a worker.
+    """
+
+    queue_name: str
+    outstanding: int | None = None
+
+    @override
+    def _publish_queue(self, waiting: int, ready: int, busy_slots: float, publish: Publish) -> None:
+        in_flight = min(waiting, self.concurrency * ready if self.outstanding is None else self.outstanding)
+        age = 60.0 * (self.minute - self.queue[0].arrived + 0.5) if self.queue else 0.0
+        publish(SQS, "ApproximateNumberOfMessagesVisible", QUEUE_ONLY, sample(float(waiting - in_flight)))
+        publish(SQS, "ApproximateNumberOfMessagesNotVisible", QUEUE_ONLY, sample(float(in_flight)))
+        publish(SQS, "ApproximateAgeOfOldestMessage", QUEUE_ONLY, sample(age))
+        if not ready:
+            publish(SQS, "NumberOfMessagesDeleted", QUEUE_ONLY, sample(0.0))
+        if self.outstanding is not None:
+            super()._publish_queue(in_flight, ready, busy_slots, publish)
+
+    @override
+    def _publish_work(self, done: list[tuple[Cohort, int]], publish: Publish) -> None:
+        finished = sum(count for _, count in done)
+        counted = samples((1.0,), (finished,)) if finished else sample(0.0)
+        publish(SQS, "NumberOfMessagesDeleted", QUEUE_ONLY, counted)
+        if self.outstanding is None:
+            publish(INVOCATION, "Invocations", BOTH, counted)
+        else:
+            super()._publish_work(done, publish)
 
 
 def _whole_requests(seconds: float, each: float) -> tuple[int, float]:
