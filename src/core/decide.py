@@ -264,14 +264,16 @@ def echo(ctx: Context, wanted: Envelope) -> Step | None:
     Raising MinCapacity starts no cooldown (facts 2.3). When the instances have come, the alarm still rings with the
     load each of the few had before, and tracking multiplies it by the many that are there now: five that a load of
     seven had called became 77. So an order brings a ceiling of twice its floor, which stands until metrics show it; for
-    a queue, whose backlog an instance may have many times over, a ceiling of its floor: 15 became 100.
+    a queue, whose backlog an instance may have many times over, a ceiling of its floor: 15 became 100. A queue has it
+    also while its backlog is above the target that we gave AAS, which knows no ages and orders what is not needed yet.
     """
     capacity, registered, waiting = ctx.capacity, ctx.registered, ctx.waiting
     target, load = ctx.profile.settling_target, ctx.requests
     if not isinstance(capacity, Capacity) or (waiting is None and (target is None or load is None)):
         return None
     ordering = wanted.floor > capacity.desired
-    if ordering and waiting:
+    early = target is not None and ctx.profile.policies is None and (waiting or 0) > capacity.current * target > 0
+    if early or (ordering and waiting):
         ceiling = wanted.floor
     elif ordering and load and target and load > capacity.current * target > 0:
         ceiling = 2 * wanted.floor

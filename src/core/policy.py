@@ -374,7 +374,7 @@ class Profile(Strict):
     """How dear an instance may be that only a forecast asks for (`forecast_price`)."""
 
     scale_in: Literal["direct", "native"] = "direct"
-    stabilization: Duration = Field(default_factory=lambda data: timedelta(minutes=5 if _of_queue(data) else 10))
+    stabilization: Duration = Field(default_factory=lambda data: timedelta(minutes=3 if _of_queue(data) else 10))
     """Scale-in follows the highest recommendation of the last so long."""
 
     provisioning_from_zero: Duration = Field(
@@ -384,8 +384,15 @@ class Profile(Strict):
     )
     """The same where none runs (`D0`); of a queue."""
 
-    idle_after: Duration = Field(default_factory=lambda data: data.get("provisioning_from_zero", timedelta(minutes=8)))
-    """Silence after which AAS takes the last instances of an empty queue: a start bills as much."""
+    idle_after: Duration = Field(
+        default_factory=lambda data: max(
+            data.get("provisioning_from_zero", USUAL_START) - timedelta(minutes=3), timedelta(minutes=1)
+        )
+    )
+    """Silence after which AAS takes the last instances of an empty queue.
+
+    With the minutes until it is seen and the instance is gone (3), as much as a start bills.
+    """
 
     windows: tuple[Window, ...] = ()
 

@@ -106,8 +106,10 @@ def test_defaults_of_a_profile() -> None:
     assert profile.stabilization == timedelta(minutes=10)
     assert (profile.start, profile.provisioning_from_zero) == (timedelta(minutes=6), timedelta(minutes=8))
     queue = profile_of(ASYNC | {"objectives": {"items_per_minute": 4}, "provisioning": "10m"})
-    assert queue.stabilization == timedelta(minutes=5)
-    assert queue.provisioning_from_zero == queue.idle_after == timedelta(minutes=12)  # a start bills 12 minutes
+    assert queue.stabilization == timedelta(minutes=3)
+    assert queue.provisioning_from_zero == timedelta(minutes=12)
+    assert queue.idle_after == timedelta(minutes=9)  # a start bills 12, and 3 pass until the last one is gone
+    assert profile_of(ASYNC | {"provisioning_from_zero": "2m"}).idle_after == timedelta(minutes=1)
     assert queue.objectives.finish_within(4) == 15
     assert queue.objectives.expires_after == timedelta(hours=6)
     assert parse_fleet({"version": 1}).max_capacity == 100

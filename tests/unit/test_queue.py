@@ -190,6 +190,21 @@ def test_only_we_add_to_what_is_ordered_until_metrics_show_it() -> None:
     assert decide(seen([200] * 3, 3)).envelope == Envelope(8, 8)  # and demand goes beyond it
 
 
+@pytest.mark.parametrize(
+    ("backlog", "sides", "ceiling"),
+    [
+        (100, {}, 3),  # above 3 x 30, half of what 3 drain within 15 minutes, and they drain it in 8.3
+        (90, {}, 8),  # tracking rests
+        (100, {"policies": [{"type": "target_tracking", "metric": "backlog_per_instance", "target": 30}]}, 8),
+        (100, {"capacity": running(0, desired=3)}, 8),  # nothing serves yet, so nothing is tracked
+    ],
+)
+def test_what_tracking_would_order_too_early_is_kept_out(backlog: float, sides: dict[str, Any], ceiling: int) -> None:
+    decision = decide(seen([backlog * grown / 10 for grown in range(1, 11)], 3, **sides))
+    assert decision.envelope.ceiling == ceiling
+    assert decision.valid_until == NOW + timedelta(minutes=20 if ceiling < 8 else 60)  # or AAS would be held for long
+
+
 # --- expiry -------------------------------------------------------------------------------------------------------
 
 
@@ -232,7 +247,9 @@ def rated(processed: Sequence[float], *, backlog: float = 500, count: int = 2, *
     [
         ([12] * 5, {}, 4 + 10 / 40 * (6 - 4)),  # 60 in 10 instance-minutes; they count 10 / (10 + 30)
         ([8] * 5, {}, 4),
-        ([0] * 5, {}, 4 + 0.25 * (4 / 3 - 4)),  # an item that hangs: a third of what was thought, at the worst
+        ([6] * 5, {}, 4 + 0.25 * (3 - 4)),
+        ([4] * 5, {}, 4 + 10 / 15 * (2 - 4)),  # half as fast as thought: they count 10 / (10 + 5), or items are late
+        ([0] * 5, {}, 4 + 10 / 15 * (4 / 3 - 4)),  # an item that hangs: a third of what was thought, at the worst
         ([900] * 5, {}, 4 + 0.25 * (12 - 4)),
         ([4] * 5, {"backlog": 10}, 4),  # with 10 waiting, who knows whether all were busy
         ([40] * 5, {"backlog": 10}, 4 + 0.25 * (12 - 4)),  # but this cannot be done at 4 a minute

@@ -302,7 +302,8 @@ def learned(ctx: Context) -> tuple[float, datetime | None]:
     if full:
         spent = memory.ready * len(full)
         sample = sum(minute.processed for minute in full) / spent
-        rate += spent / (spent + 30) * (min(max(sample, rate / 3), 3 * rate) - rate)
+        inertia = 30 if sample > rate / 1.5 else 5  # instance-minutes; too few is late, too many is only dear
+        rate += spent / (spent + inertia) * (min(max(sample, rate / 3), 3 * rate) - rate)
     return min(max(rate, stated / MOST_ASTRAY), stated * MOST_ASTRAY), minutes[-1].at
 
 
