@@ -6,10 +6,12 @@ all three. Times are aware datetimes in UTC.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from math import ceil
+from typing import NamedTuple
 
 from typing_extensions import override
 
@@ -304,6 +306,22 @@ class Tracking:
     foreign: bool = False
 
 
+class Starts(NamedTuple):
+    """How long the newest scale-outs took, from order to service: where instances ran, and from zero."""
+
+    running: tuple[timedelta, ...] = ()
+    from_zero: tuple[timedelta, ...] = ()
+
+
+ENOUGH = 5
+"""Fewer of what was measured say nothing."""
+
+
+def usual(starts: Sequence[timedelta]) -> timedelta | None:
+    """Return within what 95 % of the starts were over, None as long as too few were seen (algorithms 10)."""
+    return sorted(starts)[ceil(0.95 * len(starts)) - 1] if len(starts) >= ENOUGH else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """What is remembered of a target between passes (the table's STATE item). Everything may be lost.
@@ -342,8 +360,7 @@ class Memory:
     rate_at: datetime | None = None
     """Items a minute and instance as measured, and the newest minute that went into it."""
 
-    starts: tuple[timedelta, ...] = ()
-    """How long the newest scale-outs took, from order to service."""
+    starts: Starts = field(default_factory=Starts)
 
     def of(self, capacity: Capacity | Missing) -> "Memory":
         """Return what still holds of the endpoint seen: nothing of one that was recreated under its name."""

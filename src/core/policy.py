@@ -27,8 +27,8 @@ from pydantic import (
 from core.errors import ConfigError, Problem
 from core.fields import Duration, Name, Strict, duration_text, refuse_below_min
 from core.metrics import METRICS, QUEUE, SQS, MetricName, catalogued, common, unfit
-from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Scope, Serving, Signal
-from core.policy_windows import Window
+from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Scope, Serving, Signal, Starts, usual
+from core.policy_windows import MINUTE, Window
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -336,6 +336,10 @@ class StepScaling(Strict):
 DeclaredPolicy = Annotated[TargetTracking | StepScaling, Field(discriminator="type")]
 
 
+def _idle(start: timedelta) -> timedelta:
+    return max(start - timedelta(minutes=3), MINUTE)
+
+
 def _of_queue(data: Mapping[str, Any]) -> bool:
     """Whether a profile's capacity follows a queue."""
     return data.get("kind") is Kind.ASYNC or data.get("queue") is not None
@@ -384,11 +388,7 @@ class Profile(Strict):
     )
     """The same where none runs (`D0`); of a queue."""
 
-    idle_after: Duration = Field(
-        default_factory=lambda data: max(
-            data.get("provisioning_from_zero", USUAL_START) - timedelta(minutes=3), timedelta(minutes=1)
-        )
-    )
+    idle_after: Duration = Field(default_factory=lambda data: _idle(data.get("provisioning_from_zero", USUAL_START)))
     """Silence after which AAS takes the last instances of an empty queue.
 
     With the minutes until it is seen and the instance is gone (3), as much as a start bills.
@@ -519,6 +519,21 @@ class Profile(Strict):
     def start(self) -> timedelta:
         """What is planned with from an order until instances serve (`D`)."""
         return self.provisioning or USUAL_START
+
+    def started(self, starts: Starts) -> "Profile":
+        """Return the profile of a queue with what starts took where it states nothing, less AAS's minute to notice.
+
+        Who knows only one of `provisioning` and `provisioning_from_zero` takes the other to differ by 2 minutes.
+        """
+        said, apart = self.model_fields_set, timedelta(minutes=2)
+        running, zero = (took and max(math.ceil(took / MINUTE) - 1, 1) * MINUTE for took in map(usual, starts))
+        if not self.works_off_a_queue or not (running or zero):
+            return self
+        running = self.provisioning or running or max((zero or timedelta(0)) - apart, MINUTE)
+        zero = min(zero or running + apart, timedelta(hours=2))
+        zero = self.provisioning_from_zero if "provisioning_from_zero" in said else zero
+        idle = self.idle_after if "idle_after" in said else _idle(zero)
+        return self.model_copy(update={"provisioning": running, "provisioning_from_zero": zero, "idle_after": idle})
 
     @property
     def wake_after(self) -> timedelta:

@@ -18,6 +18,7 @@ from core.model import (
     Refusal,
     ScalableTarget,
     Serving,
+    Starts,
     Told,
 )
 from core.policy import Fleet
@@ -178,7 +179,7 @@ class Autoscaling(Protocol):
     def refusal(self, target: ScalableTarget) -> Refusal | None:
         """Return why the newest finished scaling activity of the target failed, None if it did not."""
 
-    def starts(self, target: ScalableTarget) -> tuple[timedelta, ...]:
+    def starts(self, target: ScalableTarget) -> Starts:
         """Return how long the newest scale-outs took, from order to service, the newest first; at most 20."""
 
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:

@@ -236,7 +236,7 @@ class Reconciler:
             found.append(
                 Context(
                     now=now,
-                    enrolment=enrolment,
+                    enrolment=replace(enrolment, profile=enrolment.profile.started(memory.starts)),
                     capacity=capacity,
                     registered=registered.get(target),
                     signals=signals.get(target, {}),

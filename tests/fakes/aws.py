@@ -12,7 +12,7 @@ from typing import Any
 
 from core.errors import TargetBusyError, TargetNotFoundError, TidegateError
 from core.fleet import PROFILE_TAG
-from core.model import Capacity, Envelope, Missing, Observation, Point, Refusal, ScalableTarget, Serving
+from core.model import Capacity, Envelope, Missing, Observation, Point, Refusal, ScalableTarget, Serving, Starts
 from core.ports import MetricQuery, NativePolicy, ScheduledAction, Variant
 
 Write = tuple[Any, ...]
@@ -96,7 +96,7 @@ class FakeAutoscaling(_Fake):
     native: dict[ScalableTarget, dict[str, NativePolicy]] = field(default_factory=dict)
     actions: dict[ScalableTarget, dict[str, ScheduledAction]] = field(default_factory=dict)
     refusals: dict[ScalableTarget, Refusal] = field(default_factory=dict)
-    took: dict[ScalableTarget, tuple[timedelta, ...]] = field(default_factory=dict)
+    took: dict[ScalableTarget, Starts] = field(default_factory=dict)
 
     def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
         self._read("registered")
@@ -106,9 +106,9 @@ class FakeAutoscaling(_Fake):
         self._read("refusal")
         return self.refusals.get(target)
 
-    def starts(self, target: ScalableTarget) -> tuple[timedelta, ...]:
+    def starts(self, target: ScalableTarget) -> Starts:
         self._read("starts")
-        return self.took.get(target, ())
+        return self.took.get(target, Starts())
 
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:
         self._write("register", target, envelope)

@@ -102,3 +102,34 @@ def test_an_idle_queue_costs_no_metric_and_a_deep_one_is_looked_at_every_minute(
     waiting = work(made).history.backlog
     assert all(asked[minute] >= 4 for minute in range(SILENCE + 5, SILENCE + 120) if waiting[minute])
     assert asked[SILENCE + 119] == 0
+
+
+def test_a_start_that_takes_longer_than_usual_is_learned() -> None:
+    """20 minutes from zero where 8 are assumed, an objective of 30: one item is ordered for at 15, and is late at 35.
+
+    After five starts (and one of which nobody knows that it was from zero) it is ordered for in time, and the endpoint
+    stays up so much longer before it goes to zero.
+    """
+    account, each = SimulatedAccount(START), 120
+    requests = [int(minute % each == each - 1) for minute in range(9 * each)]
+    workload = AsyncWorkload(
+        per_minute_requests=requests,
+        per_minute_work_seconds=[15.0 * n for n in requests],
+        objective=timedelta(minutes=30),
+    )
+    account.add_endpoint(
+        name="ocr",
+        workload=workload,
+        instance_count=0,
+        asynchronous=True,
+        provisioning_from_zero=timedelta(minutes=20),
+    )
+    made = SimulatedStack(account, DOCUMENT)
+    made.invoke("FleetSync", {"trigger": "policy"})
+    for _ in range(9 * each):
+        made.minute()
+    assert made.failures == []
+    late = [minute // each for minute, count in enumerate(workload.history.late) if count]
+    assert (workload.served, late) == (8, [1, 2, 3, 4, 5, 6])
+    [idle] = [alarm for name, alarm in account.cloudwatch.alarms.items() if name.endswith("-idle")]
+    assert idle.config["EvaluationPeriods"] == 20 - 3

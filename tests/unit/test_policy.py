@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
-from core.model import Dimension, Kind, Mode, Override, OverrideAction, ScalableTarget, Scope, Signal
+from core.model import Dimension, Kind, Mode, Override, OverrideAction, ScalableTarget, Scope, Signal, Starts
 from core.policy import Profile, StepScaling, TargetTracking, parse_fleet, parse_override
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -161,6 +161,39 @@ def test_native_policy_by_default(profile: dict[str, Any], metric: str, target: 
     (policy,) = profile_of(profile).native_policies
     assert isinstance(policy, TargetTracking)
     assert (policy.metric, policy.target) == (metric, target)
+
+
+def took(*minutes: float) -> tuple[timedelta, ...]:
+    return tuple(timedelta(minutes=each) for each in minutes)
+
+
+@pytest.mark.parametrize(
+    ("stated", "starts", "planned"),
+    [
+        ({}, Starts(), (6, 8, 5)),
+        ({}, Starts(took(4, 4, 4, 4), took(9, 9)), (6, 8, 5)),  # too few of either
+        ({}, Starts(took(*[4.2] * 5), took(*[9.5] * 5)), (4, 9, 6)),  # AAS looks once a minute: 3.2 to 4.2, 8.5 to 9.5
+        ({}, Starts(took(*[4] * 18, 5, 12), ()), (4, 6, 3)),  # of twenty the nineteenth; 2 minutes more from zero
+        ({}, Starts((), took(*[20] * 5)), (17, 19, 16)),
+        ({}, Starts((), took(*[1] * 5)), (1, 1, 1)),
+        ({"provisioning": "10m"}, Starts(took(*[4] * 5), ()), (10, 12, 9)),
+        ({"provisioning": "10m"}, Starts((), took(*[20] * 5)), (10, 19, 16)),
+        ({"provisioning_from_zero": "9m"}, Starts(took(*[4] * 5), took(*[20] * 5)), (3, 9, 6)),
+        ({"idle_after": "15m"}, Starts((), took(*[20] * 5)), (17, 19, 15)),
+        ({}, Starts((), took(*[300] * 5)), (297, 120, 117)),  # AAS's alarms do not look back for ever
+    ],
+)
+def test_a_queue_plans_with_what_starts_took_where_nothing_is_stated(
+    stated: dict[str, Any], starts: Starts, planned: tuple[int, int, int]
+) -> None:
+    profile = profile_of(ASYNC | stated).started(starts)
+    found = profile.start, profile.provisioning_from_zero, profile.idle_after
+    assert tuple(each // timedelta(minutes=1) for each in found) == planned
+
+
+def test_only_a_queue_does() -> None:
+    profile = profile_of(REALTIME)
+    assert profile.started(Starts(took(*[4] * 5), ())) == profile
 
 
 def test_batch_before_a_queue_of_unknown_speed_has_no_native_policy() -> None:

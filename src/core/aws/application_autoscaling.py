@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from core.aws.batches import batches
 from core.aws.errors import absent_is_fine, reading, writing
-from core.model import Envelope, Refusal, ScalableTarget
+from core.model import Envelope, Refusal, ScalableTarget, Starts
 from core.ports import NativePolicy, ScheduledAction
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class ApplicationAutoScaling:
         code = next((code or part for part, code in _REFUSALS.items() if part in text), "Failed")
         return Refusal(newest.get("EndTime", newest["StartTime"]).astimezone(UTC), code, text)
 
-    def starts(self, target: ScalableTarget) -> tuple[timedelta, ...]:
+    def starts(self, target: ScalableTarget) -> Starts:
         """Return how long the newest scale-outs took, from order to service, the newest first (algorithms 1).
 
         An activity names only the count it asked for, so it is one if the successful one before it asked for less.
@@ -73,8 +73,9 @@ class ApplicationAutoScaling:
             for item in found["ScalingActivities"]
             if item["StatusCode"] == "Successful" and (order := _ORDER.search(item["Description"]))
         )
-        took = [end - start for (_, _, before), (start, end, count) in pairwise(done) if count > before]
-        return tuple(reversed(took[-STARTS_KEPT:]))
+        took = [(before, end - start) for (_, _, before), (start, end, count) in pairwise(done) if count > before]
+        newest = took[: -STARTS_KEPT - 1 : -1]
+        return Starts(tuple(t for before, t in newest if before), tuple(t for before, t in newest if not before))
 
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:
         """Set both bounds; AAS moves the capacity inside them at once."""

@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import ceil
 from zlib import crc32
 
 from core.context import Context, Enrolment
-from core.model import Capacity, Missing, Observation, Progress, ScalableTarget
+from core.model import ENOUGH, Capacity, Missing, Observation, Progress, ScalableTarget, usual
 from core.policy_windows import DAY, GRACE, MINUTE, Window
 from core.ports import MetricQuery
 from core.signals.utilisation import instances
 
 LEAD = timedelta(minutes=10)
-"""What instances are taken to need to start, until `STARTS` starts were seen."""
+"""What instances are taken to need to start, until enough starts were seen."""
 
-STARTS = 5
 SPREAD = timedelta(minutes=5)
 """Over so long the targets with a window at one hour spread their orders, before the last moment that is safe."""
 
@@ -84,12 +82,13 @@ def edge_within(windows: Sequence[Window], now: datetime, span: timedelta) -> bo
 
 def lead(ctx: Context) -> timedelta:
     """Return the lead of windows that state none: p95 of this target's starts, and its place in the spread."""
-    return lead_of(ctx.target, ctx.memory.starts, ctx.profile.provisioning)
+    starts = ctx.memory.starts
+    return lead_of(ctx.target, (*starts.running, *starts.from_zero), ctx.profile.provisioning)
 
 
 def lead_of(target: ScalableTarget, starts: Sequence[timedelta], stated: timedelta | None = None) -> timedelta:
     """Return what 95 % of the starts took, or are said to take, a minute, and a stable part of `SPREAD`."""
-    took = sorted(starts)[ceil(0.95 * len(starts)) - 1] if len(starts) >= STARTS else stated
+    took = usual(starts) or stated
     return (LEAD if took is None else took + MINUTE) + crc32(target.resource_id.encode()) % (SPREAD // MINUTE) * MINUTE
 
 
@@ -141,7 +140,7 @@ def _need(ctx: Context, opening: Opening) -> Need:
     floor = instances(left, each * max(time_left, SHORTEST))
     if floor > _ready(ctx):
         floor = instances(left, each * max(time_left - lead(ctx) / MINUTE, SHORTEST))
-    if len(seen.recent) >= STARTS and not any(point.value for point in seen.recent):
+    if len(seen.recent) >= ENOUGH and not any(point.value for point in seen.recent):
         floor = 0  # nothing comes: more instances would not help
     return Need(opening, max(first, floor) if left else 0, left, each, as_of)
 
@@ -150,7 +149,7 @@ def _measured(ctx: Context, opening: Opening, seen: Progress, stated: float) -> 
     """Return what an instance got done in the newest minutes with as many as now, half to twice of what is stated."""
     ready, since = _ready(ctx), ctx.memory.ready_since
     counted = [point.value for point in seen.recent if since is not None and point.at >= max(since, opening.start)]
-    if not ready or ctx.memory.ready != ready or len(counted) < STARTS or not any(counted):
+    if not ready or ctx.memory.ready != ready or len(counted) < ENOUGH or not any(counted):
         return stated
     return min(max(sum(counted) / len(counted) / ready, stated / 2), 2 * stated)
 

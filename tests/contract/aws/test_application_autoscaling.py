@@ -8,7 +8,7 @@ import pytest
 
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.errors import ActuationError, TargetNotFoundError
-from core.model import Envelope, Refusal, ScalableTarget
+from core.model import Envelope, Refusal, ScalableTarget, Starts
 from core.ports import Autoscaling, NativePolicy, ScheduledAction
 from tests.contract.aws.accounts import Account, Simulated, autoscaling_of, chosen
 from tests.contract.aws.stubs import scripted
@@ -292,12 +292,12 @@ class TestStarts:
     def test_of_a_simulated_account_they_are_its_provisioning_delay(self, account: Simulated) -> None:
         aas = ApplicationAutoScaling(account.client("application-autoscaling"))
         aas.register(ORDERS, Envelope(1, 8))
-        assert aas.starts(ORDERS) == ()
+        assert aas.starts(ORDERS) == Starts()
         for count in (3, 2, 6):
             aas.register(ORDERS, Envelope(count, count))
             for _ in range(8):
                 account.account.advance()
-        assert aas.starts(ORDERS) == (timedelta(minutes=7),)  # to 6; before 3 nothing is known, 2 is fewer
+        assert aas.starts(ORDERS) == Starts((timedelta(minutes=7),))  # to 6; before 3 nothing is known, 2 is fewer
 
     @pytest.fixture
     def account(self, request: pytest.FixtureRequest) -> Simulated:
@@ -313,6 +313,8 @@ class TestStarts:
             return made | {"StartTime": begun, "EndTime": begun + timedelta(minutes=took)}
 
         activities = [  # newest first, as AAS lists them
+            set_to(4, 80, 8),  # from zero
+            set_to(0, 70, 1),
             set_to(9, 60, 1, "Failed"),
             set_to(3, 50, 1),  # fewer than 7
             set_to(7, 40, 6),
@@ -322,4 +324,5 @@ class TestStarts:
         ]
         with scripted("application-autoscaling") as (c, script):
             script.add_response("describe_scaling_activities", {"ScalingActivities": activities})
-            assert ApplicationAutoScaling(c).starts(ORDERS) == (timedelta(minutes=6), timedelta(minutes=4))
+            six, four, eight = (timedelta(minutes=minutes) for minutes in (6, 4, 8))
+            assert ApplicationAutoScaling(c).starts(ORDERS) == Starts(running=(six, four), from_zero=(eight,))
