@@ -22,6 +22,7 @@ from core.model import (
     Signal,
 )
 from core.policy import Fleet, Profile, parse_fleet
+from core.reconcile import as_measured
 
 NOW = datetime(2026, 11, 18, 9, 0, tzinfo=UTC)  # a Wednesday
 TARGET = ScalableTarget.variant("orders", "AllTraffic")
@@ -121,6 +122,7 @@ def context(  # noqa: PLR0913 - a context has this many sides, and each test nam
     Of requests that were refused for want of a copy there are none but `refused`.
     """
     enrolled = enrolment(document, **changes)
+    enrolled = replace(enrolled, profile=as_measured(enrolled.profile, memory))
     capacity = capacity if capacity is not None else running(4)
     if memory is SETTLED_MEMORY and isinstance(capacity, Capacity) and enrolled.profile.queued:
         memory = replace(memory, ready=capacity.current, ready_since=NOW - timedelta(hours=1))

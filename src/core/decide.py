@@ -10,6 +10,7 @@ from zlib import crc32
 
 from core.context import EXPIRY, ORDER_EXPIRY, Context, Decision
 from core.model import (
+    LESS_EACH,
     Capacity,
     Envelope,
     Kind,
@@ -22,7 +23,7 @@ from core.model import (
     Step,
 )
 from core.overrides import in_force
-from core.policy import StepScaling, TargetTracking
+from core.policy import StepScaling
 from core.signals import recommendations
 from core.signals.forecast import foresee
 from core.signals.utilisation import instances
@@ -37,11 +38,11 @@ AT_CEILING = 0.98
 SHOWN_AFTER = timedelta(minutes=4)
 """Until metrics and alarms speak of instances that just began to serve: a whole minute, and its way to CloudWatch."""
 
-LESS_EACH = 0.85
-"""Share of its capacity that an instance is taken to serve once latency is above the objective (algorithms 2)."""
-
 MORE_EACH, LEAST_FACTOR, RAISED_EACH = 1.05, 0.5, timedelta(hours=24)
 """A request target that was lowered rises by 5 % a day at most (algorithms 2), and never fell below half."""
+
+NEARLY, DRAINED = 0.95, timedelta(minutes=30)
+"""From this share of `c` on load explains a latency, and so long after what still waits may (algorithms 2)."""
 
 LONGEST_GAP = timedelta(minutes=3)
 """Between two measured minutes, for a direct scale-in to be certain of those between them (algorithms 8)."""
@@ -383,21 +384,30 @@ def newest(ctx: Context) -> list[Recommendation]:
 
 
 def _target_factor(ctx: Context) -> float:
-    """Return the share of the request target that latency allows: down by 0.85 at once, up by 1.05 a day.
+    """Return the share of `c` that latency allows: down by 0.85 at once, up by 1.05 a day.
 
-    It rises only while both latency alarms are OK and the load is known, in an hour of the day of the target's own:
-    each change makes AAS write two alarms, of which an account may write three a second.
+    It falls only where load does not explain the latency. It rises
+    only while both latency alarms are OK and the load is known, in an hour of the day of the target's own: each change
+    makes AAS write two alarms, of which an account may write three a second.
     """
     factor, since = ctx.memory.target_factor, ctx.memory.target_changed_at
-    requests = ctx.profile.request_metric
-    tracks = any(isinstance(p, TargetTracking) and p.metric == requests for p in ctx.profile.native_policies)
     age = ctx.now - since if since is not None else timedelta.max
     latency, slow = ctx.alarms.get("latency"), ctx.alarms.get("slow")
-    if tracks and latency == "ALARM" and age >= ctx.profile.stabilization:
+    overloaded = ctx.memory.overloaded_at
+    drained = not loaded(ctx) and (overloaded is None or ctx.now - overloaded >= DRAINED)
+    if ctx.profile.request_targets and latency == "ALARM" and age >= ctx.profile.stabilization and drained:
         return max(LEAST_FACTOR, round(factor * LESS_EACH, 4))
     own_hour = crc32(ctx.target.resource_id.encode()) % 24
     calm = latency == slow == "OK" and not ctx.unknown and age >= RAISED_EACH
     return min(1.0, round(factor * MORE_EACH, 4)) if calm and ctx.now.hour == own_hour else factor
+
+
+def loaded(ctx: Context) -> bool:
+    """Whether an instance has nearly what it is taken to serve; then load explains its latency (algorithms 2)."""
+    load, capacity, each = ctx.requests, ctx.capacity, ctx.profile.objectives.requests_per_instance
+    if load is None or each is None or not isinstance(capacity, Capacity):
+        return False
+    return load >= NEARLY * each * capacity.current
 
 
 def _direct_scale_in(ctx: Context, envelope: Envelope, *, foreseen: bool) -> int | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zlib import crc32
 
@@ -11,8 +11,9 @@ from core.context import Context, Enrolment
 from core.decide import decide
 from core.errors import ConfigError, ObservationError, Problem, TidegateError
 from core.instances import gpus_of, vcpus_of
+from core.learning.capacity import measure, queries
 from core.learning.fit import HISTORY, fit
-from core.model import Capacity, Envelope, Kind, Missing, Mode, Observation, ScalableTarget, Serving
+from core.model import Capacity, Envelope, Kind, Memory, Missing, Mode, Observation, ScalableTarget, Serving
 from core.native import ALARM_SUFFIX, alarm_prefix, scale_out_alarms, short, tracking_policies
 from core.plan import (
     Action,
@@ -26,7 +27,7 @@ from core.plan import (
 )
 from core.policy import Endpoint, Fleet, Profile
 from core.ports import NativePolicy, Place, Variant
-from core.reconcile import Outcome, Pass, Reconciler, Status
+from core.reconcile import Outcome, Pass, Reconciler, Status, as_measured
 from core.signals import utilisation
 
 FITTED_EACH = timedelta(hours=2)
@@ -77,36 +78,67 @@ class FleetSync:
         lost = self._ports.store.roster() is None  # then one endpoint's news is no reason to forget the others
         found = self.discover(fleet, None if lost else endpoint)
         chosen = [e for e in found.enrolments if endpoint in {None, e.endpoint_name}]
-        if endpoint is None and not when.dry_run:
-            self._learn(chosen, when)
+        told = self._learn(chosen, when) if endpoint is None and not when.dry_run else {}
         looked = self._reconciler.look(chosen, when, settle=self._settle)
-        outcomes = [replace(outcome, remark=found.remarks.get(outcome.target)) for outcome in looked]
+        remarks = {**told, **found.remarks}
+        outcomes = [replace(outcome, remark=remarks.get(outcome.target)) for outcome in looked]
         kept, released = self._leavers(found, when, release=endpoint is None)
         if not when.dry_run:
             places = {e.target: Place(e.profile_name, e.by_tag, e.endpoint_name, e.tags) for e in found.enrolments}
             self._ports.store.put_roster({**kept, **places})
         return (*outcomes, *(outcome for _, outcome in found.rejected), *released)
 
-    def _learn(self, enrolments: Sequence[Enrolment], when: Pass) -> None:
-        """Fit those targets whose hour of the day it is, and those that were never fitted, while there is time.
+    def _learn(self, enrolments: Sequence[Enrolment], when: Pass) -> dict[ScalableTarget, str]:
+        """Learn of those targets whose hour of the day it is, and of new ones, while there is time; say what.
 
-        CloudWatch keeps minutes for 15 days, so all history is one read a day. Without one the old fit serves on, and
+        CloudWatch keeps minutes for 15 days, so all history is one read a day. Without a fit the old one serves on, and
         then tracking at its own target.
         """
-        able = [e for e in enrolments if e.profile.forecasting]
+        able = [e for e in enrolments if e.profile.learn != "off" or e.profile.forecasting]
         fits = self._ports.store.learned([e.target for e in able])
+        memories = self._ports.store.memories([e.target for e in able])
+        told: dict[ScalableTarget, str] = {}
         for each in able:
-            fitted_at = fits[each.target].fitted_at if each.target in fits else None
-            own_hour = when.now.hour == crc32(each.target.resource_id.encode()) % 24
-            due = fitted_at is None or (own_hour and when.now - fitted_at > FITTED_EACH)
-            if not due or self._ports.clock() + FIT_TAKES >= when.deadline:
-                continue
-            query = utilisation.query(each.target)
+            memory, old = memories[each.target], fits.get(each.target)
             with suppress(ObservationError):
-                seen = self._ports.metrics.fetch([query], when.now, HISTORY)[query]
-                capacity = each.profile.capacity_per_instance
-                if isinstance(seen, Observation) and capacity and (found := fit(seen, capacity)):
-                    self._ports.store.put_learned(each.target, found)
+                if each.profile.learn != "off" and self._due(
+                    each, memory.measured.at if memory.measured else None, when
+                ):
+                    memory = self._measure(each, memory, when)
+                    told[each.target] = _said(each.profile, memory)
+                profile = as_measured(each.profile, memory)
+                if profile.forecasting and self._due(each, old.fitted_at if old else None, when):
+                    query, capacity = utilisation.query(each.target), profile.capacity_per_instance
+                    seen = self._ports.metrics.fetch([query], when.now, HISTORY)[query]
+                    if isinstance(seen, Observation) and capacity and (found := fit(seen, capacity)):
+                        self._ports.store.put_learned(each.target, found)
+        return told
+
+    def _due(self, enrolment: Enrolment, last: datetime | None, when: Pass) -> bool:
+        """Whether something was never learned, or this is the target's hour for it; and there is time."""
+        own_hour = when.now.hour == crc32(enrolment.target.resource_id.encode()) % 24
+        due = last is None or (own_hour and when.now - last > FITTED_EACH)
+        return due and self._ports.clock() + FIT_TAKES < when.deadline
+
+    def _measure(self, enrolment: Enrolment, memory: Memory, when: Pass) -> Memory:
+        """Learn what an instance serves, take into it what latency lowered since, and remember it."""
+        target = enrolment.target
+        wanted = queries(enrolment)
+        since = max(filter(None, (memory.config_since, memory.target_changed_at)), default=when.now - HISTORY)
+        seen = self._ports.metrics.fetch(wanted, when.now, min(when.now - since, HISTORY))
+        used = enrolment.profile.learn == "on"  # then it takes in what the share did, which begins anew
+        known = memory.measured.capacity if memory.measured else None
+        before = enrolment.profile.rated(known, memory.target_factor if used else 1)
+        measured = measure(
+            [seen[query] for query in wanted],
+            objectives=enrolment.profile.objectives,
+            before=before.objectives.requests_per_instance,
+            now=when.now,
+            lowered_at=memory.target_changed_at,
+        )
+        learned = replace(memory, measured=measured, target_factor=1.0 if used else memory.target_factor)
+        kept = self._ports.store.record(target, learned, when.holder, when.now)
+        return replace(learned, version=memory.version + 1) if kept else memory
 
     def discover(self, fleet: Fleet, only: str | None = None) -> Found:
         """Return what is named and what tagged endpoints host (of one endpoint); a name in the file beats a tag."""
@@ -197,9 +229,7 @@ class FleetSync:
         decision = decide(ctx)
         natives: tuple[Action, ...] = ()
         if isinstance(ctx.capacity, Capacity) and ctx.capacity.in_service:
-            natives = plan_natives(
-                ctx.enrolment, self._stage, inventory, store.original(target), ctx.memory.target_factor
-            )
+            natives = plan_natives(ctx.enrolment, self._stage, inventory, store.original(target))
         saves = tuple(action for action in natives if not _needs_registration(action))
         puts = tuple(action for action in natives if _needs_registration(action))
         outcome = self._reconciler.carry_out(decision, (*saves, *plan_bounds(decision), *puts), when)
@@ -299,6 +329,15 @@ def _enrolment(fleet: Fleet, endpoint: str, profile_name: str, entry: Endpoint |
         adopt=entry.adopt if entry else False,
         by_tag=entry is None,
     )
+
+
+def _said(profile: Profile, memory: Memory) -> str:
+    """Say what was learned of what an instance serves, and whether it is used."""
+    found = memory.measured
+    if found is None or found.capacity is None:
+        return f"requests_per_instance unknown: {found.tells if found else 'busy'}"
+    how = "learned" if profile.learn == "on" else "recommended"
+    return f"{how}: requests_per_instance {found.capacity:g} ({found.tells})"
 
 
 def _profile(fleet: Fleet, name: str, endpoint: str) -> Profile:

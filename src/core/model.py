@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 from typing_extensions import override
 
+LESS_EACH = 0.85
+"""Share of `c` that is planned with once latency or a deployment puts it in doubt (algorithms 2)."""
+
 
 class Kind(StrEnum):
     """How an endpoint is used; decides which function owns it."""
@@ -323,6 +326,30 @@ def usual(starts: Sequence[timedelta]) -> timedelta | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What an instance or copy was seen to serve within the latency objective, in requests a minute."""
+
+    at: datetime
+    capacity: float | None = None
+    """What to plan with; None while nothing tells."""
+
+    served: float = 0.0
+    """The highest load of one of them that was served in time."""
+
+    limit: float | None = None
+    """The lowest load above that which was not; None if there was none."""
+
+    @property
+    def tells(self) -> str:
+        """What the value rests on, for a person."""
+        if not self.served:
+            return "not enough load seen to tell"
+        if self.limit is None:
+            return f"not enough load seen above {self.served:g}"
+        return f"in time up to {self.served:g}, slower than the objective from {self.limit:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """What is remembered of a target between passes (the table's STATE item). Everything may be lost.
 
@@ -354,7 +381,14 @@ class Memory:
 
     target_factor: float = 1.0
     target_changed_at: datetime | None = None
-    """Share of the request target that AAS was given, and since when."""
+    """Share of `c` that latency allows, and so of the request target that AAS was given; and since when."""
+
+    measured: Measured | None = None
+    config_since: datetime | None = None
+    """What was learned of `c`, and since when the endpoint serves as it does: older minutes say nothing of it."""
+
+    overloaded_at: datetime | None = None
+    """When an instance last had as much load as it is taken to serve."""
 
     rate: float | None = None
     rate_at: datetime | None = None
@@ -362,17 +396,20 @@ class Memory:
 
     starts: Starts = field(default_factory=Starts)
 
-    def of(self, capacity: Capacity | Missing) -> "Memory":
+    def of(self, capacity: Capacity | Missing, now: datetime) -> "Memory":
         """Return what still holds of the endpoint seen: nothing of one that was recreated under its name."""
         if isinstance(capacity, Missing):
             return self
         if self.created_at not in {None, capacity.created_at}:
-            return Memory(version=self.version).of(capacity)
-        now = replace(self, created_at=capacity.created_at, config=capacity.config)
+            return Memory(version=self.version).of(capacity, now)
+        seen = replace(self, created_at=capacity.created_at, config=capacity.config)
         if self.config in {None, capacity.config}:
-            return now
+            return seen
         # A new endpoint configuration (another model, another instance type) ends what was learned under the old one.
-        return replace(now, target_factor=1.0, target_changed_at=None, rate=None, rate_at=None)
+        known = self.measured.capacity if self.measured else None
+        measured = None if known is None else Measured(at=now, capacity=round(LESS_EACH * known, 4))
+        anew = replace(seen, target_factor=1.0, target_changed_at=None, rate=None, rate_at=None)
+        return replace(anew, measured=measured, config_since=now)
 
 
 Table = tuple[tuple[int, ...], ...]

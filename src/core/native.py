@@ -44,18 +44,17 @@ def alarm_prefix(target: ScalableTarget, kind: Kind, stage: str) -> str:
     return f"tidegate-target-{stage}-{kind.value}-{name}-"
 
 
-def native_policies(enrolment: Enrolment, stage: str, factor: float = 1.0) -> tuple[NativePolicy, ...]:
+def native_policies(enrolment: Enrolment, stage: str) -> tuple[NativePolicy, ...]:
     """Return what must be registered on the target: the declared policies and those that let it survive us.
 
     Args:
         enrolment: the target and its profile.
         stage: part of every name.
-        factor: share of the declared request target that latency allows.
 
     Raises:
         ConfigError: where a percentage per core or GPU is asked for and their count is unknown.
     """
-    shapes = _Shapes(enrolment, stage, factor)
+    shapes = _Shapes(enrolment, stage)
     declared = [
         native
         for policy in enrolment.profile.native_policies
@@ -72,12 +71,9 @@ def native_policies(enrolment: Enrolment, stage: str, factor: float = 1.0) -> tu
     return tuple(declared)
 
 
-def request_tracking(enrolment: Enrolment, stage: str, factor: float) -> tuple[NativePolicy, ...]:
-    """Return the policy that tracks requests, if there is one, at this share of its declared target."""
-    tracking = (p for p in enrolment.profile.native_policies if isinstance(p, TargetTracking))
-    shapes = _Shapes(enrolment, stage, factor)
-    requests = enrolment.profile.request_metric
-    return tuple(shapes.tracking(policy) for policy in tracking if policy.metric == requests)
+def request_tracking(enrolment: Enrolment, stage: str) -> tuple[NativePolicy, ...]:
+    """Return the policy that tracks requests, if there is one."""
+    return tuple(map(_Shapes(enrolment, stage).tracking, enrolment.profile.request_targets))
 
 
 def heard_alarms(enrolment: Enrolment, stage: str) -> tuple[Mapping[str, Any], ...]:
@@ -147,18 +143,16 @@ def full(alarm: str, target: ScalableTarget) -> str:
 class _Shapes:
     """Builds AAS and CloudWatch structures for one target."""
 
-    def __init__(self, enrolment: Enrolment, stage: str, factor: float = 1.0) -> None:
+    def __init__(self, enrolment: Enrolment, stage: str) -> None:
         self._enrolment = enrolment
-        self._factor = factor
         self._policy_prefix = owned_prefix(stage)
         self._alarm_prefix = alarm_prefix(enrolment.target, enrolment.profile.kind, stage)
 
     def tracking(self, policy: TargetTracking) -> NativePolicy:
         """Return a target-tracking policy."""
         starts = self._enrolment.profile.provisioning or timedelta(0)
-        share = self._factor if policy.metric == self._enrolment.profile.request_metric else 1.0
         configuration = {
-            "TargetValue": round(policy.target * share, 4),
+            "TargetValue": round(policy.target, 4),
             **(
                 self._tracked_metric(self._metric(policy.metric))
                 if policy.custom is None

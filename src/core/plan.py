@@ -4,7 +4,7 @@ A dry run shows exactly these actions; applying them is `core.reconcile`'s busin
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -88,7 +88,7 @@ class PutTarget(_Said):
 
     policy: NativePolicy
     factor: float
-    said: ClassVar[str] = "track {0.factor:.0%} of the declared request target"
+    said: ClassVar[str] = "take an instance to serve {0.factor:.0%} of what it is said to"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,20 +198,22 @@ def plan_bounds(decision: Decision) -> tuple[Action, ...]:
 def plan_target(decision: Decision, stage: str) -> tuple[Action, ...]:
     """Return what gives AAS the request target that latency allows."""
     ctx, factor = decision.context, decision.target_factor
+    share = factor / ctx.memory.target_factor  # the profile seen is rated by that already
     ready = isinstance(ctx.capacity, Capacity) and ctx.capacity.in_service and not decision.paused
     if not ready or factor == ctx.memory.target_factor:
         return ()
-    return tuple(PutTarget(policy, factor) for policy in request_tracking(ctx.enrolment, stage, factor))
+    tuned = replace(ctx.enrolment, profile=ctx.profile.rated(None, share))
+    return tuple(PutTarget(policy, factor) for policy in request_tracking(tuned, stage))
 
 
 def plan_natives(
-    enrolment: Enrolment, stage: str, inventory: Inventory, original: Original | None, factor: float = 1.0
+    enrolment: Enrolment, stage: str, inventory: Inventory, original: Original | None
 ) -> tuple[Action, ...]:
     """Return what brings native policies and their alarms in line; adoption saves first, then replaces.
 
     Registration comes before these and is `plan_bounds`' business.
     """
-    wanted, heard = native_policies(enrolment, stage, factor), heard_alarms(enrolment, stage)
+    wanted, heard = native_policies(enrolment, stage), heard_alarms(enrolment, stage)
     standing = {policy.name: policy for policy in inventory.policies}
     prefix = owned_prefix(stage)
     actions: list[Action] = []

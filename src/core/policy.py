@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import (
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     Discriminator,
     Field,
     StringConstraints,
@@ -41,6 +42,11 @@ USUAL_START = timedelta(minutes=6)
 
 FORECAST_TARGET = 0.9
 """Share of what an instance serves at which tracking stands by a forecast; without Tidegate it is all there is."""
+
+
+def _spelled(seen: object) -> object:
+    """Read `on` and `off`, which YAML takes for true and false."""
+    return {True: "on", False: "off"}[seen] if isinstance(seen, bool) else seen
 
 
 class Objectives(Strict):
@@ -345,6 +351,20 @@ def _of_queue(data: Mapping[str, Any]) -> bool:
     return data.get("kind") is Kind.ASYNC or data.get("queue") is not None
 
 
+def _measurable(data: Mapping[str, Any]) -> bool:
+    """Whether load of an instance and latency are published, and one of them is promised."""
+    serving = data.get("serving") in {Serving.REALTIME, Serving.INFERENCE_COMPONENT}
+    objectives: Objectives = data.get("objectives", Objectives())
+    return data.get("kind") is Kind.REALTIME and serving and objectives.latency_p95 is not None
+
+
+def _learns_by_default(data: dict[str, Any]) -> Literal["off", "recommend", "on"]:
+    """Return `on` where latency is promised, but only `recommend` where somebody declared the targets."""
+    if not _measurable(data):
+        return "off"
+    return "on" if data.get("policies") is None else "recommend"
+
+
 class Queue(Strict):
     """A queue of your own that the endpoint works off."""
 
@@ -374,8 +394,15 @@ class Profile(Strict):
     policies: tuple[DeclaredPolicy, ...] | None = None
     """Native policies; None means the right one for the kind (`native_policies`)."""
 
-    forecast: Literal["off", "economy", "balanced", "strict", "critical"] = "balanced"
+    forecast: Annotated[Literal["off", "economy", "balanced", "strict", "critical"], BeforeValidator(_spelled)] = (
+        "balanced"
+    )
     """How dear an instance may be that only a forecast asks for (`forecast_price`)."""
+
+    learn: Annotated[Literal["off", "recommend", "on"], BeforeValidator(_spelled)] = Field(
+        default_factory=_learns_by_default
+    )
+    """Whether `c` is learned from latency, and whether it is then used (`rated`) or only told."""
 
     scale_in: Literal["direct", "native"] = "direct"
     stabilization: Duration = Field(default_factory=lambda data: timedelta(minutes=3 if _of_queue(data) else 10))
@@ -476,6 +503,15 @@ class Profile(Strict):
                     f"policy {index}: scale_in_cooldown {duration_text(policy.scale_in_cooldown)} is shorter than "
                     f"provisioning ({duration_text(takes)}): what is removed cannot be back before the next is removed"
                 )
+        return value
+
+    @field_validator("learn")
+    @classmethod
+    def _there_is_something_to_learn_from(cls, value: str, info: ValidationInfo) -> str:
+        if value != "off" and not _measurable(info.data):
+            raise ValueError(
+                "needs objectives.latency_p95 of a real-time endpoint or an inference component, or be off"
+            )
         return value
 
     @field_validator("stabilization", "idle_after")
@@ -613,27 +649,48 @@ class Profile(Strict):
             return None
         target = round(FORECAST_TARGET * self.objectives.requests_per_instance, 2)
         standing_by = tuple(policy.model_copy(update={"target": target}) for policy in self.native_policies)
-        fields = {name: getattr(self, name) for name in Profile.model_fields}
-        return Profile.model_validate({**fields, "policies": standing_by})
+        return self._but(policies=standing_by)
+
+    def rated(self, capacity: float | None, share: float) -> "Profile":
+        """Return the profile for instances that serve so many requests a minute; declared targets move with that.
+
+        Args:
+            capacity: what was learned, None for what is stated.
+            share: of that, what latency allows.
+        """
+        stated = self.objectives.requests_per_instance
+        factor = share * (capacity / stated if capacity and stated else 1)
+        each = capacity or stated
+        if factor == 1 and each == stated:
+            return self
+        objectives = self.objectives.model_copy(update={"requests_per_instance": each and round(each * share, 4)})
+        policies = self.policies and tuple(
+            p.model_copy(update={"target": round(p.target * factor, 4)}) if p in self.request_targets else p
+            for p in self.policies
+        )
+        return self._but(objectives=objectives, policies=policies)
+
+    def _but(self, **changes: object) -> "Profile":
+        """Return the profile with some fields changed."""
+        return Profile.model_validate({name: getattr(self, name) for name in Profile.model_fields} | changes)
 
     @property
     def request_metric(self) -> MetricName:
         """Requests divided by what is counted; nobody publishes it for serverless variants or queues."""
         return "requests_per_copy" if self.serving is Serving.INFERENCE_COMPONENT else "requests_per_instance"
 
+    @property
+    def request_targets(self) -> list[TargetTracking]:
+        """The policies that track requests."""
+        tracking = (p for p in self.native_policies if isinstance(p, TargetTracking))
+        return [p for p in tracking if p.metric == self.request_metric]
+
     @cached_property
     def capacity_per_instance(self) -> float | None:
         """Requests a minute one instance serves: the objective, else the declared request target, else unknown."""
         if self.objectives.requests_per_instance is not None:
             return self.objectives.requests_per_instance
-        return next(
-            (
-                p.target
-                for p in self.native_policies
-                if p.metric == self.request_metric and isinstance(p, TargetTracking)
-            ),
-            None,
-        )
+        return next((p.target for p in self.request_targets), None)
 
     @cached_property
     def signals(self) -> tuple[Signal, ...]:

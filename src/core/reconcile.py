@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from core.context import Context, Decision, Enrolment
-from core.decide import decide
+from core.decide import decide, loaded
 from core.errors import LeaseLostError, ObservationError, TidegateError
 from core.model import (
     Capacity,
@@ -45,7 +45,7 @@ from core.plan import (
     plan_bounds,
     plan_target,
 )
-from core.policy import Fleet
+from core.policy import Fleet, Profile
 from core.ports import Autoscaling, Events, Hosting, Metrics, Place, PolicySource, ScheduledAction, StateStore
 from core.signals import LOOKBACK, forecast, look_back, queries, queue, window
 from core.signals.forecast import FRESH
@@ -202,9 +202,17 @@ class Reconciler:
         """Read the truth about these targets; one that cannot be read gives an outcome instead of a context."""
         if not enrolments:
             return []
-        enrolments, learned = self._learned(enrolments, now)
         targets = [enrolment.target for enrolment in enrolments]
-        memories = self.ports.store.memories(targets)
+        found: list[Context | Outcome] = []
+        counts: dict[ScalableTarget, Capacity | Missing] = {}
+        for target in targets:
+            try:
+                counts[target] = self.ports.serving.capacity(target)
+            except ObservationError as err:
+                found.append(Outcome(target=target, status=Status.FAILED, error=str(err)))
+        memories = {t: m.of(counts.get(t, Missing("")), now) for t, m in self.ports.store.memories(targets).items()}
+        rated = [replace(e, profile=as_measured(e.profile, memories[e.target])) for e in enrolments]
+        enrolments, learned = self._learned(rated, now)
         wishes = [wish for wish in (*self.ports.store.overrides(), *extra) if now < wish.expires_at]
         registered = self.ports.autoscaling.registered(targets)
         own = {enrolment.target: guard_alarms(enrolment, self.stage) for enrolment in enrolments}
@@ -213,13 +221,6 @@ class Reconciler:
             *(full(n, target) for target, m in memories.items() for n in (*m.scale_out_alarms, *_lows(m).values())),
         ]
         alarms = self._alarm_states(names)
-        found: list[Context | Outcome] = []
-        counts: dict[ScalableTarget, Capacity | Missing] = {}
-        for target in targets:
-            try:
-                counts[target] = self.ports.serving.capacity(target)
-            except ObservationError as err:
-                found.append(Outcome(target=target, status=Status.FAILED, error=str(err)))
         seen = [e for e in enrolments if e.target in counts]
         heard = {e.target: _known(own[e.target], alarms) for e in seen}
         awake = [e for e in seen if not queue.asleep(e, counts[e.target], heard[e.target])]
@@ -228,7 +229,7 @@ class Reconciler:
         for enrolment in seen:
             target, capacity = enrolment.target, counts[enrolment.target]
             try:
-                memory = memories[target].of(capacity)
+                memory = memories[target]
                 refusal = self._refusal(target, capacity, registered.get(target), memory, now)
             except ObservationError as err:
                 found.append(Outcome(target=target, status=Status.FAILED, error=str(err)))
@@ -443,6 +444,12 @@ class Reconciler:
         return memory
 
 
+def as_measured(profile: Profile, memory: Memory) -> Profile:
+    """Return the profile as what was measured of its instances has it."""
+    measured = memory.measured.capacity if memory.measured and profile.learn == "on" else None
+    return profile.rated(measured, memory.target_factor)
+
+
 def _remembered(decision: Decision) -> Memory:
     """Return the memory this decision leaves; a demand floor is only remembered when demand was measured."""
     ctx = decision.context
@@ -456,6 +463,8 @@ def _remembered(decision: Decision) -> Memory:
         memory = replace(memory, count=ctx.capacity.desired, tries=0)
     if isinstance(ctx.capacity, Capacity) and ctx.capacity.current != memory.ready:
         memory = replace(memory, ready=ctx.capacity.current, ready_since=ctx.now)
+    if loaded(ctx) and (memory.overloaded_at is None or ctx.now - memory.overloaded_at >= REMEMBER_EVERY):
+        memory = replace(memory, overloaded_at=ctx.now)
     fresh = memory.demand_at is not None and ctx.now - memory.demand_at < REMEMBER_EVERY
     if ctx.unknown or (fresh and memory.demand_floor == decision.demand_floor):
         return memory

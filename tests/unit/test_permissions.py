@@ -440,7 +440,7 @@ def test_the_night_saw_everything(night: Night) -> None:
         "save what",
         "put policy",
         "put alarm",
-        "track 85%",
+        "take an",
         "delete policy",
         "put scheduled",
         "delete scheduled",

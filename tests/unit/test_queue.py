@@ -278,9 +278,9 @@ def test_the_rate_is_written_down_every_five_minutes_and_ends_with_the_model() -
     ctx = seen(minutes([500] * 20), 2, memory=memory)
     assert remember(ctx).rate_at == memory.rate_at
     assert remember(replace(ctx, now=NOW + timedelta(minutes=5))).rate_at == memory.rate_at  # nothing newer was seen
-    after = memory.of(Capacity(2, 2, "InService", None, "ocr-2"))
+    after = memory.of(Capacity(2, 2, "InService", None, "ocr-2"), NOW)
     assert (after.rate, after.rate_at) == (None, None)
-    assert memory.of(Capacity(2, 2, "InService", None, "ocr-1")).rate == 4.0
+    assert memory.of(Capacity(2, 2, "InService", None, "ocr-1"), NOW).rate == 4.0
 
 
 # --- metrics that cannot be trusted (facts 3.4, 5) ------------------------------------------------------------------

@@ -455,14 +455,14 @@ def test_memory_of_an_endpoint() -> None:
     made = World().now
     old = Memory(version=3, first_seen_at=made, enrolled=True, tries=2, created_at=made, config="a")
     same = Capacity(2, 2, "InService", made, "a")
-    assert old.of(same) == old
-    assert old.of(Missing("gone")) == old  # perhaps it comes back
-    assert old.of(replace(same, config="b")) == replace(old, config="b")
+    assert old.of(same, NOW) == old
+    assert old.of(Missing("gone"), NOW) == old  # perhaps it comes back
+    assert old.of(replace(same, config="b"), NOW) == replace(old, config="b", config_since=NOW)
     later = made + timedelta(hours=1)
     anew = Memory(version=3, created_at=later, config="a")
-    assert old.of(replace(same, created_at=later)) == anew
+    assert old.of(replace(same, created_at=later), NOW) == anew
     before_this_release = replace(old, created_at=None, config=None)
-    assert before_this_release.of(same) == old
+    assert before_this_release.of(same, NOW) == old
 
 
 def test_work_done_is_counted_from_the_start_of_its_window_and_asked_anew_each_pass() -> None:

@@ -30,7 +30,7 @@ def look_back(profile: Profile) -> timedelta:
 def recommendations(ctx: Context, since: datetime) -> tuple[Recommendation, ...]:
     """Return what each minute measured from `since` on asks for, oldest first; nothing for signals that are missing."""
     recommend = {
-        Signal.REQUESTS: partial(utilisation.recommend, ctx.profile, factor=ctx.memory.target_factor),
+        Signal.REQUESTS: partial(utilisation.recommend, ctx.profile),
         Signal.NO_CAPACITY: partial(refused.recommend, ctx.profile),
     }
     found = [

@@ -12,11 +12,11 @@ def query(target: ScalableTarget) -> MetricQuery:
     return MetricQuery("AWS/SageMaker", "Invocations", tuple(target.names.items()), "Sum")
 
 
-def recommend(profile: Profile, point: Point, factor: float = 1.0) -> Recommendation:
+def recommend(profile: Profile, point: Point) -> Recommendation:
     """Return the instances that one minute's requests need.
 
-    `floor = ceil(y / c)` is the guard of algorithms 7; `settled = ceil(y / target)` is where target tracking rests with
-    this share `factor` of the declared target, and never below 1: going to zero is left to the native policies.
+    `floor = ceil(y / c)` is the guard of algorithms 7; `settled = ceil(y / target)` is where target tracking rests,
+    and never below 1: going to zero is left to the native policies.
     """
     capacity = profile.capacity_per_instance
     if capacity is None:
@@ -24,7 +24,7 @@ def recommend(profile: Profile, point: Point, factor: float = 1.0) -> Recommenda
     return Recommendation(
         at=point.at,
         floor=instances(point.value, capacity),
-        settled=max(instances(point.value, (profile.settling_target or capacity) * factor), 1),
+        settled=max(instances(point.value, profile.settling_target or capacity), 1),
         reason=Reason.LOAD,
         seen={"requests_per_minute": point.value, "requests_per_instance": capacity},
     )
