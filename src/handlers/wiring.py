@@ -15,6 +15,7 @@ from core.aws import clients, clock
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.cloudwatch import CloudWatch
 from core.aws.events import EventBus
+from core.aws.pace import Pace
 from core.aws.policies import AppConfigPolicies
 from core.aws.sagemaker import SageMaker
 from core.aws.store import Table
@@ -196,6 +197,7 @@ def _now() -> datetime:
 def from_environment() -> Runtime:
     """Return the deployed stack's runtime; made once in each execution environment."""
     env = os.environ
+    pace = Pace(float(env["TIDEGATE_ALARM_WRITES_PER_SECOND"]))
     ports = Ports(
         policies=AppConfigPolicies(
             env["TIDEGATE_APPCONFIG_APPLICATION"],
@@ -203,8 +205,8 @@ def from_environment() -> Runtime:
             env["TIDEGATE_APPCONFIG_PROFILE"],
         ),
         store=Table(clients.dynamodb(), env["TIDEGATE_TABLE"]),
-        metrics=CloudWatch(clients.cloudwatch()),
-        autoscaling=ApplicationAutoScaling(clients.application_autoscaling()),
+        metrics=CloudWatch(clients.cloudwatch(), pace),
+        autoscaling=ApplicationAutoScaling(clients.application_autoscaling(), pace),
         serving=SageMaker(clients.sagemaker, clients.tagging),
         events=EventBus(clients.events(), env["TIDEGATE_STAGE"]),
         clock=_now,

@@ -580,6 +580,7 @@ def test_the_runtime_is_made_from_the_environment_alone(monkeypatch: pytest.Monk
     for name in ("STAGE", "TABLE", "APPCONFIG_APPLICATION", "APPCONFIG_ENVIRONMENT", "APPCONFIG_PROFILE"):
         monkeypatch.setenv(f"TIDEGATE_{name}", name.lower())
     monkeypatch.setenv("TIDEGATE_MODE", "shadow")
+    monkeypatch.setenv("TIDEGATE_ALARM_WRITES_PER_SECOND", "2.5")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     made = wiring.from_environment.__wrapped__()
     assert (made.reconciler.stage, made.reconciler.mode.value) == ("stage", "shadow")

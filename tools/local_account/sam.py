@@ -82,6 +82,7 @@ class Sam:
         """Return all parameters: a value on the command line replaces the whole of samconfig's."""
         machine = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
         ours = {"Stage": "local", "Mode": "active", "Runtime": self.runtime, "Architecture": machine}
+        ours |= {"AlarmWritesPerSecond": "1000"}  # nobody counts them there
         return " ".join(f'{key}="{value}"' for key, value in (ours | dict(parameters)).items())
 
     def _environment(self) -> dict[str, str]:

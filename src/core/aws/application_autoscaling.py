@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.aws.batches import batches
 from core.aws.errors import absent_is_fine, reading, writing
+from core.aws.pace import UNPACED, Pace
 from core.model import Envelope, Refusal, ScalableTarget, Starts
 from core.ports import NativePolicy, ScheduledAction
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
 
 TARGETS_A_CALL = 50
+ALARMS_OF_TRACKING = 2
+"""AAS writes them with the right and in the name of its caller (facts 2.1)."""
+
 ACTIVITIES_LOOKED_AT = 10
 ACTIVITIES_LEARNT_FROM = 50
 STARTS_KEPT = 20
@@ -30,10 +34,12 @@ class ApplicationAutoScaling:
 
     Args:
         client: boto3's `application-autoscaling`.
+        pace: of writing alarms.
     """
 
-    def __init__(self, client: "ApplicationAutoScalingClient") -> None:
+    def __init__(self, client: "ApplicationAutoScalingClient", pace: Pace = UNPACED) -> None:
         self._client = client
+        self._pace = pace
 
     def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
         """Return the registered bounds of those targets that are registered."""
@@ -116,6 +122,8 @@ class ApplicationAutoScaling:
             "PolicyType": policy.policy_type,
             _configuration_of(policy.policy_type): policy.configuration,
         }
+        if policy.policy_type == "TargetTrackingScaling":
+            self._pace.wait(ALARMS_OF_TRACKING)
         with writing(f"PutScalingPolicy {policy.name} on {target.resource_id}"):
             return self._client.put_scaling_policy(**_names(target), **request)["PolicyARN"]
 

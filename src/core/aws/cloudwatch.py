@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from core.aws.batches import batches
 from core.aws.errors import is_absent, reading, writing
+from core.aws.pace import UNPACED, Pace
 from core.model import Missing, Observation, Point
 from core.ports import MetricQuery
 
@@ -32,10 +33,12 @@ class CloudWatch:
 
     Args:
         client: boto3's `cloudwatch`.
+        pace: of writing alarms.
     """
 
-    def __init__(self, client: "CloudWatchClient") -> None:
+    def __init__(self, client: "CloudWatchClient", pace: Pace = UNPACED) -> None:
         self._client = client
+        self._pace = pace
 
     def fetch(
         self, queries: Sequence[MetricQuery], now: datetime, span: timedelta
@@ -88,6 +91,7 @@ class CloudWatch:
     def put_alarm(self, alarm: Mapping[str, Any]) -> None:
         """Create or replace an alarm (PutMetricAlarm's own shape)."""
         request: dict[str, Any] = dict(alarm)
+        self._pace.wait(1)
         with writing(f"PutMetricAlarm {request.get('AlarmName')}"):
             self._client.put_metric_alarm(**request)
 
@@ -99,6 +103,7 @@ class CloudWatch:
 
     def _delete(self, names: Sequence[str]) -> None:
         """Delete alarms; one absent name spoils a whole call, so then each is deleted by itself."""
+        self._pace.wait(1)
         try:
             self._client.delete_alarms(AlarmNames=names)
         except ClientError as err:
