@@ -4,8 +4,10 @@ import re
 from contextlib import suppress
 from datetime import date, timedelta
 from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -44,6 +46,12 @@ def _date(seen: object) -> date:
     raise ValueError("must be a date such as 2026-12-24")
 
 
+def _zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("must be an IANA time zone such as Europe/Berlin")
+    return name
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(duration),
@@ -51,6 +59,7 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["15m", "1h30m"]}),
 ]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")]
+Zone = Annotated[str, AfterValidator(_zone)]
 ClockTime = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Date = Annotated[
     date,

@@ -110,7 +110,7 @@ class FleetSync:
                 if profile.forecasting and self._due(each, old.fitted_at if old else None, when):
                     query, capacity = utilisation.query(each.target), profile.capacity_per_instance
                     seen = self._ports.metrics.fetch([query], when.now, HISTORY)[query]
-                    if isinstance(seen, Observation) and capacity and (found := fit(seen, capacity)):
+                    if isinstance(seen, Observation) and capacity and (found := fit(seen, capacity, profile.timezone)):
                         self._ports.store.put_learned(each.target, found)
         return told
 

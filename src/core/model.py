@@ -416,6 +416,21 @@ Table = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Habit:
+    """A block of load that begins at about one time on most days."""
+
+    earliest: int
+    """Minute of the day, UTC, at which it began; so is `latest`."""
+
+    latest: int
+    peaks: tuple[float, ...]
+    """Its first minutes' largest on each known day, in requests; 0 on a day without it."""
+
+    kept: float
+    """Share of such predictions for this target that came true."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
     """What a daily fit found of a target's load, or what of it one decision needs. `core.signals.forecast` reads it."""
 
@@ -435,7 +450,12 @@ class Learned:
     """Six tables by 5 minutes, in hundredths of a log: the peak and the mean of the days before (three of each)."""
 
     errors: Mapping[int, tuple[Table, ...]]
-    """By hour of the day (UTC), horizon and level: quantiles of what came over what was expected, likewise."""
+    """By hour of the day (in `timezone`), horizon and level: quantiles of what came over what was expected."""
+
+    timezone: str = "UTC"
+    """IANA zone of the clock by which the load repeats."""
+
+    habits: tuple[Habit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

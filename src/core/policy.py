@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from core.errors import ConfigError, Problem
-from core.fields import Duration, Name, Strict, duration_text, refuse_below_min
+from core.fields import Duration, Name, Strict, Zone, duration_text, refuse_below_min
 from core.metrics import METRICS, QUEUE, SQS, MetricName, catalogued, common, unfit
 from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Scope, Serving, Signal, Starts, usual
 from core.policy_windows import MINUTE, Window
@@ -398,6 +398,9 @@ class Profile(Strict):
         "balanced"
     )
     """How dear an instance may be that only a forecast asks for (`forecast_price`)."""
+
+    timezone: Zone = "UTC"
+    """The clock by which the load repeats, for the forecast."""
 
     learn: Annotated[Literal["off", "recommend", "on"], BeforeValidator(_spelled)] = Field(
         default_factory=_learns_by_default

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import islice
 from typing import Annotated, Literal, TypeVar
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrule, rrulestr
 from pydantic import (
@@ -17,7 +17,19 @@ from pydantic import (
     field_validator,
 )
 
-from core.fields import DAYS, ClockTime, Date, Day, Duration, Name, Strict, duration, duration_text, refuse_below_min
+from core.fields import (
+    DAYS,
+    ClockTime,
+    Date,
+    Day,
+    Duration,
+    Name,
+    Strict,
+    Zone,
+    duration,
+    duration_text,
+    refuse_below_min,
+)
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -53,7 +65,7 @@ class Window(Strict):
 
     name: Name
     start: ClockTime
-    timezone: str = "UTC"
+    timezone: Zone = "UTC"
     duration: Duration | None = None
     """Elapsed time. One of `duration`, `until` and `finish_by` says when the window ends."""
 
@@ -93,13 +105,6 @@ class Window(Strict):
     min_capacity: int | None = Field(default=None, ge=0, le=10_000)
     max_capacity: int | None = Field(default=None, ge=0, le=10_000)
     """From the start on. It gives way to demand, except 0: then nothing runs, where the endpoint allows that."""
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone_exists(cls, zone: str) -> str:
-        if zone not in available_timezones():
-            raise ValueError("must be an IANA time zone such as Europe/Berlin")
-        return zone
 
     @field_validator("duration", "lead")
     @classmethod

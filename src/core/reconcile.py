@@ -1,6 +1,6 @@
 """One pass over some targets: observe, decide, plan, apply. Level-triggered: the truth is read again each time."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -290,13 +290,13 @@ class Reconciler:
         ], found
 
     def _signals(
-        self, enrolments: Sequence[Enrolment], now: datetime, learned: Collection[ScalableTarget]
+        self, enrolments: Sequence[Enrolment], now: datetime, learned: Mapping[ScalableTarget, Learned]
     ) -> Mapping[ScalableTarget, Mapping[Signal, Observation | Missing]]:
         """Fetch all metrics in one read; if it fails they are missing, and ends of windows still apply."""
         wanted = {enrolment.target: queries(enrolment) for enrolment in enrolments}
         flat = [query for each in wanted.values() for query in each.values()]
         spans = [look_back(enrolment.profile) for enrolment in enrolments]
-        span = max([*spans, forecast.SPAN if learned else timedelta(0)])
+        span = max([*spans, *(forecast.span(each, now) for each in learned.values())], default=timedelta(0))
         try:
             seen = self.ports.metrics.fetch(flat, now, span) if flat else {}
         except ObservationError as err:

@@ -11,9 +11,23 @@ from pydantic import TypeAdapter
 
 from core.context import CONTEXTS, Context
 from core.decide import decide
-from core.learning.fit import DAY, fit
-from core.model import Envelope, Learned, Memory, Missing, Observation, Point, Reason
-from core.signals.forecast import HORIZONS, LAG, LEVELS, MINUTE, QUANTILES, SLOT, around, foresee, known, worth
+from core.learning.fit import fit
+from core.learning.windows import DAY
+from core.model import Envelope, Habit, Learned, Memory, Missing, Observation, Point, Reason
+from core.signals.forecast import (
+    HORIZONS,
+    LAG,
+    LEVELS,
+    MINUTE,
+    QUANTILES,
+    SLOT,
+    around,
+    foresee,
+    known,
+    ready_for,
+    span,
+    worth,
+)
 from tests.builders import NOW, REALTIME, SETTLED_MEMORY, context, profile, running
 
 C = 1000.0
@@ -138,6 +152,20 @@ class TestFit:
         at = place * SLOT - 1
         assert mean_of_peaks == yesterday == round(100 * math.log1p(at + 3))
 
+    @pytest.mark.parametrize(("timezone", "noon"), [("UTC", 12), ("Europe/Berlin", 11)])
+    def test_days_are_those_of_the_wall_clock(self, timezone: str, noon: int) -> None:
+        """Clocks in Berlin go forward on 30 March 2025, so what came at 12:00 UTC comes at 11:00 from then on."""
+        until = datetime(2025, 3, 30, 6, tzinfo=NOW.tzinfo)
+        hourly = [1000.0 if i // 60 == 12 else 10.0 for i in range(DAY)]  # of UTC days, until then
+        points = trace(10, until=until).points
+        seen = Observation(tuple(Point(p.at, hourly[p.at.hour * 60 + p.at.minute]) for p in points))
+        found = fit(seen, C, timezone)
+        assert found is not None
+        yesterday = found.season[3]
+        busy = [i for i, log in enumerate(yesterday) if log > 100 * math.log1p(990)]
+        assert (found.first + busy[0] * SLOT * MINUTE).hour == noon
+        assert (found.first + busy[-1] * SLOT * MINUTE).hour == noon
+
     def test_what_a_decision_needs_of_it_says_the_same(self) -> None:
         for minutes in range(0, 24 * 60, 37):
             now = OFFICE.fitted_at + (minutes + LAG) * MINUTE
@@ -195,6 +223,86 @@ def foreseen(load: float, at: datetime, count: int, **seen: object) -> Context:
     standing_by = made.profile.forecasting
     assert standing_by is not None
     return replace(made, enrolment=replace(made.enrolment, profile=standing_by), **seen)  # type: ignore[arg-type] # fields of a context
+
+
+def job(spread: int = 0, days: int = 14, until: datetime = NOW.replace(hour=3)) -> Observation:
+    """Return days of silence but for half an hour of 12 000 a minute, from 06:00 or so many minutes later."""
+    points = []
+    for point in trace(days, [0.0], until=until).points:
+        late = spread * (point.at.day % 2)
+        points.append(Point(point.at, 12_000.0 if 0 <= point.at.hour * 60 + point.at.minute - 360 - late < 30 else 0.0))
+    return Observation(tuple(points))
+
+
+HABIT = Habit(earliest=360, latest=370, peaks=(12_000.0,) * 7, kept=1.0)
+
+
+class TestHabits:
+    def test_a_job_that_comes_each_day_is_found(self) -> None:
+        """It begins a minute early: a block is where the mean of three minutes is above half of an instance."""
+        assert learnt(job(10)).habits == (replace(HABIT, earliest=359, latest=369),)
+
+    def test_where_load_is_the_rule_there_is_none(self) -> None:
+        assert learnt(trace(14, [6500.0] * 700 + [0.0] * 500)).habits == ()
+
+    def test_predictions_that_did_not_come_true_count_against_the_next(self) -> None:
+        """14 days, of which the last two stay silent: four to learn from, then 8 of 10 came; (8 + 2) / (10 + 2)."""
+        silent = NOW.replace(hour=3) - timedelta(days=2)
+        seen = Observation(tuple(Point(p.at, p.value * (p.at < silent)) for p in job().points))
+        [habit] = learnt(seen).habits
+        assert habit.peaks == (0.0, 0.0, *[12_000.0] * 5)
+        assert habit.kept == round(10 / 12, 3)
+
+    @pytest.mark.parametrize(
+        ("minute", "begun", "count"),
+        [
+            (350, None, 0),
+            (351, None, 12),  # an order takes D + 1 minutes, and three to spare
+            (379, None, 12),
+            (380, None, 0),  # ten minutes after the latest it does not come any more
+            (366, 360, 12),  # seen for four minutes: the third above half of an instance is 06:02, the newest 06:04
+            (369, 360, 0),  # from here on the load says what is needed
+        ],
+    )
+    def test_capacity_waits_for_it_from_its_order_until_it_is_seen(
+        self, minute: int, begun: int | None, count: int
+    ) -> None:
+        newest = NOW.replace(hour=0) + (minute - LAG) * MINUTE
+        points = flat(0.0, newest).points
+        loads = [12_000.0 * (begun is not None and p.at.hour * 60 + p.at.minute >= begun) for p in points]
+        seen = Observation(tuple(Point(p.at, load) for p, load in zip(points, loads, strict=True)))
+        assert ready_for(HABIT, seen, C, price=32) == count
+
+    @pytest.mark.parametrize(
+        ("spread", "on", "kept", "price", "count"),
+        [
+            # To be late by D + l + 2 = 10 minutes, weighed against half the spread and D + 5 = 11 of waiting
+            (0, 7, 1.0, 1.2, 12),  # 1.2 * 12 * 10/11 = 13.1 > 12
+            (0, 7, 1.0, 1.0, 0),  # 10.9
+            (120, 7, 1.0, 32, 12),  # 32 * 12 * 10/71 = 54
+            (120, 3, 1.0, 12, 0),  # 12 * 12 * 10/71 * 3/7 = 8.7
+            (120, 3, 1.0, 32, 12),  # 23
+            (120, 3, 0.5, 32, 0),  # 11.6
+        ],
+    )
+    def test_it_waits_only_if_that_is_worth_it(
+        self, spread: int, on: int, kept: float, price: float, count: int
+    ) -> None:
+        habit = Habit(earliest=360, latest=360 + spread, peaks=(12_000.0,) * on + (0.0,) * (7 - on), kept=kept)
+        assert ready_for(habit, flat(0.0, NOW.replace(hour=6, minute=0)), C, price) == count
+
+    def test_the_forecast_orders_it(self) -> None:
+        found = learnt(job())
+        now = NOW.replace(hour=5, minute=52)
+        wish = foresee(around(found, now), flat(0.0, now - LAG * MINUTE), capacity=C, price=32)
+        assert wish is not None
+        assert (wish.order, wish.keep) >= (12, 12)
+
+    def test_a_wide_window_needs_more_of_the_past(self) -> None:
+        wide = replace(OFFICE, habits=(replace(HABIT, latest=480),))
+        assert span(around(wide, NOW.replace(hour=8)), NOW.replace(hour=8)) == (8 * 60 - 351 + 3) * MINUTE
+        assert span(around(wide, NOW), NOW) == (60 + 3) * MINUTE
+        assert around(wide, NOW).habits == ()
 
 
 class TestRule:

@@ -5,8 +5,10 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import accumulate
+from zoneinfo import ZoneInfo
 
-from core.model import Learned, Observation
+from core.learning.windows import AFTER, DAY, Recurring, blocks, recurring
+from core.model import Habit, Learned, Observation
 from core.signals.forecast import (
     FRESH,
     HORIZONS,
@@ -22,24 +24,35 @@ from core.signals.forecast import (
     row,
 )
 
-DAY = 24 * 60
 HISTORY = timedelta(days=14)
 LEAST = timedelta(days=3)
 """Less history than this is not fitted."""
 
-EVERY = 10
-"""Minutes between two rows of the fit. Every 5 gave no better result."""
+EVERY = 7
+"""Minutes between two rows of the fit: no divisor of an hour, so jobs by the clock meet rows in all their minutes."""
 
 RIDGE = 50.0
 WEEK = 7
 AROUND = 3
 """Minutes to both sides of one that its peak is taken of."""
 
+FIRST = 20
+"""Minutes of a block in which its size cannot be ordered any more."""
+
+EARLY = 15
+"""A block that begins so many minutes before its window is no surprise either."""
+
+JUDGED = 14
+"""Predictions by which the next are judged."""
+
 
 class _Days:
-    """The history by minutes, with what the rows look up in it; a minute that is missing repeats the one before."""
+    """The history by minutes, with what the rows look up in it; a minute that is missing repeats the one before.
 
-    def __init__(self, seen: Observation) -> None:
+    Its days are those of the wall clock in `zone`: an hour that is skipped is that of the hour after it.
+    """
+
+    def __init__(self, seen: Observation, zone: ZoneInfo) -> None:
         self.first, self.last = seen.points[0].at, seen.points[-1].at
         values = {point.at: point.value for point in seen.points}
         self.load: list[float] = []
@@ -49,7 +62,19 @@ class _Days:
         self.logs = [math.log1p(value) for value in load]
         self.peaks = [max(load[max(0, i - AROUND) : i + AROUND + 1]) for i in range(len(load))]
         self.tops = [math.log1p(value) for value in self.peaks]
+        hours = range(len(load) // 60 + 2 * DAY // 60)
+        local = [(self.first + hour * timedelta(hours=1)).astimezone(zone) for hour in hours]
+        self.offsets = [int((at.utcoffset() or timedelta(0)) / MINUTE) for at in local]
         self.means = [math.log1p((sums[i + 1] - sums[max(0, i - 14)]) / min(15, i + 1)) for i in range(len(load))]
+
+    def before(self, at: int, days: int) -> int:
+        """Return the minute so many days before at which clocks showed the same; -1 before all history."""
+        place = at - days * DAY
+        return max(place + self.offsets[at // 60] - self.offsets[place // 60], 0) if place >= 0 else -1
+
+    def clock(self, at: int) -> int:
+        """Return the minute of the day that clocks show."""
+        return (self.first.hour * 60 + self.first.minute + at + self.offsets[at // 60]) % DAY
 
     def season(self, at: int, ahead: int) -> list[float]:
         """Return the logs of the days before: peak at `at + ahead` and mean at `at`, over 7 days, a day and a week ago.
@@ -58,20 +83,22 @@ class _Days:
         """
         found = []
         for series, when in ((self.tops, at + ahead), (self.means, at)):
-            days = {d: series[when - d * DAY] for d in range(1, WEEK + 1) if 0 <= when - d * DAY < len(series)}
+            places = {d: self.before(when, d) for d in range(1, WEEK + 1)}
+            days = {d: series[place] for d, place in places.items() if 0 <= place < len(series)}
             mean = sum(days.values()) / len(days)
             found.append((mean, days.get(1, mean), days.get(WEEK, mean)))
         return [value for pair in zip(*found, strict=True) for value in pair]
 
 
-def fit(seen: Observation, capacity: float) -> Learned | None:
+def fit(seen: Observation, capacity: float, timezone: str = "UTC") -> Learned | None:
     """Learn from up to 14 days of requests a minute; None if they are fewer than three.
 
     Args:
         seen: requests of each minute.
         capacity: requests a minute one instance serves (`c`).
+        timezone: IANA zone of the clock by which the load repeats.
     """
-    days = _Days(seen)
+    days = _Days(seen, ZoneInfo(timezone))
     if days.last - days.first < LEAST:
         return None
     lines, errors = [], []
@@ -83,51 +110,98 @@ def fit(seen: Observation, capacity: float) -> Learned | None:
     season = [days.season(len(days.load) - 1 + place * SLOT, 0) for place in places]
     return Learned(
         fitted_at=days.last,
+        timezone=timezone,
         peak=max(days.load),
         lines=tuple(lines),
         first=days.last,
         season=tuple(tuple(round(SCALE * each[i]) for each in season) for i in range(6)),
         errors={hour: tuple(table[hour] for table in errors) for hour in range(24)},
+        habits=_habits(days, capacity),
     )
+
+
+def _habits(days: _Days, capacity: float) -> tuple[Habit, ...]:
+    """Return the blocks of load of the last week that come again, judged by what such predictions were worth before."""
+    clock, end = days.first.hour * 60 + days.first.minute, len(days.load)
+    starts = [block.start for block in blocks(days.load, capacity)]
+
+    def jobs(until: int) -> tuple[Recurring, ...]:
+        first = max(0, until - WEEK * DAY)
+        return recurring(days.load[first:until], capacity, (first + clock) % DAY)
+
+    def days_before(job: Recurring, until: int, back: int) -> range:
+        """Return the minutes in which it is to begin in the day that lies so many days before `until`."""
+        first = until - back * DAY + (job.earliest - until - clock) % DAY
+        return range(first, first + job.latest - job.earliest + 1)
+
+    hits = []
+    for until in range(end - DAY, 0, -DAY):
+        for job in jobs(until):
+            due = days_before(job, until, 0)
+            hits.append(any(due.start - EARLY <= start < due.stop + AFTER for start in starts))
+    recent = hits[:JUDGED]
+    found = []
+    for job in jobs(end):
+        peaks = []
+        for back in range(1, job.known + 1):
+            begun = [start for start in starts if start in days_before(job, end, back)]
+            peaks.append(max(days.load[begun[0] : begun[0] + FIRST]) if begun else 0.0)
+        kept = (sum(recent) + 2) / (len(recent) + 2)
+        found.append(Habit(earliest=job.earliest, latest=job.latest, peaks=tuple(peaks), kept=round(kept, 3)))
+    return tuple(found)
 
 
 def _horizon(days: _Days, ahead: int, capacity: float) -> tuple[tuple[float, ...], list[tuple[tuple[int, ...], ...]]]:
     """Fit one horizon; return its line, and for each hour and level the quantiles of its errors."""
     ends = range(len(days.load) - 1 - ahead - AROUND, DAY + LOOK, -EVERY)
-    rows = [row(days.load[at - LOOK + 1 : at + 1], days.season(at, ahead)) for at in ends]
-    wanted = [days.tops[at + ahead] - anchor for at, (anchor, _) in zip(ends, rows, strict=True)]
-    weights = [days.peaks[at + ahead] / capacity + 0.02 for at in ends]
-    line = _ridge([found for _, found in rows], wanted, weights)
+    rows = [row(days.load[at - LOOK + 1 : at + 1], days.season(at, ahead), capacity) for at in ends]
+    blocks = [range(first, min(first + DAY // EVERY, len(rows))) for first in range(0, len(rows), DAY // EVERY)]
+    parts = []
+    for block in blocks:
+        tops = [days.tops[ends[i] + ahead] - rows[i][0] for i in block]
+        weights = [days.peaks[ends[i] + ahead] / capacity + 0.02 for i in block]
+        parts.append(_moments([[1.0, *rows[i][1], top] for i, top in zip(block, tops, strict=True)], weights))
+    total = [[math.fsum(cells) for cells in zip(*lines, strict=True)] for lines in zip(*parts, strict=True)]
     scores = []
-    for at, (anchor, found) in zip(ends, rows, strict=True):
-        log_load = expected(line, anchor, found)
-        place = level(log_load, capacity)
-        near = [0.1 + math.exp(-(((place - each) / 0.7) ** 2) / 2) for each in LEVELS]
-        minute = days.first + (at + ahead) * MINUTE
-        scores.append((days.logs[at + ahead] - log_load, minute.hour * 60 + minute.minute, near))
+    for block, part in zip(blocks, parts, strict=True):
+        # Errors are those of days that the line has not seen: of its own rows they would be too small.
+        others = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(total, part, strict=True)]
+        line = _ridge(others, len(rows) - len(block)) if len(blocks) > 1 else _ridge(total, len(rows))
+        for i in block:
+            log_load = expected(line, *rows[i])
+            place = level(log_load, capacity)
+            near = [0.1 + math.exp(-(((place - each) / 0.7) ** 2) / 2) for each in LEVELS]
+            scores.append((days.logs[ends[i] + ahead] - log_load, days.clock(ends[i] + ahead), near))
     scores.sort()
-    return line, [_quantiles(scores, hour) for hour in range(24)]
+    return _ridge(total, len(rows)), [_quantiles(scores, hour) for hour in range(24)]
 
 
-def _ridge(rows: Sequence[Sequence[float]], wanted: Sequence[float], weights: Sequence[float]) -> tuple[float, ...]:
-    """Return the offset and the weights of a weighted ridge regression on standardized columns."""
-    total, size = sum(weights), len(rows[0])
+Matrix = list[list[float]]
+
+
+def _moments(rows: Sequence[Sequence[float]], weights: Sequence[float]) -> Matrix:
+    """Return the weighted sums of the products of each two columns; those of disjoint rows may be added."""
     columns = list(zip(*rows, strict=True))
-    means = [math.fsum(v * x for v, x in zip(weights, column, strict=True)) / total for column in columns]
-    spread = [
-        math.sqrt(math.fsum(v * (x - mean) ** 2 for v, x in zip(weights, column, strict=True)) / total) + 1e-6
-        for column, mean in zip(columns, means, strict=True)
-    ]
-    middle = math.fsum(v * r for v, r in zip(weights, wanted, strict=True)) / total
-    scaled = [[(x - mean) / sd for x in column] for column, mean, sd in zip(columns, means, spread, strict=True)]
-    shares = [v * len(weights) / total for v in weights]
-    weighed = [[v * x for v, x in zip(shares, column, strict=True)] for column in scaled]
-    matrix = [[sum(map(float.__mul__, left, right)) for right in scaled] for left in weighed]
-    for i in range(size):
-        matrix[i][i] += RIDGE
-    right = [sum(x * (r - middle) for x, r in zip(column, wanted, strict=True)) for column in weighed]
-    slopes = [slope / sd for slope, sd in zip(_solved(matrix, right), spread, strict=True)]
-    return (middle - sum(s * mean for s, mean in zip(slopes, means, strict=True)), *slopes)
+    weighed = [[v * x for v, x in zip(weights, column, strict=True)] for column in columns]
+    half = [[sum(map(float.__mul__, left, right)) for right in columns[: i + 1]] for i, left in enumerate(weighed)]
+    return [[half[max(i, j)][min(i, j)] for j in range(len(half))] for i in range(len(half))]
+
+
+def _ridge(moments: Matrix, count: int) -> tuple[float, ...]:
+    """Return the offset and the weights of a weighted ridge regression on standardized columns.
+
+    Args:
+        moments: of rows of 1, what is known, and what came of it.
+        count: of the rows.
+    """
+    total, size = moments[0][0], len(moments) - 2
+    means = [value / total for value in moments[0][1:]]
+    spreads = [[moments[i + 1][j + 1] / total - means[i] * means[j] for j in range(size + 1)] for i in range(size)]
+    sd = [math.sqrt(max(spreads[i][i], 0.0)) + 1e-6 for i in range(size)]
+    matrix = [[count * spreads[i][j] / (sd[i] * sd[j]) + RIDGE * (i == j) for j in range(size)] for i in range(size)]
+    right = [count * spreads[i][size] / sd[i] for i in range(size)]
+    slopes = [slope / each for slope, each in zip(_solved(matrix, right), sd, strict=True)]
+    return (means[size] - sum(s * mean for s, mean in zip(slopes, means[:size], strict=True)), *slopes)
 
 
 def _solved(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float]:

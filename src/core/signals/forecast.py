@@ -9,8 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
-from core.model import Learned, Observation
+from core.learning.windows import AFTER, BUSY, DAY
+from core.model import Habit, Learned, Observation
 
 MINUTE = timedelta(minutes=1)
 LAG = 2
@@ -19,17 +21,23 @@ LAG = 2
 HORIZONS = (3, 7, 13)
 """Minutes from now: before an order serves, when it does (D + 1), and when the next one does (2 D + 1)."""
 
+LEAD = HORIZONS[1] + 2
+"""Minutes before a block at which a window opens: an order's, and three to spare."""
+
 SLOT = 5
 """Minutes of a place in the season's tables."""
 
 LOOK = 60
 """Minutes of load that a forecast looks at."""
 
+ACTIVE = 0.3
+"""A minute with more than this of what one instance serves is not silence."""
+
 KEPT = 3
 """Minutes for which all must agree before capacity is given up."""
 
-SPAN = (LOOK + KEPT) * MINUTE
-"""How much of the past a decision needs to see."""
+SEEN = 5
+"""Minutes after which a block that began needs no window any more."""
 
 FRESH = timedelta(hours=26)
 """A fit is used so long: one that was missed is made up for in an hour or two."""
@@ -49,13 +57,49 @@ def around(learned: Learned, now: datetime) -> Learned:
     place = int((now - learned.first) / MINUTE) // SLOT
     low = min(max(place - 2, 0), len(learned.season[0]) - 1)
     high = low + 3 + (max(HORIZONS) + LAG) // SLOT + 1
-    hours = {(now + minutes * MINUTE).hour for minutes in (-LAG - KEPT, 0, max(HORIZONS))}
+    hours = {_hour(learned, now + minutes * MINUTE) for minutes in (-LAG - KEPT, 0, max(HORIZONS))}
     return replace(
         learned,
         first=learned.first + low * SLOT * MINUTE,
         season=tuple(table[low : high + 1] for table in learned.season),
         errors={hour: learned.errors[hour] for hour in sorted(hours)},
+        habits=tuple(habit for habit in learned.habits if _open_for(habit, now) is not None),
     )
+
+
+def span(learned: Learned, now: datetime) -> timedelta:
+    """Return how much of the past a decision needs to see."""
+    opened = [minutes for habit in learned.habits if (minutes := _open_for(habit, now)) is not None]
+    return (max([LOOK, *opened]) + KEPT) * MINUTE
+
+
+def _open_for(habit: Habit, now: datetime) -> int | None:
+    """Return since how many minutes capacity is to be there or on its way for a block; None outside its window."""
+    minutes = (now.hour * 60 + now.minute - habit.earliest + LEAD) % DAY
+    return minutes if minutes < habit.latest - habit.earliest + LEAD + AFTER else None
+
+
+def ready_for(habit: Habit, seen: Observation, capacity: float, price: float) -> int:
+    """Return the instances that are worth waiting with for a block that has not begun (algorithms 10).
+
+    One that was ordered only when the block is seen comes D + l + 2 minutes late; waiting takes half the window.
+    """
+    minutes = _open_for(habit, seen.newest.at + LAG * MINUTE)
+    if minutes is None:
+        return 0
+    opened = seen.newest.at - (minutes - LAG) * MINUTE
+    loads = [point.value for point in seen.points if point.at >= opened]
+    begun = next((i for i in range(2, len(loads)) if sum(loads[i - 2 : i + 1]) > 3 * BUSY * capacity), len(loads))
+    if len(loads) - 1 - begun >= SEEN:
+        return 0
+    late, waits = LEAD - 1 + LAG, (habit.latest - habit.earliest) / 2 + LEAD + 2
+    peaks = [(peak / capacity, 1 / len(habit.peaks)) for peak in habit.peaks]
+    return worth(peaks, price * habit.kept * late / waits)
+
+
+def _hour(learned: Learned, at: datetime) -> int:
+    """Return the hour that clocks show where the load comes from."""
+    return at.astimezone(ZoneInfo(learned.timezone)).hour
 
 
 def known(seen: Observation, newest: datetime) -> list[float] | None:
@@ -75,13 +119,15 @@ def known(seen: Observation, newest: datetime) -> list[float] | None:
     return found
 
 
-def row(recent: Sequence[float], season: Sequence[float]) -> tuple[float, list[float]]:
+def row(recent: Sequence[float], season: Sequence[float], capacity: float) -> tuple[float, list[float]]:
     """Return the anchor, the log of the last 15 minutes' mean, and what else is known, relative to it (algorithms 3).
 
     Args:
         recent: requests of the last 60 minutes, oldest first.
         season: logs from the days before.
+        capacity: requests a minute one instance serves (`c`).
     """
+    active = [value > ACTIVE * capacity for value in reversed(recent)]
     mean = sum(recent[-15:]) / 15
     a = math.log1p(mean)
     five = math.log1p(sum(recent[-5:]) / 5)
@@ -93,6 +139,8 @@ def row(recent: Sequence[float], season: Sequence[float]) -> tuple[float, list[f
         math.log1p(max(recent[-5:])) - a,
         math.log1p(max(recent[-30:])) - a,
         five - before - a,
+        math.log1p(active.index(True) if any(active) else len(active)),
+        3 * sum(active) / len(active),
         *(each - a for each in season),
     ]
 
@@ -120,11 +168,11 @@ def outlook(learned: Learned, recent: Sequence[float], newest: datetime, capacit
         last = len(learned.season[0]) - 1
         slots = [min(max(round((place + minutes) / SLOT), 0), last) for minutes in (ahead, 0)]
         season = [table[slots[i % 2]] / SCALE for i, table in enumerate(learned.season)]
-        log_load = expected(line, *row(recent, season))
+        log_load = expected(line, *row(recent, season, capacity))
         at = level(log_load, capacity)
         low = min(max(bisect_right(LEVELS, at) - 1, 0), len(LEVELS) - 2)
         share = min(max((at - LEVELS[low]) / (LEVELS[low + 1] - LEVELS[low]), 0.0), 1.0)
-        tables = learned.errors[(newest + ahead * MINUTE).hour][horizon]
+        tables = learned.errors[_hour(learned, newest + ahead * MINUTE)][horizon]
         errors = (a + share * (b - a) for a, b in zip(tables[low], tables[low + 1], strict=True))
         loads = (max(math.expm1(log_load + error / SCALE), 0.0) / capacity for error in errors)
         found.append(list(zip(loads, MASSES, strict=True)))
@@ -156,7 +204,7 @@ def foresee(learned: Learned, seen: Observation, *, capacity: float, price: floa
 
     Args:
         learned: the fit, or its part around `newest`.
-        seen: requests of the last 62 minutes.
+        seen: requests of the last minutes (`span`).
         capacity: requests a minute one instance serves (`c`).
         price: instance-minutes that are worth one instance-minute of requests in time (`lambda`).
     """
@@ -169,12 +217,13 @@ def foresee(learned: Learned, seen: Observation, *, capacity: float, price: floa
     def count(points: Iterable[tuple[float, float]], at: float) -> int:
         return min(worth(points, at), cap)
 
-    keep, order, up_to = 0, 0, 0
+    waiting = max([0, *(ready_for(habit, seen, capacity, price) for habit in learned.habits)])
+    keep, order, up_to = waiting, 0, 0
     for back in range(KEPT):
         recent = load[KEPT - 1 - back : len(load) - back]
         needed = math.ceil(round(recent[-1] / capacity, 9))
         ahead = outlook(learned, recent, newest - back * MINUTE, capacity)
-        first = max(needed, count(ahead[1], 0.7 * price))
+        first = max(needed, waiting, count(ahead[1], 0.7 * price))
         keep = max(keep, first, *(count(points, price) for points in ahead))
         if not back:
             both = [(z, p / 2) for z, p in (*ahead[1], *ahead[2])]
