@@ -3,10 +3,13 @@
 import copy
 import json
 import os
+import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+import pytest
 
 from cli import decisions
 from local_account.account import LocalAccount
@@ -76,17 +79,29 @@ def settles(local: LocalAccount, expected: tuple[int, int], endpoint: str = SCOR
     assert bounds(local, endpoint) == expected
 
 
-def test_an_override_on_top_of_an_open_window_ends_in_the_window(restored: LocalAccount) -> None:
-    local = restored
+def deliver(local: LocalAccount, window: dict[str, Any]) -> None:
+    """A policy edit: the only window of the scoring profile."""
     policy = copy.deepcopy(POLICY)
-    opens = local.account.now + timedelta(minutes=2)
-    window = {"name": "now", "start": f"{opens:%H:%M}", "duration": "90m", "lead": "0s", "min_capacity": 3}
-    policy["profiles"]["scoring"]["windows"] = [window]
-    policy["profiles"]["scoring"]["scale_in"] = "native"
+    policy["profiles"]["scoring"] |= {"windows": [window], "scale_in": "native"}
     local.push_policy(policy)
     local.restart_functions()
+
+
+def until(local: LocalAccount, moment: datetime) -> None:
+    minutes(local, max(0, (moment - local.account.now) // timedelta(minutes=1)))
+
+
+def test_a_window_opens_holds_and_closes_through_lost_ticks_a_policy_edit_and_overrides(restored: LocalAccount) -> None:
+    local = restored
+    opens = local.account.now + timedelta(minutes=12)
+    window = {"name": "now", "start": f"{opens:%H:%M}", "duration": "90m", "lead": "10m", "min_capacity": 3}
+    deliver(local, window)
+    with schedules_off(local):
+        minutes(local, 4)  # the tick that should have opened it is lost, and the next one too
+        assert bounds(local, SCORING) == (1, 10)
     with schedules_off(local, "BatchWindow"):
         settles(local, (3, 10))
+        assert local.account.now < opens
         local.invoke("Override", request(local, "on-top-1", "pin", for_minutes=90, profile="scoring", capacity=4))
         settles(local, (4, 4))
         local.invoke("Override", request(local, "on-top-2", "ceiling", for_minutes=12, target=SCORING, capacity=5))
@@ -94,8 +109,15 @@ def test_an_override_on_top_of_an_open_window_ends_in_the_window(restored: Local
         settles(local, (4, 4))  # the narrow one has ended; the wider one stands yet
         local.invoke("Override", request(local, "on-top-3", "resume", profile="scoring"))
         settles(local, (3, 10))  # what the window wants, not what stood before
-        minutes(local, max(1, (opens + timedelta(minutes=90) - local.account.now) // timedelta(minutes=1)))
-        settles(local, (1, 10))
+        deliver(local, {**window, "duration": "75m", "min_capacity": 2})
+        settles(local, (2, 10))
+        until(local, opens + timedelta(minutes=74))
+        assert bounds(local, SCORING) == (2, 10)
+    with schedules_off(local):
+        minutes(local, 2)  # the tick that should close it is lost
+        assert bounds(local, SCORING) == (2, 10)
+    with schedules_off(local, "BatchWindow"):
+        settles(local, (1, 10))  # any later one closes it
 
 
 def tidegate(local: LocalAccount, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -118,7 +140,9 @@ def test_the_command_line_overrides_explains_and_replays(local: LocalAccount) ->
     answer = json.loads(pinned.stdout)
     assert answer["targets"][0]["reason"] == "OverrideCeiling"
     explained = tidegate(local, "explain", QUIET)
-    assert "-> override OverrideCeiling" in " ".join(explained.stdout.split()), explained.stderr
+    said = " ".join(explained.stdout.split())
+    assert re.search(r"-> override \S+ -> 2\.\.11 OverrideCeiling; id: cli-", said), explained.stdout + explained.stderr
+    assert "Setting desired instance count to" in said  # AAS, since
     assert "arn:aws:" in explained.stdout  # who asked, as STS says it
     name = json.loads(tidegate(local, "explain", QUIET, "--json").stdout)["id"]
     replayed = tidegate(local, "replay", name)
@@ -128,6 +152,17 @@ def test_the_command_line_overrides_explains_and_replays(local: LocalAccount) ->
     settles(local, (2, 12), QUIET)
 
 
+def test_the_command_line_says_every_problem_of_a_request_that_the_function_refuses(local: LocalAccount) -> None:
+    refused = tidegate(local, "override", "pin", QUIET, "99999", "--for", "20d", "--reason", "x")
+    assert refused.returncode == 2
+    assert [line.partition(" = ")[0] for line in refused.stderr.splitlines()] == [
+        "refused: capacity",
+        "duration",
+        "reason",
+    ]
+
+
+@pytest.mark.last
 def test_every_decision_that_the_deployed_functions_recorded_replays_equal(local: LocalAccount) -> None:
     pages = local.aws["dynamodb"].get_paginator("scan").paginate(TableName=local.outputs["TableName"])
     items = [item for page in pages for item in page["Items"] if item["sk"]["S"].startswith("DECISION#")]
