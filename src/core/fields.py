@@ -3,6 +3,7 @@
 import re
 from contextlib import suppress
 from datetime import date, timedelta
+from functools import cache
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
@@ -46,8 +47,11 @@ def _date(seen: object) -> date:
     raise ValueError("must be a date such as 2026-12-24")
 
 
+_zones = cache(available_timezones)  # it looks for files
+
+
 def _zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in _zones():
         raise ValueError("must be an IANA time zone such as Europe/Berlin")
     return name
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from core.context import CONTEXTS, Context
 from core.decide import decide
 from core.model import (
-    Envelope,
     Memory,
     Missing,
     Observation,
@@ -22,7 +21,6 @@ from core.model import (
 from core.overrides import in_force
 from tests.builders import (
     ASYNC,
-    BATCH,
     COMPONENT,
     NOW,
     REALTIME,
@@ -33,59 +31,7 @@ from tests.builders import (
     running,
     steady,
 )
-
-documents = st.sampled_from([REALTIME, ASYNC, BATCH, COMPONENT, SERVERLESS])
-loads = st.floats(0, 1e6, allow_nan=False)
-series = st.lists(loads, min_size=1, max_size=15).map(minutes)
-observed = st.one_of(series, st.just(Missing("no data")))
-when: dict[str, Any] = {"scope": st.sampled_from(Scope), "age": st.integers(0, 99)}
-lives = st.integers(-30, 120)
-overrides = st.lists(
-    st.one_of(
-        st.builds(
-            override, st.sampled_from(["pin", "floor", "ceiling"]), st.integers(0, 60), **when, minutes_left=lives
-        ),
-        st.builds(override, st.sampled_from(["pause", "resume"]), **when, minutes_left=lives),
-    ),
-    max_size=6,
-    unique_by=lambda o: o.override_id,
-)
-envelopes = st.tuples(st.integers(0, 20), st.integers(0, 20)).map(lambda pair: Envelope(min(pair), max(pair)))
-memories = st.builds(
-    Memory,
-    enrolled=st.just(True),
-    first_seen_at=st.sampled_from([None, NOW - timedelta(minutes=3), NOW - timedelta(days=1)]),
-    demand_floor=st.one_of(st.none(), st.integers(0, 12)),
-    demand_at=st.sampled_from([None, NOW - timedelta(minutes=5), NOW - timedelta(hours=2)]),
-    ready=st.integers(0, 20),
-    ready_since=st.sampled_from([None, NOW - timedelta(minutes=3), NOW - timedelta(days=1)]),
-    target_factor=st.floats(0.5, 1),
-    target_changed_at=st.sampled_from([None, NOW - timedelta(minutes=3), NOW - timedelta(days=3)]),
-)
-alarm_names = st.sampled_from(["saturation", "slow", "congested", "errors", "latency"])
-alarm_states = st.dictionaries(alarm_names, st.sampled_from(["OK", "ALARM", "INSUFFICIENT_DATA"]))
-counts = st.integers(0, 20)
-ordered = st.builds(lambda current, desired: running(current, desired=desired), counts, counts)
-capacities = st.one_of(st.builds(running, counts), ordered, st.just(Missing("gone")))
-moments = st.one_of(st.integers(0, 90), st.integers(0, 1440))  # while overrides stand, and any hour of the day
-
-
-@st.composite
-def contexts(draw: st.DrawFn) -> Context:
-    """Return anything a pass may see."""
-    return context(
-        draw(documents),
-        load=draw(observed),
-        refused=draw(observed),
-        capacity=draw(capacities),
-        registered=draw(st.one_of(st.none(), envelopes)),
-        memory=draw(memories),
-        overrides=draw(overrides),
-        scaling_out=draw(st.sampled_from([True, False, None])),
-        now=NOW + timedelta(minutes=draw(moments)),
-        fleet_max=draw(st.integers(1, 30)),
-        alarms=draw(alarm_states),
-    )
+from tests.strategies import changing, contexts, documents, loads, moments, overrides, series
 
 
 @given(contexts())
@@ -149,9 +95,12 @@ def test_the_order_of_overrides_and_signals_is_irrelevant(seen: Context, chance:
     assert decide(replace(seen, overrides=tuple(shuffled))).envelope == decide(seen).envelope
 
 
-@given(contexts())
-def test_the_override_that_decides_stands_and_none_that_stands_comes_before_it(seen: Context) -> None:
+@given(overrides, moments)
+def test_the_override_that_decides_stands_and_none_that_stands_comes_before_it(
+    wishes: list[Override], minute: int
+) -> None:
     """The definition, said another way than the code does."""
+    seen = context(overrides=wishes, now=NOW + timedelta(minutes=minute))
     ended = {
         o
         for o in seen.overrides
@@ -167,7 +116,7 @@ def test_the_override_that_decides_stands_and_none_that_stands_comes_before_it(s
         assert narrower < 0 or (narrower == 0 and winner.created_at >= each.created_at)
 
 
-@given(contexts())
+@given(st.one_of(contexts(), changing()))
 def test_the_override_that_decides_has_its_way_within_the_policy(seen: Context) -> None:
     """Whatever runs, was ordered or rings: a pin is both bounds, nothing is above a ceiling or below a floor."""
     chosen = next(iter(in_force(seen.overrides, seen.now)), None)
@@ -208,7 +157,8 @@ def test_stale_metrics_never_lower_a_remembered_floor(document: dict[str, Any], 
 
 @given(contexts())
 def test_a_lost_state_lowers_nothing_registered(seen: Context) -> None:
-    if seen.registered is None or seen.overrides:
+    ceilings = seen.overrides or any(window.max_capacity is not None for window in seen.profile.windows)
+    if seen.registered is None or ceilings:  # what somebody states now is no question of memory
         return
     lost = replace(seen, memory=Memory())
     limit = min(seen.profile.max_capacity, seen.enrolment.fleet_max)
