@@ -72,6 +72,8 @@ class Signal(StrEnum):
     FAILED = "failed"
     OLDEST = "oldest"
     NO_CAPACITY = "no_capacity"
+    ALARMS = "alarms"
+    """The states of our own alarms; never measured, missing where they could not be read."""
 
 
 class OverrideAction(StrEnum):

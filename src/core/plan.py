@@ -172,11 +172,17 @@ def expiry_name(stage: str) -> str:
 
 
 def plan_bounds(decision: Decision) -> tuple[Action, ...]:
-    """Return what brings bounds, count and expiry in line with the decision; nothing while the endpoint changes."""
+    """Return what brings bounds, count and expiry in line with the decision.
+
+    While the endpoint changes only an expiry that is missing is put: it may have failed beside its bounds.
+    """
     ctx, want = decision.context, decision.envelope
-    if decision.paused or not isinstance(ctx.capacity, Capacity) or not ctx.capacity.in_service:
+    if decision.paused or not isinstance(ctx.capacity, Capacity):
         return ()
     standing = _standing(ctx)
+    if not ctx.capacity.in_service:
+        owed = _expiry(decision, standing) if standing and ctx.memory.enrolled else ()
+        return tuple(action for action in owed if isinstance(action, PutExpiry))
     bounds: tuple[Action, ...] = ()
     if standing != want:
         again = ctx.refusal is not None and standing is not None and want.floor > standing.floor  # one more try
@@ -185,7 +191,7 @@ def plan_bounds(decision: Decision) -> tuple[Action, ...]:
         # A deployment reset the count, or AAS was refused; registering the same bounds again makes AAS move it
         # (facts, section 0).
         bounds = (SetBounds(want, "repair"),)
-    expiry = _expiry(decision)
+    expiry = _expiry(decision, want)
     lowers = standing is not None and (want.floor < standing.floor or want.ceiling < standing.ceiling)
     puts_expiry = any(isinstance(action, PutExpiry) for action in expiry)
     # Written before a lowering and after a raising: whatever fails in between decays towards the policy.
@@ -273,11 +279,11 @@ def _just_written(ctx: Context) -> bool:
     return ctx.memory.written_at is not None and ctx.now - ctx.memory.written_at < OWN_WRITE_LAG
 
 
-def _expiry(decision: Decision) -> tuple[Action, ...]:
+def _expiry(decision: Decision, envelope: Envelope) -> tuple[Action, ...]:
     """Renew, set or remove the expiry: it stands while the envelope differs from the policy's own."""
     ctx = decision.context
     standing = ctx.memory.expires_at
-    if decision.envelope == ctx.policy_envelope:
+    if envelope == ctx.policy_envelope:
         return (DeleteExpiry(),) if standing is not None else ()
     due = decision.valid_until
     if standing is not None and due - min(RENEW_BEFORE, (due - ctx.now) / 2) <= standing <= due:

@@ -220,7 +220,8 @@ class Reconciler:
             *(n for each in own.values() for n in each.values()),
             *(full(n, target) for target, m in memories.items() for n in (*m.scale_out_alarms, *_lows(m).values())),
         ]
-        alarms = self._alarm_states(names)
+        states = self._alarm_states(names)
+        alarms, unheard = ({}, {Signal.ALARMS: states}) if isinstance(states, Missing) else (states, {})
         seen = [e for e in enrolments if e.target in counts]
         heard = {e.target: _known(own[e.target], alarms) for e in seen}
         awake = [e for e in seen if not queue.asleep(e, counts[e.target], heard[e.target])]
@@ -240,7 +241,7 @@ class Reconciler:
                     enrolment=replace(enrolment, profile=enrolment.profile.started(memory.starts)),
                     capacity=capacity,
                     registered=registered.get(target),
-                    signals=signals.get(target, {}),
+                    signals={**signals.get(target, {}), **(unheard if own[target] else {})},
                     scaling_out=_any_in_alarm([full(name, target) for name in memory.scale_out_alarms], alarms),
                     memory=memory,
                     refusal=refusal,
@@ -321,11 +322,12 @@ class Reconciler:
             for target, (query, found) in open_work.items()
         }
 
-    def _alarm_states(self, names: Iterable[str]) -> Mapping[str, str]:
+    def _alarm_states(self, names: Iterable[str]) -> Mapping[str, str] | Missing:
         wanted = sorted(set(names))
-        with suppress(ObservationError):  # unknown alarms trigger nothing, and forbid the direct scale-in
+        try:
             return self.ports.metrics.alarm_states(wanted) if wanted else {}
-        return {}
+        except ObservationError as err:  # what an alarm had raised is held as if a metric were missing
+            return Missing(str(err))
 
     def _settle(self, ctx: Context, when: Pass) -> Outcome:
         """Decide, plan and apply for one target, unless FleetSync must come first."""
@@ -385,10 +387,9 @@ class Reconciler:
             return Status.DRY_RUN
         if decision.paused:
             return Status.PAUSED
-        if not isinstance(capacity, Capacity) or not capacity.in_service:
-            return Status.WAITING
         if not actions:
-            return Status.UNCHANGED
+            ready = isinstance(capacity, Capacity) and capacity.in_service
+            return Status.UNCHANGED if ready else Status.WAITING
         return Status.SHADOW if decision.effective_mode(self.mode) is Mode.SHADOW else Status.CHANGED
 
     def _apply(  # noqa: C901, PLR0912 - one branch an action, nothing nested

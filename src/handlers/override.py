@@ -10,8 +10,7 @@ from core.errors import ActuationError, ConfigError, Problem
 from core.model import Override, OverrideAction, ScalableTarget, Told
 from core.overrides import in_force
 from core.policy import OverrideRequest, parse_override
-from core.ports import Events
-from core.reconcile import Outcome, Status
+from core.reconcile import Outcome, Ports, Status
 from handlers.wiring import LambdaContext, LambdaHandler, Runtime, from_environment
 
 RETRY_SECONDS = 2.0
@@ -45,7 +44,7 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
         if known is not None and not wish.repeats(known):
             allowed = f"is the ID of another request ({known.action} by {known.requested_by}: {known.reason})"
             raise ConfigError([Problem(("request_id",), wish.override_id, allowed)])
-        news = {} if known else _tell(ports.events, wish, others)
+        news = {} if known and known.told else _tell(ports, known or wish, others)  # a repetition tells what was not
         outcomes = _insist(tidegate, wish, context)
         return {
             **tidegate.finish(context, outcomes),
@@ -75,12 +74,13 @@ def _said(request: OverrideRequest, wish: Override, others: list[Override]) -> d
     }
 
 
-def _tell(events: Events, wish: Override, others: list[Override]) -> dict[str, str]:
+def _tell(ports: Ports, wish: Override, others: list[Override]) -> dict[str, str]:
     """Tell of the override and of those it takes the place of; what cannot be told undoes nothing."""
     try:
-        events.tell(Told.CREATED, wish, wish.created_at)
+        ports.events.tell(Told.CREATED, wish, wish.created_at)
         for other in others:
-            events.tell(Told.SUPERSEDED, other, wish.created_at, by=wish.override_id)
+            ports.events.tell(Told.SUPERSEDED, other, wish.created_at, by=wish.override_id)
+        ports.store.tell_override(replace(wish, told=Told.CREATED))
     except ActuationError as err:
         return {"untold": str(err)}
     return {}

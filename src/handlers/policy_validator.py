@@ -1,7 +1,6 @@
 """PolicyValidator refuses a broken policy document before AppConfig stores it: the old one stays in force."""
 
 import base64
-import binascii
 import json
 from typing import Any
 
@@ -21,6 +20,6 @@ def handler(event: dict[str, Any], context: object) -> None:  # noqa: ARG001 - L
     """
     try:
         document = json.loads(base64.b64decode(event["content"], validate=True))
-    except (KeyError, binascii.Error, UnicodeDecodeError, json.JSONDecodeError) as err:
+    except (KeyError, TypeError, ValueError) as err:
         raise ConfigError([Problem(("content",), type(err).__name__, "must be base64 of a JSON document")]) from err
     parse_fleet(document)

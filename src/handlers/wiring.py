@@ -4,6 +4,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -157,21 +158,20 @@ def _figures(outcome: Outcome, reason: Reason) -> Mapping[str, float | str]:
     return next((step.seen for step in steps if step.reason is reason), {})
 
 
-def resource_named_by(event: Mapping[str, Any]) -> str | None:
+def resource_named_by(event: Any) -> str | None:  # noqa: ANN401 - whatever somebody sends
     """Return what an event is about, `endpoint/<name>` or `inference-component/<name>`, or None for all.
 
-    For all are schedules, composite and multi-series alarms (facts 6). Only the name is taken; what the event says of
-    state is read again.
+    For all are schedules, composite and multi-series alarms (facts 6), and what is no event at all. Only the name is
+    taken; what the event says of state is read again.
     """
-    detail = event.get("detail")
-    if not isinstance(detail, Mapping):
-        return None
-    metrics = detail.get("configuration", {}).get("metrics", ())
-    measured = (metric.get("metricStat", {}).get("metric", {}).get("dimensions", {}) for metric in metrics)
-    for names in (detail, *measured):
-        for kind, name in (("inference-component", "InferenceComponentName"), ("endpoint", "EndpointName")):
-            if name in names:
-                return f"{kind}/{names[name]}"
+    with suppress(AttributeError, TypeError):  # something is not of the shape that AWS sends
+        detail = event.get("detail", {})
+        metrics = detail.get("configuration", {}).get("metrics", ())
+        measured = (metric.get("metricStat", {}).get("metric", {}).get("dimensions", {}) for metric in metrics)
+        for names in (detail, *measured):
+            for kind, name in (("inference-component", "InferenceComponentName"), ("endpoint", "EndpointName")):
+                if name in names:
+                    return f"{kind}/{names[name]}"
     return None
 
 

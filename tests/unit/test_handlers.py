@@ -14,7 +14,7 @@ from core.decide import decide
 from core.errors import ActuationError, ConfigError, ObservationError
 from core.model import Capacity, Envelope, Reason, Refusal, Serving, Told
 from core.reconcile import Outcome, Status
-from handlers import async_queue, batch_window, fleet_sync, override, realtime_target, wiring
+from handlers import async_queue, batch_window, fleet_sync, override, policy_validator, realtime_target, wiring
 from handlers.wiring import LambdaHandler, PassFailedError, PowertoolsTelemetry, Runtime, resource_named_by
 from simulator.in_memory import InMemoryEvents
 from tests.builders import ASYNC, BATCH, COMPONENT, NIGHT, SERVERLESS, context, minutes, running
@@ -142,9 +142,15 @@ def test_what_an_event_is_about(name: str, resource: str | None) -> None:
         {"detail": {"configuration": {"alarmRule": "ALARM(x)"}}},  # composite
         {"detail": {"configuration": {"metrics": [{"expression": "SELECT 1", "period": 60}]}}},  # multi-series
         {"detail": {}},
+        {"detail": {"configuration": {"metrics": [{"metricStat": 7}]}}},  # no event of AWS
+        {"detail": {"configuration": []}},
+        {"detail": 7},
+        ["EndpointName"],
+        "orders",
+        None,
     ],
 )
-def test_an_event_without_a_name_means_look_at_all(given: dict[str, Any]) -> None:
+def test_an_event_without_a_name_means_look_at_all(given: Any) -> None:
     assert resource_named_by(given) is None
 
 
@@ -431,6 +437,17 @@ def test_who_takes_whose_place_is_told_and_what_was_ended_does_not_expire() -> N
     assert told(world) == [(Told.ENDING_SOON, "r-3", None), (Told.EXPIRED, "r-3", None)]
 
 
+def test_a_creation_that_was_not_told_is_told_when_the_request_is_repeated() -> None:
+    world = three_kinds()
+    made = Lambda(world)
+    spoken, world.events = world.events, Mute()
+    made.call(override, wish(world))
+    world.events = spoken
+    assert made.call(override, wish(world))["already_known"] is True
+    made.call(override, wish(world))
+    assert told(world) == [(Told.CREATED, "r-1", None)]
+
+
 def test_a_dry_run_tells_nobody() -> None:
     world = three_kinds()
     Lambda(world).call(override, wish(world, dry_run=True))
@@ -470,7 +487,7 @@ def test_an_end_that_could_not_be_told_is_told_at_the_next_tick_and_the_invocati
     spoken, world.events = world.events, Mute()
     with pytest.raises(ActuationError):
         made.call(batch_window, {"trigger": "schedule"})
-    assert [o.told for o in world.store.overrides()] == [None]
+    assert [o.told for o in world.store.overrides()] == [Told.CREATED]
     world.events = spoken
     made.call(batch_window, {"trigger": "schedule"})
     assert [o.told for o in world.store.overrides()] == [Told.EXPIRED]
@@ -585,3 +602,9 @@ def test_the_runtime_is_made_from_the_environment_alone(monkeypatch: pytest.Monk
     made = wiring.from_environment.__wrapped__()
     assert (made.reconciler.stage, made.reconciler.mode.value) == ("stage", "shadow")
     assert made.clock().tzinfo is not None
+
+
+@pytest.mark.parametrize("given", [{"content": ["eyJ9"]}, {"content": 7}, {"content": "é"}, {}, [], None])
+def test_what_is_no_document_is_refused_as_such(given: Any) -> None:
+    with pytest.raises(ConfigError, match=r"content = .*: must be base64 of a JSON document"):
+        policy_validator.handler(given, None)

@@ -182,6 +182,25 @@ CASES = [
         "nothing is written while the endpoint updates",
         context(load=steady(9000), capacity=running(2, status="Updating")),
     ),
+    Case(
+        "but an expiry that is missing is put",
+        context(
+            load=steady(9000),
+            capacity=running(2, desired=5, status="Updating"),
+            registered=Envelope(5, 12),
+            memory=remembered(written=Envelope(5, 12), written_at=NOW - timedelta(minutes=3)),
+        ),
+        [PutExpiry(IN_AN_HOUR, POLICY)],
+    ),
+    Case(
+        "and none is removed: a read may lag",
+        context(
+            load=steady(9000),
+            capacity=running(2, desired=5, status="Updating"),
+            registered=POLICY,
+            memory=remembered(expires_at=IN_AN_HOUR),
+        ),
+    ),
     Case("nothing is written when the endpoint is gone", context(load=steady(9000), capacity=Missing("gone"))),
     Case("nothing is written while paused", context(load=steady(9000), overrides=[override("pause")])),
     Case(

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from core.errors import ObservationError, TargetBusyError, ThrottledError
+from core.errors import ActuationError, ObservationError, TargetBusyError, ThrottledError
 from core.model import Capacity, Envelope, Memory, Missing, Mode, Reason, Refusal
 from core.native import full
 from core.reconcile import Status
 from simulator.in_memory import InMemoryStore
-from tests.builders import NOW, override, refusal
+from tests.builders import NOW, REALTIME, override, refusal
 from tests.fakes.aws import observed
 from tests.world import World
 
@@ -122,6 +122,38 @@ def test_alarm_states_that_cannot_be_read_only_forbid_the_direct_scale_in() -> N
     assert world.tick()["orders"].status is Status.UNCHANGED
     assert world.tick()["orders"].status is Status.CHANGED
     assert world.writes == ["set_count"]
+
+
+def test_what_an_alarm_raised_is_held_while_alarm_states_cannot_be_read() -> None:
+    world = loaded(World().enrolled(), 1200)
+    objectives = {**REALTIME["objectives"], "latency_p95": "800ms"}
+    world.document["profiles"]["p"] = {**REALTIME, "objectives": objectives, "scale_in": "native"}
+    world.sync()
+    world.metrics.states |= {name: "ALARM" for name in world.metrics.alarm_shapes if name.endswith("-latency")}
+    world.tick()
+    raised = world.autoscaling.bounds[world.orders].floor
+    assert raised > 2  # what the load alone needs
+    world.metrics.fail_on["alarm_states"] = ObservationError("DescribeAlarms: denied")
+    world.later(minutes=5)
+    outcome = world.tick()["orders"]
+    assert world.autoscaling.bounds[world.orders].floor == raised
+    assert outcome.decision is not None
+    assert outcome.decision.reason is Reason.METRICS_UNKNOWN
+    assert outcome.decision.deciding_step.seen == {"alarms": "DescribeAlarms: denied"}
+
+
+def test_an_expiry_that_failed_beside_its_raise_is_made_up_for_while_the_endpoint_updates() -> None:
+    world = loaded(World(count=4).enrolled(), 7000)
+    world.autoscaling.fail_on["put_scheduled_action"] = [ActuationError("PutScheduledAction: boom")]
+    assert world.tick()["orders"].status is Status.FAILED
+    assert world.autoscaling.bounds[world.orders].floor > 2
+    world.serving.capacities[world.orders] = Capacity(4, 12, "Updating")
+    _ = world.writes
+    world.later(minutes=1)
+    assert world.tick()["orders"].status is Status.CHANGED
+    assert world.writes == ["put_scheduled_action"]
+    world.later(minutes=1)
+    assert world.tick()["orders"].status is Status.WAITING
 
 
 def test_a_direct_scale_in_met_by_a_change_in_flight_is_the_next_ticks_business() -> None:
