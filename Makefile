@@ -16,7 +16,7 @@ export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo account test check unit lint typecheck template e2e build bench speed lock schema clean
+.PHONY: help demo account test check unit lint typecheck template e2e build bench chaos speed lock schema clean
 
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ build: .aws-sam/build/.done  ## Build the Lambda artefact
 # Of a folder of your own: make bench TRACES=DIR JSON=FILE
 bench: $(VENV)/.done  ## Every policy on every trace: writes docs/benchmarks.md
 	$(BIN)/python bench/benchmarks.py $(if $(TRACES),--traces $(TRACES)) $(if $(JSON),--json $(JSON))
+
+# Half an hour and more; fewer cells and events: make chaos ARGS="--cells 500 --events 2000"
+chaos: $(VENV)/.done  ## Every call of every pass x every fault, a kill after each, and mutated events
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 speed: $(VENV)/.done .aws-sam/build/.done  ## Size and import time of the artefact, time of a pass, time of a replay
 	$(BIN)/python bench/artefact.py

@@ -223,18 +223,20 @@ class SageMaker(Service):
             return
         before, variant.desired_count, variant.failure = variant.desired_count, count, ""
         out = count > variant.current_count
-
-        def arrive() -> None:
-            if out and not endpoint.can_have(count - variant.current_count):
-                variant.desired_count, variant.failure = before, SHORTAGE
-            else:
-                variant.current_count = count
-            self._set_status(endpoint, IN_SERVICE)
-
         message = f"Scaling {'out' if out else 'in'} desired {variant.counted} to {count}."
         self._set_status(endpoint, UPDATING, {variant.name: message})
         start = endpoint.provisioning_delay if variant.current_count else endpoint.provisioning_from_zero
+        arrive = partial(self._arrive, variant, before, count)
         self._then(endpoint, start if out else endpoint.removal_delay, arrive)
+
+    def _arrive(self, variant: Variant, before: int, count: int) -> None:
+        """Let what was ordered serve, or come to nothing."""
+        more = count - variant.current_count
+        if more > 0 and not variant.endpoint.can_have(more):
+            variant.desired_count, variant.failure = before, SHORTAGE
+        else:
+            variant.current_count = count
+        self._set_status(variant.endpoint, IN_SERVICE)
 
     def _must_be_in_service(self, endpoint: Endpoint) -> None:
         if endpoint.status != IN_SERVICE:
@@ -349,23 +351,20 @@ class SageMaker(Service):
             "LINEAR": _batches(routing.get("LinearStepSize", {"Type": "CAPACITY_PERCENT", "Value": 100}), fleet),
         }.get(routing.get("Type", ""), 1)
 
-        def provisioned() -> None:
-            if not endpoint.can_have(fleet):
-                self._roll_back(endpoint)
-
-        def take_over() -> None:
-            old = sum(variant.current_count for variant in endpoint.variants.values())
-            self._replace(endpoint, wanted)
-            endpoint.other_fleet = old
-
-        self._then(endpoint, endpoint.provisioning_delay, provisioned)
+        self._then(endpoint, endpoint.provisioning_delay, partial(self._provisioned, endpoint, fleet))
         if endpoint.status == UPDATING:
-            self._then(endpoint, batches * wait, take_over)
-            self._then(
-                endpoint,
-                timedelta(seconds=policy.get("TerminationWaitInSeconds", 0)),
-                lambda: self._deployment_done(endpoint),
-            )
+            self._then(endpoint, batches * wait, partial(self._take_over, endpoint, wanted))
+            termination = timedelta(seconds=policy.get("TerminationWaitInSeconds", 0))
+            self._then(endpoint, termination, partial(self._deployment_done, endpoint))
+
+    def _provisioned(self, endpoint: Endpoint, fleet: int) -> None:
+        if not endpoint.can_have(fleet):
+            self._roll_back(endpoint)
+
+    def _take_over(self, endpoint: Endpoint, wanted: Mapping[str, Variant]) -> None:
+        old = sum(variant.current_count for variant in endpoint.variants.values())
+        self._replace(endpoint, wanted)
+        endpoint.other_fleet = old
 
     def _roll(self, endpoint: Endpoint, wanted: Mapping[str, Variant], batches: int, wait: timedelta) -> None:
         """Rolling: batch after batch of the old instances is replaced, and counts move with them."""
@@ -610,7 +609,7 @@ class SageMaker(Service):
     def _reweight(self, endpoint: Endpoint, weights: Mapping[str, float]) -> None:
         if endpoint.status == IN_SERVICE:  # else the order above goes first, and its end is the end of both
             self._set_status(endpoint, UPDATING)
-            self._then(endpoint, endpoint.removal_delay, lambda: self._set_status(endpoint, IN_SERVICE))
+            self._then(endpoint, endpoint.removal_delay, partial(self._set_status, endpoint, IN_SERVICE))
         for name, weight in weights.items():
             endpoint.variants[name].weight = weight
         share_traffic(endpoint.variants.values())

@@ -1,0 +1,72 @@
+"""Every call of every pass times every fault, and 100,000 mutated events: `make chaos`.
+
+Prints the matrix and exits 1 if anything did not hold: `python -m tests.chaos --seed 8 --cells 500 --events 2000`.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from random import Random
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.check import Cell, cells
+from tests.chaos.faults import KINDS
+from tests.chaos.mutations import Fuzz
+from tests.chaos.story import moments
+
+
+def main() -> None:
+    """Strike, print, and tell by the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of the events, and of the choice of cells")
+    parser.add_argument("--cells", type=int, default=0, help="take so many cells by chance; 0 takes all")
+    parser.add_argument("--events", type=int, default=100_000, help="mutated events")
+    given = parser.parse_args()
+    console, began = Console(width=120), time.monotonic()
+    every = list(cells(moments()))
+    chosen = Random(given.seed).sample(every, given.cells) if given.cells else every  # noqa: S311 - no secret
+    problems: list[str] = []
+    struck: Counter[tuple[str, str]] = Counter()
+    for cell in chosen:
+        found = list(cell.problems())
+        struck[cell.moment.function, _column(cell)] += 1
+        problems += found
+        for problem in found:
+            console.print(problem, soft_wrap=True, markup=False, highlight=False)
+    console.print(_matrix(struck))
+    calls = {(cell.call.service, cell.call.operation) for cell in chosen}
+    minutes = (time.monotonic() - began) / 60
+    console.print(
+        f"{len(chosen):,} struck passes of {len(every):,} ({len(moments())} moments, {len(calls)} operations) in "
+        f"{minutes:.1f} min: {len(problems)} problems"
+    )
+    fuzz = Fuzz(given.seed).run(given.events)
+    said = ", ".join(f"{name} {count:,}" for name, count in sorted(fuzz.counts.items()))
+    console.print(f"{given.events:,} mutated events: {said}: {len(fuzz.problems)} problems")
+    for problem in fuzz.problems[:20]:
+        console.print(problem, soft_wrap=True, markup=False, highlight=False)
+    sys.exit(bool(problems or fuzz.problems))
+
+
+def _column(cell: Cell) -> str:
+    return cell.kind.name if cell.kind else "killed"
+
+
+def _matrix(struck: Counter[tuple[str, str]]) -> Table:
+    """Return how many passes of each function were struck by each fault."""
+    functions = sorted({function for function, _ in struck})
+    table = Table(title="Struck passes")
+    table.add_column("fault")
+    for function in (*functions, "all"):
+        table.add_column(function, justify="right")
+    for name in (*(kind.name for kind in KINDS), "killed"):
+        row = [struck[function, name] for function in functions]
+        table.add_row(name, *(f"{count:,}" for count in (*row, sum(row))))
+    return table
+
+
+if __name__ == "__main__":
+    main()

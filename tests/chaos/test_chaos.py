@@ -1,0 +1,62 @@
+"""A smaller seed of `make chaos`: struck passes, mutated events, and proof that the harness can fail."""
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from core.model import Envelope
+from handlers.wiring import LambdaContext, LambdaHandler, Runtime
+from tests.chaos.check import Cell, cells
+from tests.chaos.faults import KINDS
+from tests.chaos.mutations import Fuzz
+from tests.chaos.story import moments
+from tests.chaos.unsafe import CHANGES, Unsafe
+
+EACH = 2
+"""Cells of each column; `make chaos` takes them all."""
+
+
+def sample(seed: int) -> list[Cell]:
+    every = list(cells(moments()))
+    chance = Random(seed)  # noqa: S311 - a choice of cells, not a secret
+    columns = [[cell for cell in every if cell.kind is kind] for kind in (*KINDS, None)]
+    return [cell for column in columns for cell in chance.sample(column, EACH)]
+
+
+def test_no_fault_lowers_lasts_lies_or_spreads() -> None:
+    assert [problem for cell in sample(8) for problem in cell.problems()] == []
+
+
+@pytest.mark.parametrize("unsafe", CHANGES, ids=lambda unsafe: unsafe.name)
+def test_an_unsafe_change_is_caught(unsafe: Unsafe) -> None:
+    shown = [cell for cell in cells(moments()) if unsafe.shows(cell)]
+    found = (problem for cell in shown[:8] for problem in cell.problems(unsafe.build))
+    assert any(f": {unsafe.problem}: " in problem for problem in found)
+
+
+def test_a_mutated_event_is_refused_clearly_or_changes_nothing() -> None:
+    fuzz = Fuzz(seed=8).run(2000)
+    assert fuzz.problems == []
+    assert all(fuzz.counts[f"{name} passed"] > 100 for name in ("RealtimeTarget", "FleetSync", "BatchWindow"))
+    assert min(fuzz.counts[name] for name in ("Override refused", "Override passed", "PolicyValidator accepted")) > 5
+
+
+def believing(runtime: Any) -> LambdaHandler:
+    """An owner that takes what an event says for what is."""
+
+    def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        tidegate: Runtime = runtime()
+        when = tidegate.begin(context)
+        if event.get("detail", {}).get("state", {}).get("value") == "ALARM":
+            for enrolment in tidegate.reconciler.enrolments(tidegate.reconciler.ports.policies.fleet()):
+                tidegate.reconciler.ports.autoscaling.register(enrolment.target, Envelope(3, 3))
+        return tidegate.finish(context, tidegate.reconciler.run(lambda _: True, when))
+
+    return handler
+
+
+@pytest.mark.parametrize("problem", ["AttributeError", "though nothing was due"])
+def test_a_handler_that_believes_its_event_is_caught(problem: str) -> None:
+    found = Fuzz(seed=8, makers={"RealtimeTarget": believing}).run(300).problems
+    assert any(problem in each for each in found)
