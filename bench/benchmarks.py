@@ -17,7 +17,8 @@ from typing import Annotated, Any
 import typer
 
 from cli.backtest import harmed
-from simulator.cases import OTHERS, Mode, Planned, standing
+from simulator.cases import OTHERS, Mode, Planned, standing, trace_name
+from simulator.deadlines import MAXIMUM, Outcome, jobs, play_all
 from simulator.judge import judge_all
 from simulator.scores import Score
 from simulator.traces import TraceError
@@ -66,21 +67,26 @@ def main(
         said = f"{len(found)}/{len(planned)} {each.mode} {each.path.name}"
         print(f"{time.monotonic() - begun:6.1f} s  {said}", file=sys.stderr)
     judged = [Judged(each, found[each]) for each in planned]
+    kept = play_all(jobs(traces), workers)
     if json_file is not None:
-        json_file.write_text(json.dumps(document(judged), indent=1) + "\n", encoding="utf-8")
-    text = "\n".join(page(judged)) + "\n"
+        json_file.write_text(json.dumps(document(judged, kept), indent=1) + "\n", encoding="utf-8")
+    text = "\n".join(page(judged, kept)) + "\n"
     if traces.resolve() == SHIPPED:
         PAGE.write_text(text, encoding="utf-8")
         print(f"{PAGE.relative_to(ROOT)} is written.", file=sys.stderr)
     print(text)
 
 
-def document(judged: Sequence[Judged]) -> dict[str, Any]:
+def document(judged: Sequence[Judged], kept: Sequence[Outcome]) -> dict[str, Any]:
     """Return what `JSON=FILE` writes."""
-    return {"settings": SETTINGS, "results": [score.row() for each in judged for score in each.scores]}
+    return {
+        "settings": SETTINGS,
+        "results": [score.row() for each in judged for score in each.scores],
+        "deadlines": [outcome.row() for outcome in kept],
+    }
 
 
-def page(judged: Sequence[Judged]) -> Iterable[str]:
+def page(judged: Sequence[Judged], kept: Sequence[Outcome]) -> Iterable[str]:
     """Yield the page, a line at a time."""
     yield from (
         "# Benchmarks",
@@ -96,6 +102,7 @@ def page(judged: Sequence[Judged]) -> Iterable[str]:
         groups[each.planned.group].append(each)
     for group, members in groups.items():
         yield from _group(group, members)
+    yield from _deadlines(kept)
     yield from _losers(judged)
 
 
@@ -117,11 +124,41 @@ def _group(group: str, members: Sequence[Judged]) -> Iterable[str]:
 
 def _openings(names: Sequence[str], part: Sequence[Judged]) -> Iterable[str]:
     """Yield what windows are for: whether the instances stood when the load came."""
-    yield from ("Share of the requests in the first 30 minutes of each block of load that were violated:", "")
+    yield from (
+        "Share of the requests in the first 30 minutes of each block of load that were violated: all blocks /",
+        "those that resemble history (one in the first week needed as much within an hour of that time of day):",
+        "",
+    )
     yield from (f"| policy | {' | '.join(names)} |", f"|---|{'---|' * len(names)}")
     for index, named in enumerate(part[0].scores):
-        shares = [each.scores[index].opening_violated_share for each in part]
-        yield f"| {_name(named)} | {' | '.join('-' if s is None else f'{s:.2%}' for s in shares)} |"
+        row = [each.scores[index] for each in part]
+        cells = [f"{s.opening_violated_share or 0:.2%} / {s.resembling_violated_share or 0:.2%}" for s in row]
+        yield f"| {_name(named)} | {' | '.join(cells)} |"
+    yield ""
+
+
+def _deadlines(kept: Sequence[Outcome]) -> Iterable[str]:
+    """Yield what became of work that had a deadline; nothing where no trace of the group is there."""
+    if not kept:
+        return
+    yield from (
+        "## Deadlines (window)",
+        "",
+        f"Each day's requests of the second week wait at 01:00 and are due so much later; at most {MAXIMUM} instances.",
+        "Each cell: deadlines met of those that can be met / least margin / instance-hours ÷ those of the work itself.",
+        "Scheduled actions hold what the first week's largest day needed, from 15 minutes before.",
+        "",
+    )
+    names = [one.policy for one in kept[0].kept]
+    yield from (f"| trace | deadline | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}")
+    for each in kept:
+        slower = f", instances {each.job.slower:.0%} slower than stated" if each.job.slower else ""
+        cells = [
+            f"{one.met} of {each.feasible} / {'-' if one.least_margin is None else f'{one.least_margin} min'} "
+            f"/ {one.instance_hours / each.work_hours:.2f}"
+            for one in each.kept
+        ]
+        yield f"| {trace_name(each.job.path)} | {each.job.hours} h{slower} | {' | '.join(cells)} |"
     yield ""
 
 

@@ -230,6 +230,42 @@ CASES = [
         Reason.POLICY_MINIMUM,
     ),
     Case(
+        "every kind may have windows: copies of a component",
+        context(
+            COMPONENT, load=steady(0), windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 4}]
+        ),
+        4,
+        6,
+        Reason.WINDOW_OPEN,
+    ),
+    Case(
+        "units of a serverless variant",
+        context(
+            SERVERLESS, load=steady(0), windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 4}]
+        ),
+        4,
+        20,
+        Reason.WINDOW_OPEN,
+    ),
+    Case(
+        "a queue in which nothing waits",
+        context(ASYNC, load=steady(0), windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 4}]),
+        4,
+        8,
+        Reason.WINDOW_OPEN,
+    ),
+    Case(
+        "a component sleeps while a window closes it, and it is called",
+        context(
+            COMPONENT,
+            load=steady(61),
+            windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 0, "max_capacity": 0}],
+        ),
+        0,
+        0,
+        Reason.WINDOW_OPEN,
+    ),
+    Case(
         "but a window that closes is closed, whatever waits",
         context(
             ASYNC,

@@ -7,6 +7,8 @@ from core.learning.windows import DAY, Block, Recurring, blocks, recurring
 C = 100.0
 """Requests a minute that one instance serves."""
 
+WEEK = tuple(range(7))
+
 
 def load(*stretches: tuple[int, int, float], days: int = 7) -> list[float]:
     """Return minutes with `(first, length, requests)` stretches and silence between."""
@@ -30,7 +32,8 @@ def nightly(first: int, *, shifts: tuple[int, ...] = (0,) * 7, requests: float =
         ("too short", load((60, 2, 90)), []),
         ("a pause of 20 minutes is none", load((60, 30, 450), (110, 30, 450)), [Block(60, 140, 5)]),
         ("a longer one is", load((60, 30, 90), (112, 30, 90)), [Block(60, 90, 1), Block(112, 142, 1)]),
-        ("a peak of a fifth of the time is not its level", load((60, 25, 250), (85, 5, 900)), [Block(59, 91, 3)]),
+        ("its highest minute counts", load((60, 25, 250), (85, 2, 900), (87, 30, 250)), [Block(59, 118, 9)]),
+        ("but none after the first half hour", load((60, 40, 250), (100, 2, 900)), [Block(59, 103, 3)]),
     ],
 )
 def test_blocks(_what: str, minutes: list[float], found: list[Block]) -> None:
@@ -45,13 +48,15 @@ def test_blocks(_what: str, minutes: list[float], found: list[Block]) -> None:
 @pytest.mark.parametrize(
     ("_what", "minutes", "found"),
     [
-        ("each night", nightly(121), [Recurring(120, 120, 5, 7, 7)]),
-        ("each night, sooner or later", nightly(121, shifts=(0, 40, 3, 99, 7, 60, 1)), [Recurring(120, 219, 5, 7, 7)]),
+        ("each night", nightly(121), [Recurring(120, 120, 5, WEEK, 7)]),
+        ("each night, sooner or later", nightly(121, shifts=(0, 40, 3, 99, 7, 60, 1)), [Recurring(120, 219, 5, WEEK, 7)]),
+        ("one larger night counts", [a + b for a, b in zip(nightly(121), load((2 * DAY + 125, 9, 250)), strict=True)],
+         [Recurring(120, 120, 7, WEEK, 7)]),
         ("too far apart to be one job", nightly(121, shifts=(0, 200, 400, 600, 800, 1000, 1200)), []),
-        ("five nights of seven are 71 %", load(*[(d * DAY + 121, 60, 450) for d in range(5)]), [Recurring(120, 120, 5, 5, 7)]),
+        ("five nights of seven are 71 %", load(*[(d * DAY + 121, 60, 450) for d in range(5)]), [Recurring(120, 120, 5, WEEK[:5], 7)]),
         ("four nights are 57 %", load(*[(d * DAY + 121, 60, 450) for d in range(4)]), []),
         ("two jobs", [a + b for a, b in zip(nightly(121), nightly(901, requests=250), strict=True)],
-         [Recurring(120, 120, 5, 7, 7), Recurring(900, 900, 3, 7, 7)]),
+         [Recurring(120, 120, 5, WEEK, 7), Recurring(900, 900, 3, WEEK, 7)]),
         ("three days are too few", load(*[(d * DAY + 121, 60, 450) for d in range(3)], days=3), []),
         ("load is the rule", load((0, 5 * DAY, 450)), []),
     ],
@@ -61,8 +66,8 @@ def test_recurring(_what: str, minutes: list[float], found: list[Recurring]) -> 
 
 
 def test_the_clock_need_not_begin_at_midnight() -> None:
-    assert recurring(nightly(121), C, midnight=600) == (Recurring(720, 720, 5, 7, 7),)
+    assert recurring(nightly(121), C, midnight=600) == (Recurring(720, 720, 5, WEEK, 7),)
 
 
-def test_the_floor_stays_until_the_load_of_the_latest_start_is_seen() -> None:
-    assert Recurring(120, 219, 5, 7, 7).minutes == 109
+def test_the_floor_stays_until_the_load_of_the_latest_start_carries_on_by_itself() -> None:
+    assert Recurring(120, 219, 5, WEEK, 7).minutes == 129

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 import core
-from cli import backtest, decisions, overrides
+from cli import backtest, decisions, overrides, windows
 from cli.catalogue import derived, written
 from cli.delivery import LIVE, Delivery, DeliveryError, find_stack, outputs_of
 from cli.overrides import InvocationError, RefusedError
@@ -52,6 +52,8 @@ policy_app = typer.Typer(help="Check and deliver the policy file.", no_args_is_h
 app.add_typer(policy_app, name="policy")
 catalogue_app = typer.Typer(help="The catalogue of instance types.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(catalogue_app, name="catalogue")
+windows_app = typer.Typer(help="Batch windows.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(windows_app, name="windows")
 CATALOGUE = Path(core.__file__).with_name("instance_types.json")
 
 
@@ -241,6 +243,73 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
     if html is not None:
         write_report(backtest.page_of(verdict, wanted), html)
         _log(f"Page: {html}")
+
+
+@windows_app.callback()
+def _windows() -> None:
+    """Batch windows."""
+
+
+@windows_app.command(name="propose")
+def propose_command(  # noqa: PLR0913 - one argument an option
+    csv: Annotated[Path | None, typer.Argument(help="Trace: timestamp,requests[,work_seconds]; gzip too.")] = None,
+    *,
+    endpoint: Annotated[str | None, typer.Option(help="Instead of a file: this endpoint's CloudWatch history.")] = None,
+    variant: Annotated[str, typer.Option(help="Its variant.")] = "AllTraffic",
+    mode: Annotated[Mode, typer.Option(help="How the load meets the endpoint.")] = Mode.REALTIME,
+    policy: Annotated[Path | None, typer.Option(help="Policy file, with --use: what windows join.")] = None,
+    use: Annotated[str | None, typer.Option(help="Profile of the policy file.")] = None,
+    capacity: Annotated[float | None, typer.Option(min=1e-6, help="Requests/min an instance serves in time.")] = None,
+    minimum: Annotated[int | None, typer.Option("--min", min=0, help="Fewest instances.")] = None,
+    maximum: Annotated[int | None, typer.Option("--max", min=1, help="Most instances.")] = None,
+    provisioning: Annotated[int, typer.Option(min=0, help="Minutes from an order until instances serve.")] = 6,
+    timezone: Annotated[str, typer.Option(help="IANA zone whose clock the jobs go by.")] = "UTC",
+    price: Annotated[float | None, typer.Option(min=0, help="Of an instance-hour, in any currency.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print settings and proposals as JSON.")] = False,
+    region: Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")] = None,
+    profile: Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")] = None,
+) -> None:
+    r"""Propose windows for load that comes at about one time on most days, and say what each would have been worth.
+
+    The load is a file, or the last 14 days of an endpoint, which are read from CloudWatch and nothing else. Nothing is
+    switched on: paste what you want under a profile's `windows`. The figures are of the days after the first 7.
+
+    \b
+    Examples:
+      tidegate windows propose traces/servegen_large_c149.csv --capacity 23
+      tidegate windows propose --endpoint scoring --policy fleet.yaml --use nightly --timezone Europe/Berlin --json
+    """
+    load = backtest.Load(
+        csv=csv,
+        endpoint=endpoint,
+        variant=variant,
+        mode=mode,
+        policy=policy,
+        use=use,
+        capacity=capacity,
+        minimum=minimum,
+        maximum=maximum,
+        provisioning=provisioning,
+    )
+    try:
+        zone = windows.zone_of(timezone)
+        session = boto3.Session(region_name=region, profile_name=profile)
+        retries = Config(retries={"mode": "standard"})
+        case, wanted = load.case(lambda: session.client("cloudwatch", endpoint_url=endpoint_url, config=retries), price)
+        windows.refuse_unsized(load, case, wanted)
+        found = windows.proposals(case, wanted, zone)
+    except (TraceError, ConfigError, PolicyFileError, backtest.MisusedError) as refusal:
+        for line in backtest.said(refusal, policy):
+            _log(line)
+        raise typer.Exit(REFUSED) from refusal
+    except (ObservationError, BotoCoreError, ClientError, OSError) as error:
+        _log(f"error: {error}{_advice(error)}")
+        raise typer.Exit(FAILED) from error
+    if as_json:
+        typer.echo(backtest.dumped(windows.document(case, found, wanted)))
+    else:
+        windows.show(case, found, wanted)
 
 
 @app.command(name="override")

@@ -6,10 +6,12 @@ import itertools
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from core.learning.windows import recurring
+from core.fields import DAYS
+from core.learning.windows import Recurring, recurring
 from simulator.baselines import BASELINES, run
 from simulator.baselines.aws import hourly_peaks
 from simulator.cases import Mode
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     Counts = NDArray[np.int64]
 
+UTC = ZoneInfo("UTC")
 KNOBS = ("balanced",)
 """Positions of Tidegate's own knob."""
 
@@ -76,7 +79,7 @@ def judge(
     """
     plays: dict[str, Mapping[str, Any] | None] = dict.fromkeys(KNOBS, profile)
     if profile is None and case.mode is Mode.WINDOW:
-        plays = {"by-hand": {"windows": windows_of(case)}, "found": {"windows": found_windows(case)}}
+        plays = _under_windows(case)
     ideal = clairvoyant(case)
     courses = [ideal]
     for policy, baseline in BASELINES.items():
@@ -97,6 +100,18 @@ def judge(
     )
 
 
+def _under_windows(case: Case) -> dict[str, Mapping[str, Any] | None]:
+    """Return what Tidegate plays under where the first days gave windows: those of a person, and those found."""
+    found = [window for _, window in found_windows(case, case.warmup)]
+    tracking = {"type": "target_tracking", "metric": "requests_per_instance", "target": 0.8 * case.capacity}
+    return {
+        "by-hand": {"windows": windows_of(case)},
+        "found": {"windows": found},
+        "found economy": {"windows": found, "forecast": "economy"},
+        "found 0.8": {"windows": found, "policies": [tracking], "stabilization": "30m"},
+    }
+
+
 def windows_of(case: Case) -> list[dict[str, Any]]:
     """Return the batch windows a careful person writes after the warm-up, with what `aas-scheduled` knows.
 
@@ -113,19 +128,35 @@ def windows_of(case: Case) -> list[dict[str, Any]]:
     return windows
 
 
-def found_windows(case: Case) -> list[dict[str, Any]]:
-    """Return the batch windows that the warm-up shows to recur, as the policy file writes them (algorithms 10)."""
-    midnight = case.start.hour * 60 + case.start.minute
-    return [
-        {
+def found_windows(case: Case, minutes: int, zone: ZoneInfo = UTC) -> list[tuple[Recurring, dict[str, Any]]]:
+    """Return what recurs in the first minutes of a case, and the batch windows that say so (algorithms 10).
+
+    A day of the week is left out if two or more of them are known and it came on none. Days are those of `zone`, with
+    the clock as it is set at the beginning.
+    """
+    first = case.start.astimezone(zone)
+    midnight = first.hour * 60 + first.minute
+
+    def named(day: int) -> str:
+        return DAYS[(first.weekday() + day) % 7]
+
+    found = []
+    for job in recurring(case.requests[:minutes].tolist(), case.capacity, midnight):
+        if job.instances <= case.minimum:
+            continue
+        came = {named(day) for day in job.days}
+        twice = {named(day) for day in range(7, job.known)}
+        days = [day for day in DAYS if day in came or day not in twice]
+        window = {
             "name": f"found-{job.earliest // 60:02d}{job.earliest % 60:02d}",
             "start": f"{job.earliest // 60:02d}:{job.earliest % 60:02d}",
             "duration": f"{job.minutes}m",
             "min_capacity": min(job.instances, case.maximum),
+            **({} if zone == UTC else {"timezone": zone.key}),
+            **({} if len(days) == len(DAYS) else {"days": days}),
         }
-        for job in recurring(case.requests[: case.warmup].tolist(), case.capacity, midnight)
-        if job.instances > case.minimum
-    ]
+        found.append((job, window))
+    return found
 
 
 def judge_all(planned: Sequence[Planned], workers: int = 2) -> Iterator[tuple[Planned, tuple[Score, ...]]]:

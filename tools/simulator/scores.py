@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.learning.windows import blocks
+from core.learning.windows import OPENING, blocks
 from simulator.cases import DAY, Mode
 from simulator.oracle import clairvoyant, loose_bound
 from simulator.queues import finished
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     Row = dict[str, str | int | float | None]
 
-OPENING = 30
-"""Minutes in which it shows whether instances were there in time."""
+NEAR = 60
+"""Minutes of the clock, between two blocks that can be the same job."""
 
 TTL_MINUTES = 6 * 60
 """SageMaker drops an asynchronous request that has not been processed for so long (facts 5)."""
@@ -113,6 +113,9 @@ class Score:
     opening_violated_share: float | None = None
     """Of the requests in the first `OPENING` minutes of each block of load, those violated. Windows only."""
 
+    resembling_violated_share: float | None = None
+    """The same of those blocks that resemble history: one in the warm-up needed as much at about that time of day."""
+
     price_per_hour: float | None = None
     """Of an instance, in any currency."""
 
@@ -151,6 +154,7 @@ class Score:
             row["cost"] = self.cost
         if self.opening_violated_share is not None:
             row["opening_violated_share"] = self.opening_violated_share
+            row["resembling_violated_share"] = self.resembling_violated_share
         if self.queue is not None:
             row |= asdict(self.queue) | {"late_share": self.queue.late_share}
         return {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
@@ -166,6 +170,7 @@ def score(case: Case, course: Course, best: Course | None = None, *, price_per_h
     best = best or clairvoyant(case)
     overloaded = case.needed > course.ready if case.mode is not Mode.ASYNC else np.zeros(len(case.requests), dtype=bool)
     orders = np.count_nonzero(course.orders >= case.warmup)
+    openings = _openings(case, overloaded) if case.mode is Mode.WINDOW else {}
     return Score(
         trace=case.trace,
         mode=case.mode,
@@ -178,17 +183,27 @@ def score(case: Case, course: Course, best: Course | None = None, *, price_per_h
         changes_per_day=orders / (case.judged_minutes / DAY),
         elasticity=Elasticity.of(_demand(case)[case.judged], course.ready[case.judged]),
         queue=_queue_score(case, course) if case.mode is Mode.ASYNC else None,
-        opening_violated_share=_opening(case, overloaded) if case.mode is Mode.WINDOW else None,
+        **openings,
         price_per_hour=price_per_hour,
     )
 
 
-def _opening(case: Case, overloaded: NDArray[np.bool_]) -> float:
-    requests = case.requests[case.judged]
-    first = np.zeros(len(requests), dtype=bool)
-    for block in blocks(requests.tolist(), case.capacity):
-        first[block.start : block.start + OPENING] = True
-    return float(requests[first & overloaded[case.judged]].sum() / max(1, requests[first].sum()))
+def _openings(case: Case, overloaded: NDArray[np.bool_]) -> dict[str, float]:
+    found = [*blocks(case.requests.tolist(), case.capacity)]
+    past = [block for block in found if block.start < case.warmup]
+    first, alike = np.zeros(len(case.requests), dtype=bool), np.zeros(len(case.requests), dtype=bool)
+    for block in found:
+        if block.start >= case.warmup:
+            minutes = slice(block.start, block.start + OPENING)
+            apart = [abs((block.start - old.start + DAY // 2) % DAY - DAY // 2) for old in past]
+            near = (old.instances for old, minutes_apart in zip(past, apart, strict=True) if minutes_apart <= NEAR)
+            first[minutes] = True
+            alike[minutes] = block.instances <= max(near, default=0)
+
+    def share(of: NDArray[np.bool_]) -> float:
+        return float(case.requests[of & overloaded].sum() / max(1, case.requests[of].sum()))
+
+    return {"opening_violated_share": share(first), "resembling_violated_share": share(alike)}
 
 
 def _check(case: Case, course: Course) -> None:

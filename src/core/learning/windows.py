@@ -1,7 +1,6 @@
 """Recurring blocks of load in a target's history: what a person would write down as windows (algorithms 10)."""
 
 import math
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,11 +15,11 @@ SPREAD = 120
 """Minutes that the starts of one job lie apart at most."""
 
 DAYS_SHARE, FEWEST_DAYS = 0.6, 4
-LEVEL = 0.8
-"""Quantile of a block's minutes that its capacity serves."""
-
 AFTER = 10
-"""Minutes after the latest start: then load that comes is seen, and carries on."""
+"""Minutes after the latest start: then load that comes is seen."""
+
+OPENING = 30
+"""Minutes of a block that its capacity is for: by then what is seen was answered too, and carries on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Block:
     start: int
     end: int
     instances: int
-    """What serves `LEVEL` of its minutes."""
+    """What serves each of its first `OPENING` minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +41,18 @@ class Recurring:
 
     latest: int
     instances: int
-    days: int
-    """On so many days, of `known`."""
+    """What every one of its blocks was served by."""
+
+    days: tuple[int, ...]
+    """Days on which it came, counted from 0, the first; ascending."""
 
     known: int
+    """Days in the history."""
 
     @property
     def minutes(self) -> int:
-        """From the earliest start until the load of the latest is seen."""
-        return self.latest - self.earliest + AFTER
+        """From the earliest start until the load of the latest carries on by itself."""
+        return self.latest - self.earliest + OPENING
 
 
 def blocks(loads: Sequence[float], capacity: float) -> Iterator[Block]:
@@ -66,9 +68,8 @@ def blocks(loads: Sequence[float], capacity: float) -> Iterator[Block]:
         if index + 1 < len(busy) and busy[index + 1] - minute <= PAUSE:
             continue
         if minute + 1 - busy[start] >= SHORTEST:
-            inside = sorted(loads[busy[start] : minute + 1])
-            level = inside[math.ceil(LEVEL * len(inside)) - 1] / capacity
-            yield Block(busy[start], minute + 1, max(math.ceil(round(level, 9)), 1))
+            highest = max(loads[busy[start] : min(minute + 1, busy[start] + OPENING)])
+            yield Block(busy[start], minute + 1, max(math.ceil(round(highest / capacity, 9)), 1))
         start = index + 1
 
 
@@ -91,10 +92,9 @@ def recurring(loads: Sequence[float], capacity: float, midnight: int = 0) -> tup
     while starts:
         near = [[s for s in starts if 0 <= s[0] - first[0] <= SPREAD] for first in starts]
         job = max(near, key=lambda group: len({day for _, day, _ in group}))
-        days = len({day for _, day, _ in job})
-        if days < max(FEWEST_DAYS, DAYS_SHARE * known):
+        days = tuple(sorted({day for _, day, _ in job}))
+        if len(days) < max(FEWEST_DAYS, DAYS_SHARE * known):
             break
-        level = math.ceil(statistics.median(block.instances for _, _, block in job))
-        jobs.append(Recurring(job[0][0], job[-1][0], level, days, known))
+        jobs.append(Recurring(job[0][0], job[-1][0], max(block.instances for _, _, block in job), days, known))
         starts = [s for s in starts if s not in job]
     return tuple(sorted(jobs, key=lambda job: job.earliest))

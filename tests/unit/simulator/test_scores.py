@@ -115,6 +115,33 @@ def test_waits_and_lateness_of_a_queue() -> None:
     assert result.objective_seconds == 120
 
 
+@pytest.mark.parametrize(
+    ("before", "resembles"),
+    [
+        ((90, 30), True),
+        ((90, 40), True),  # larger
+        ((90, 20), False),  # smaller
+        ((150, 30), True),  # an hour later
+        ((151, 30), False),  # at another time of the day
+        ((1410, 30), False),
+    ],
+)
+def test_openings_of_blocks_that_resemble_history(before: tuple[int, int], resembles: bool) -> None:
+    """A day of history and one judged: 40 minutes of 30 requests, of which 29 lie in the 30 from the minute before.
+
+    In 10 of these, and 10 after, two instances serve where three are needed.
+    """
+    start, level = before
+    load = np.zeros(2 * 1440, dtype=np.int64)
+    load[start : start + 40], load[1440 + 90 : 1440 + 130] = level, 30
+    ready = np.full(len(load), 9)
+    ready[1440 + 109 : 1440 + 129] = 2
+    case = realtime(load.tolist(), mode=Mode.WINDOW, warmup=1440, minimum=0)
+    result = score(case, course(ready.tolist()))
+    assert result.opening_violated_share == pytest.approx(10 / 29)
+    assert result.resembling_violated_share == pytest.approx(10 / 29 if resembles else 0)
+
+
 def test_what_waits_for_longer_than_six_hours_expires() -> None:
     case = queue([1] + [0] * 399)
     in_six_hours, later = ([0] * at + [1] + [0] * (399 - at) for at in (360, 361))
