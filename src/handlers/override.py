@@ -70,7 +70,7 @@ def _said(request: OverrideRequest, wish: Override, others: list[Override]) -> d
     return {
         "override": wish.override_id,
         **({} if resumes else {"ends": f"{wish.expires_at:%Y-%m-%dT%H:%MZ}", "to_end_it": end}),
-        ("ended" if resumes else "supersedes"): [o.override_id for o in others],
+        ("ended" if resumes else "supersedes"): [o.override_id for o in others if o.created_at <= wish.created_at],
     }
 
 

@@ -14,7 +14,7 @@ import pytest
 from cli import decisions
 from local_account.account import LocalAccount
 from local_account.sam import STACK
-from tests.e2e.conftest import POLICY, QUIET, ROOT, SCORING, bounds, minutes, schedules_off
+from tests.e2e.conftest import ORDERS, POLICY, QUIET, ROOT, SAM, SCORING, bounds, minutes, schedules_off
 
 
 def request(local: LocalAccount, name: str, action: str, *, for_minutes: int = 0, **more: Any) -> dict[str, Any]:
@@ -150,6 +150,18 @@ def test_the_command_line_overrides_explains_and_replays(local: LocalAccount) ->
     resumed = tidegate(local, "override", "resume", QUIET, "--reason", "done")
     assert f"Ended: {answer['override']}." in resumed.stdout
     settles(local, (2, 12), QUIET)
+
+
+def test_sam_remote_invoke_takes_an_event_file_as_it_is_shipped(local: LocalAccount) -> None:
+    event = ROOT / "events/override-dry-run.json"
+    command = [str(SAM), "remote", "invoke", "OverrideFunction", "--stack-name", STACK, "--event-file", str(event)]
+    said = subprocess.run(  # noqa: S603 - our own command
+        command, env={**os.environ, **local.environment}, capture_output=True, text=True, check=True
+    )
+    answer = json.loads(said.stdout)
+    assert (answer["targets"][0]["status"], answer["targets"][0]["reason"]) == ("dry_run", "OverridePin")
+    assert answer["ends"] == f"{local.account.now + timedelta(hours=3):%Y-%m-%dT%H:%MZ}"
+    assert answer["to_end_it"] == {"action": "resume", "target": ORDERS}
 
 
 def test_the_command_line_says_every_problem_of_a_request_that_the_function_refuses(local: LocalAccount) -> None:

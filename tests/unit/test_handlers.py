@@ -263,6 +263,18 @@ def resume(**where: Any) -> dict[str, Any]:
     return {"request_id": "r-end", "action": "resume", "reason": "all done", "requested_by": "maria", **where}
 
 
+def test_one_that_is_sent_again_does_not_come_before_what_was_asked_since() -> None:
+    world = scaled_in_by_aas()
+    made = Lambda(world)
+    first = wish(world)
+    made.call(override, first)
+    world.later(minutes=1)
+    made.call(override, wish(world, request_id="r-2", capacity=4))
+    again = made.call(override, first)
+    assert (again["already_known"], again["supersedes"]) == (True, [])
+    assert world.autoscaling.bounds[world.orders] == Envelope(4, 4)
+
+
 def test_a_resume_sent_twice_ends_nothing_that_came_in_between() -> None:
     world = scaled_in_by_aas()
     made = Lambda(world)
@@ -308,16 +320,32 @@ SCOPES = [
 ]
 
 
+ACTIONS: dict[str, Callable[[Envelope], Envelope]] = {
+    "pin": lambda _: Envelope(6, 6),
+    "floor": lambda stood: Envelope(6, stood.ceiling),
+    "ceiling": lambda stood: Envelope(stood.floor, 6),
+    "pause": lambda stood: stood,
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize(("where", "reached"), SCOPES)
-def test_an_override_reaches_the_targets_of_its_scope(where: dict[str, Any], reached: list[str]) -> None:
+def test_every_action_reaches_the_targets_of_every_scope_until_it_is_resumed(
+    action: str, where: dict[str, Any], reached: list[str]
+) -> None:
     world = scaled_in_by_aas()
     world.serving.labels = {"orders": {"team": "search"}, "nightly": {"team": "search"}, "queue": {"team": "x"}}
     world.sync()  # tags are read when the fleet is
-    reply = Lambda(world).call(override, wish(world, **{"target": None, **where}))
+    stood = dict(world.autoscaling.bounds)
+    asked = {"target": None, "action": action, "capacity": None if action == "pause" else 6, **where}
+    reply = Lambda(world).call(override, wish(world, **asked))
     assert [t["target"].split("/")[1] for t in reply["targets"]] == reached
-    for name in ("orders", "queue", "nightly"):
-        (target,) = (t for t in world.autoscaling.bounds if t.names["EndpointName"] == name)
-        assert (world.autoscaling.bounds[target] == Envelope(6, 6)) is (name in reached), name
+    assert {t["status"] for t in reply["targets"]} == {"paused" if action == "pause" else "changed"}
+    for target, envelope in stood.items():
+        held = ACTIONS[action](envelope) if target.names["EndpointName"] in reached else envelope
+        assert world.autoscaling.bounds[target] == held
+    assert Lambda(world).call(override, resume(**reply["to_end_it"]))["ended"] == ["r-1"]
+    assert world.autoscaling.bounds == stood
 
 
 def test_an_override_of_nobody_is_refused() -> None:
