@@ -30,4 +30,4 @@ def test_each_section_has_a_snippet() -> None:
     without = [section for section in PAGE.split("\n## ")[1:] if "```yaml" not in section]
     assert not without
     assert len(SECTIONS) == 9
-    assert len({name for name, _ in SNIPPETS}) == len(SNIPPETS) == 11
+    assert len({name for name, _ in SNIPPETS}) == len(SNIPPETS) == 12

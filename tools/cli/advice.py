@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 from core.metrics import METRICS
-from core.model import Kind
 from core.policy import CloudWatchMetric, Profile, StepScaling, TargetTracking
 
 Remark = tuple[tuple[str | int, ...], str]
@@ -107,7 +106,8 @@ def _zero_without_queue(profile: Profile) -> Iterator[Remark]:
 def _late_from_zero(profile: Profile) -> Iterator[Remark]:
     """Nothing that starts from zero when the first item is seen can be in time (algorithms 9)."""
     rate, start = profile.objectives.items_per_minute, profile.provisioning_from_zero / EVALUATED_EACH
-    if profile.kind is not Kind.ASYNC or profile.min_capacity or rate is None or profile.objectives.items_per_instance:
+    at_once = profile.objectives.items_per_instance is not None
+    if not profile.works_off_a_queue or profile.min_capacity or rate is None or at_once:
         return
     within = profile.objectives.finish_within(rate)
     if within < start + READABLE + 2:

@@ -129,6 +129,7 @@ def test_a_remark_is_a_warning_with_its_line_and_no_refusal(tmp_path: Path) -> N
         ({"provisioning_from_zero": "12m"}, True),  # 16 minutes for a promise of 15
         ({"objectives": {"items_per_minute": 4, "items_per_instance": 5}, "provisioning_from_zero": "1h"}, False),
         ({"min_capacity": 1, "provisioning_from_zero": "12m"}, False),
+        ({"kind": "realtime", "serving": "inference_component", "queue": {"sqs": "jobs"}, "provisioning": "14m"}, True),
     ],
 )
 def test_a_promise_that_no_start_from_zero_can_keep(changes: dict[str, Any], remarked: bool) -> None:
