@@ -170,11 +170,18 @@ QUEUE: Mapping[Signal, Metric] = {
 _SQS = "AWS/SQS"
 SQS: Mapping[Signal, Metric] = {
     Signal.BACKLOG: Metric(namespace=_SQS, name="ApproximateNumberOfMessagesVisible", unit="messages"),
-    Signal.IN_FLIGHT: Metric(namespace=_SQS, name="ApproximateNumberOfMessagesNotVisible", unit="messages"),
-    Signal.PROCESSED: Metric(namespace=_SQS, name="NumberOfMessagesDeleted", statistic="Sum", unit="messages"),
+    Signal.IN_FLIGHT: Metric(
+        namespace=_SQS, name="ApproximateNumberOfMessagesNotVisible", unit="messages", sparse=True
+    ),
+    Signal.PROCESSED: Metric(
+        namespace=_SQS, name="NumberOfMessagesDeleted", statistic="Sum", unit="messages", sparse=True
+    ),
     Signal.OLDEST: Metric(namespace=_SQS, name="ApproximateAgeOfOldestMessage", statistic="Maximum", unit="seconds"),
 }
-"""What SQS says of a queue, by the dimension QueueName alone; counts are approximate, and published as 0 too."""
+"""What SQS says of a queue, by the dimension QueueName alone (facts 8.5).
+
+Counts are approximate. Only visible messages are published as 0 too, while the queue is active: they say if it is.
+"""
 
 _LATENCY = "a latency does not fall in proportion to capacity: track what causes it, requests or utilization"
 _FAILURES = "failures are no measure of load: alarm on them, track requests or utilization"

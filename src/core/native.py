@@ -370,7 +370,10 @@ def _adjustment(lower: float | None, upper: float | None, change: int) -> dict[s
 
 
 def _waiting(queue: str) -> dict[str, Any]:
-    """Return the messages of an SQS queue, visible and in flight, as alarms measure them."""
+    """Return the messages of an SQS queue, visible and in flight, as alarms measure them.
+
+    While none is in flight nothing says so (facts 8.5).
+    """
     parts = [SQS[Signal.BACKLOG], SQS[Signal.IN_FLIGHT]]
     metrics: list[dict[str, Any]] = [
         {
@@ -388,7 +391,9 @@ def _waiting(queue: str) -> dict[str, Any]:
         }
         for number, part in enumerate(parts, start=1)
     ]
-    metrics.append({"Id": "e1", "Expression": "m1+m2", "Label": "messages, visible and in flight", "ReturnData": True})
+    metrics.append(
+        {"Id": "e1", "Expression": "m1+FILL(m2,0)", "Label": "messages, visible and in flight", "ReturnData": True}
+    )
     return {"Metrics": metrics}
 
 

@@ -62,6 +62,8 @@ def test_its_messages_are_worked_off_in_time_with_no_more_than_they_need(kind: s
     least = 75 + (0 if kind == "async" else SILENCE + 120 - 30)
     assert sum(work(made).history.desired) <= least + 100
     assert max(work(made).history.desired) < 10
+    unknown = [o for _, o in made.outcomes if o.decision and o.decision.context.unknown]
+    assert len(unknown) <= 5, "SQS says nothing of messages in flight while there are none: that is no want of data"
 
 
 @pytest.mark.parametrize("kind", ["realtime", "async"])

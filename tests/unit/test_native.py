@@ -371,7 +371,7 @@ def test_a_queue_of_your_own_is_followed_by_steps_that_name_the_count() -> None:
         ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible"),
     ]
     assert all(one["Dimensions"] == [{"Name": "QueueName", "Value": "jobs"}] for one in named)
-    assert (total["Expression"], total["ReturnData"]) == ("m1+m2", True)
+    assert (total["Expression"], total["ReturnData"]) == ("m1+FILL(m2,0)", True)
 
 
 def test_a_queue_takes_no_more_steps_than_aas_does() -> None:

@@ -301,8 +301,8 @@ def test_a_queue_of_your_own_is_asked_for_by_its_name() -> None:
     jobs = (("QueueName", "jobs"),)
     assert {
         Signal.BACKLOG: MetricQuery("AWS/SQS", "ApproximateNumberOfMessagesVisible", jobs, "Average"),
-        Signal.IN_FLIGHT: MetricQuery("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", jobs, "Average"),
-        Signal.PROCESSED: MetricQuery("AWS/SQS", "NumberOfMessagesDeleted", jobs, "Sum"),
+        Signal.IN_FLIGHT: MetricQuery("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", jobs, "Average", sparse=True),
+        Signal.PROCESSED: MetricQuery("AWS/SQS", "NumberOfMessagesDeleted", jobs, "Sum", sparse=True),
         Signal.OLDEST: MetricQuery("AWS/SQS", "ApproximateAgeOfOldestMessage", jobs, "Maximum"),
     } == queries(enrolment(ASYNC, queue={"sqs": "jobs"}))
 

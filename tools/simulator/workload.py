@@ -353,8 +353,8 @@ class SqsWorkload(AsyncWorkload):
     """The same where the requests wait in an SQS queue, from which workers call a real-time or asynchronous endpoint.
 
     A message is visible until a worker takes it, then in flight, and deleted once answered. Published are what SQS says
-    of the queue, zeros too (it falls silent six hours after the last call to it, which workers that poll never let
-    happen), and what SageMaker says of the endpoint.
+    of the queue (facts 8.5; that it falls silent after six hours without a call is left out: workers poll) and what
+    SageMaker says of the endpoint.
 
     Args:
         queue_name: the queue's.
@@ -368,12 +368,12 @@ class SqsWorkload(AsyncWorkload):
     @override
     def _publish_queue(self, waiting: int, ready: int, busy_slots: float, publish: Publish) -> None:
         in_flight = min(waiting, self.concurrency * ready if self.outstanding is None else self.outstanding)
-        age = 60.0 * (self.minute - self.queue[0].arrived + 0.5) if self.queue else 0.0
         publish(SQS, "ApproximateNumberOfMessagesVisible", QUEUE_ONLY, sample(float(waiting - in_flight)))
-        publish(SQS, "ApproximateNumberOfMessagesNotVisible", QUEUE_ONLY, sample(float(in_flight)))
-        publish(SQS, "ApproximateAgeOfOldestMessage", QUEUE_ONLY, sample(age))
-        if not ready:
-            publish(SQS, "NumberOfMessagesDeleted", QUEUE_ONLY, sample(0.0))
+        if in_flight:
+            publish(SQS, "ApproximateNumberOfMessagesNotVisible", QUEUE_ONLY, sample(float(in_flight)))
+        if self.queue:
+            age = 60.0 * (self.minute - self.queue[0].arrived + 0.5)
+            publish(SQS, "ApproximateAgeOfOldestMessage", QUEUE_ONLY, sample(age))
         if self.outstanding is not None:
             super()._publish_queue(in_flight, ready, busy_slots, publish)
 
@@ -381,7 +381,8 @@ class SqsWorkload(AsyncWorkload):
     def _publish_work(self, done: list[tuple[Cohort, int]], publish: Publish) -> None:
         finished = sum(count for _, count in done)
         counted = samples((1.0,), (finished,)) if finished else sample(0.0)
-        publish(SQS, "NumberOfMessagesDeleted", QUEUE_ONLY, counted)
+        if finished:
+            publish(SQS, "NumberOfMessagesDeleted", QUEUE_ONLY, counted)
         if self.outstanding is None:
             publish(INVOCATION, "Invocations", BOTH, counted)
         else:

@@ -253,7 +253,7 @@ def _minutes(ctx: Context) -> list[_Minute]:
     waiting = _values(ctx, Signal.BACKLOG)
     if ctx.profile.queue is not None:
         in_flight = _values(ctx, Signal.IN_FLIGHT)
-        waiting = {at: count + in_flight[at] for at, count in waiting.items() if at in in_flight}
+        waiting = {at: count + in_flight.get(at, 0.0) for at, count in waiting.items()}
     if not waiting:
         return []
     processed, failed = _values(ctx, Signal.PROCESSED), _values(ctx, Signal.FAILED)
