@@ -16,6 +16,7 @@ from core.context import DECISIONS, Decision
 from core.decide import RULES, decide, newest
 from core.model import Capacity, Dimension, Recommendation, ScalableTarget, Scope, Step
 from core.overrides import in_force
+from core.signals.window import needs
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
@@ -183,6 +184,7 @@ def document_of(found: Recorded, done: Sequence[Did]) -> dict[str, Any]:
             }
             for r in newest(ctx)
         ],
+        "windows": {need.opening.window.name: need.floor for need in needs(ctx)},
         "overrides": [o.override_id for o in in_force(ctx.overrides, ctx.now)],
         "decides": decision.deciding_step.rule,
         "activities": [{**asdict(each), "at": f"{each.at:{_MINUTE}}"} for each in done],
@@ -215,6 +217,12 @@ def asked_of(decision: Decision) -> Table:
         table.add_row(who, f"{each.at:{_MINUTE}}", f"at least {each.floor}", _figures(each.seen))
     for signal, missing in ctx.unknown.items():
         table.add_row(signal.value, "", "unknown", missing.why)
+    for need in needs(ctx):
+        window, began = need.opening.window, need.opening.start <= ctx.now
+        left = "" if need.left is None else f", {need.left:g} left"
+        asks = f"at least {need.floor}" + ("" if window.max_capacity is None else f", at most {window.max_capacity}")
+        who = f"window {window.name}, {'open' if began else 'pre-warming'}"
+        table.add_row(who, f"{need.opening.start:{_MINUTE}}", asks, f"until {need.opening.end:{_MINUTE}}{left}")
     for before, wish in enumerate(in_force(ctx.overrides, ctx.now)):
         what = f"{wish.action}{'' if wish.capacity is None else f' {wish.capacity}'}"
         where = "this target" if wish.scope is Scope.TARGET else " ".join(filter(None, wish.place))

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,19 @@ import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 from moto import mock_aws
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from cli import decisions
 from cli.main import app
 from cli.overrides import RefusedError, named, place_of, request_of
 from core.aws.store import Table
+from core.decide import decide
 from core.errors import ConfigError, Problem
 from handlers.wiring import PassFailedError
 from simulator.invoke import FLEET, small_fleet
 from simulator.stack import SimulatedStack
+from tests.builders import BATCH, NIGHT, context
 
 ROOT = Path(__file__).resolve().parents[3]
 ORDERS = "orders-ranker-prod"
@@ -259,6 +263,16 @@ def test_explain_shows_the_overrides_in_force_in_their_order_and_none_that_was_e
     assert json.loads(aws.run("explain", ORDERS, "--json").stdout)["overrides"] == ["new", "old", "wide"]
 
 
+def test_explain_shows_what_each_window_asks_for() -> None:
+    early = {"name": "early", "start": "05:10", "duration": "2h", "min_capacity": 3, "max_capacity": 8, "lead": "15m"}
+    decision = decide(context(BATCH, windows=[NIGHT, early], now=datetime(2026, 11, 18, 5, tzinfo=UTC)))
+    shown = io.StringIO()
+    Console(file=shown, width=160).print(decisions.asked_of(decision))
+    lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
+    assert "window night, open 2026-11-18T02:00Z at least 6 until 2026-11-18T06:00Z" in lines
+    assert "window early, pre-warming 2026-11-18T05:10Z at least 3, at most 8 until 2026-11-18T07:10Z" in lines
+
+
 def test_json_says_what_the_tables_say(aws: Aws) -> None:
     aws.run(*PIN, "--request-id", "r-1")
     said = json.loads(aws.run("explain", ORDERS, "--json").stdout)
@@ -269,6 +283,7 @@ def test_json_says_what_the_tables_say(aws: Aws) -> None:
     assert (load["reason"], load["floor"], load["highest"]) == ("Load", 3, True)
     assert said["activities"][0]["why"] == "minimum capacity was set to 6"
     assert [step["rule"] for step in said["decision"]["steps"]] == ["demand", "override"]
+    assert said["windows"] == {}
 
 
 def test_explain_finds_the_decision_that_was_in_force(aws: Aws) -> None:
