@@ -202,7 +202,7 @@ def heading_of(found: Recorded) -> Iterable[str]:
     stood = ctx.registered or "nothing"
     yield f"Wanted {decision.envelope}, because {decision.reason}. Registered was {stood}; {running}."
     if decision.scale_in_to is not None:
-        yield f"Nothing above {decision.scale_in_to} was needed: scaled in directly."
+        yield f"Nothing above {decision.scale_in_to} is needed: what runs above it may go at once."
     yield f"Outcome: {', '.join(filter(None, (found.outcome, OUTCOMES.get(found.outcome))))}."
 
 
