@@ -9,7 +9,7 @@ from zlib import crc32
 
 from core.context import Context, Enrolment
 from core.decide import decide
-from core.errors import ConfigError, ObservationError, Problem, TidegateError
+from core.errors import ConfigError, Problem, TidegateError
 from core.instances import gpus_of, vcpus_of
 from core.learning.capacity import measure, queries
 from core.learning.fit import HISTORY, fit
@@ -100,7 +100,7 @@ class FleetSync:
         told: dict[ScalableTarget, str] = {}
         for each in able:
             memory, old = memories[each.target], fits.get(each.target)
-            with suppress(ObservationError):
+            with suppress(TidegateError):  # then it is learned in the next hour, and keeps no other target waiting
                 if each.profile.learn != "off" and self._due(
                     each, memory.measured.at if memory.measured else None, when
                 ):
@@ -292,7 +292,8 @@ class FleetSync:
     def _gone_for_long(self, target: ScalableTarget, when: Pass) -> bool:
         memory = self._ports.store.memories([target])[target]
         if memory.missing_since is None:
-            self._ports.store.record(target, replace(memory, missing_since=when.now), when.holder, when.now)
+            with suppress(TidegateError):  # then it counts from the next look on
+                self._ports.store.record(target, replace(memory, missing_since=when.now), when.holder, when.now)
             return False
         return when.now - memory.missing_since >= TAG_GRACE
 

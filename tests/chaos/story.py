@@ -2,7 +2,7 @@
 
 What moves: `orders` gets a rush and loses it again, `ranks` answers too slowly, `documents` wakes from zero and falls
 idle, `nightly` has a window, `chat` refuses requests for want of a copy. Somebody deploys, somebody overrides, one
-policy disappears, and at the end half of the fleet leaves.
+policy disappears, and at the end half of the fleet leaves, one by its tag.
 """
 
 from collections.abc import Mapping
@@ -235,6 +235,7 @@ def moments() -> tuple[Moment, ...]:
     teller.until(125)
     stay = [e for e in DOCUMENT["endpoints"] if e["name"] not in {"ranks", "nightly"}]
     teller.cloud.document = {**DOCUMENT, "endpoints": stay}
+    account.endpoint(TAGGED).tags.clear()
     teller.pass_of("FleetSync", hourly)
     return tuple(teller.moments)
 

@@ -90,7 +90,9 @@ class Proud(Runtime):
         return {"targets": [summary(replace(outcome, error=None)) | {"status": "changed"} for outcome in outcomes]}
 
 
-def _with(kind: type[Reconciler] = Reconciler, made: type[Runtime] = Runtime, **ports: Callable[[], object]) -> Build:
+def with_parts(
+    kind: type[Reconciler] = Reconciler, made: type[Runtime] = Runtime, **ports: Callable[[], object]
+) -> Build:
     """Return the deployed runtime with one part replaced."""
 
     def build(cloud: CloudAccount, patience: Patience) -> Runtime:
@@ -119,37 +121,37 @@ def _is(cell: Cell, kind: str, *operations: str) -> bool:
 CHANGES = (
     Unsafe(
         name="what cannot be read is zero",
-        build=_with(metrics=lambda: Blind(the_wire().clients["cloudwatch"])),
+        build=with_parts(metrics=lambda: Blind(the_wire().clients["cloudwatch"])),
         shows=lambda c: _is(c, "5xx", "GetMetricData") and c.moment.function == "RealtimeTarget",
         problem="lowers",
     ),
     Unsafe(
         name="lowers before it lets expire",
-        build=_with(Hasty),
+        build=with_parts(Hasty),
         shows=lambda c: _is(c, "killed", "PutScheduledAction") and c.moment.function in {"BatchWindow", "AsyncQueue"},
         problem="expiry",
     ),
     Unsafe(
         name="forgets the maximum",
-        build=_with(Boundless),
+        build=with_parts(Boundless),
         shows=lambda c: _is(c, "throttled once", "RegisterScalableTarget"),
         problem="bounds",
     ),
     Unsafe(
         name="a lease outlives its pass",
-        build=_with(store=lambda: Clinging(the_wire().clients["dynamodb"], TABLE)),
+        build=with_parts(store=lambda: Clinging(the_wire().clients["dynamodb"], TABLE)),
         shows=lambda c: _is(c, "killed", "RegisterScalableTarget") and c.moment.function == "RealtimeTarget",
         problem="converges",
     ),
     Unsafe(
         name="never admits a failure",
-        build=_with(made=Proud),
+        build=with_parts(made=Proud),
         shows=lambda c: _is(c, "access denied", "RegisterScalableTarget"),
         problem="true",
     ),
     Unsafe(
         name="one failure ends the pass",
-        build=_with(Fragile),
+        build=with_parts(Fragile),
         shows=lambda c: _is(c, "throttled", "UpdateItem") and c.moment.function == "AsyncQueue",
         problem="others",
     ),

@@ -1,13 +1,16 @@
 """Enrolment, repair and release: what FleetSync does to a fleet."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+from typing_extensions import override
 
 from core.errors import ObservationError, ThrottledError
 from core.model import (
     Capacity,
     Envelope,
     Kind,
+    Memory,
     Missing,
     Mode,
     Observation,
@@ -19,6 +22,7 @@ from core.model import (
 from core.native import ALARM_SUFFIX, alarm_prefix, heard_alarms, native_policies
 from core.ports import NativePolicy, ScheduledAction
 from core.reconcile import Status
+from simulator.in_memory import InMemoryStore
 from tests.builders import ASYNC, BATCH, COMPONENT, REALTIME, SERVERLESS, enrolment
 from tests.world import World
 
@@ -187,6 +191,45 @@ def test_a_tag_that_comes_back_starts_the_grace_anew() -> None:
     world.serving.tags.clear()
     world.later(minutes=45)
     assert "chat" not in world.sync()
+
+
+class Refusing(InMemoryStore):
+    """Keeps nothing of one target."""
+
+    refused: ScalableTarget | None = None
+
+    @override
+    def record(self, target: ScalableTarget, memory: Memory, holder: str, now: datetime) -> bool:
+        if target == self.refused:
+            raise ThrottledError(f"UpdateItem state of {target.resource_id}: throttled")
+        return super().record(target, memory, holder, now)
+
+
+def test_a_target_of_which_nothing_can_be_kept_keeps_no_other_waiting() -> None:
+    store = Refusing()
+    world = tagged(World(store=store))
+    objectives = {**REALTIME["objectives"], "latency_p95": "800ms"}  # so that there is something to learn
+    world.document["profiles"]["p"] = {**REALTIME, "objectives": objectives}
+    store.refused = world.orders
+    outcomes = world.sync()
+    assert {name: outcome.status for name, outcome in outcomes.items()} == {
+        "orders": Status.FAILED,
+        "chat": Status.CHANGED,
+    }
+
+
+def test_a_tag_whose_absence_cannot_be_noted_has_its_grace_later() -> None:
+    store = Refusing()
+    world = tagged(World(store=store))
+    world.sync()
+    world.serving.tags.clear()
+    store.refused = ScalableTarget.variant("chat", "AllTraffic")
+    assert set(world.sync()) == {"orders"}
+    store.refused = None
+    world.later(minutes=45)
+    assert "chat" not in world.sync()
+    world.later(minutes=30)
+    assert world.sync()["chat"].status is Status.RELEASED
 
 
 def test_a_state_change_of_one_endpoint_releases_no_other() -> None:
