@@ -110,7 +110,9 @@ class FleetSync:
                 if profile.forecasting and self._due(each, old.fitted_at if old else None, when):
                     query, capacity = utilisation.query(each.target), profile.capacity_per_instance
                     seen = self._ports.metrics.fetch([query], when.now, HISTORY)[query]
-                    if isinstance(seen, Observation) and capacity and (found := fit(seen, capacity, profile.timezone)):
+                    if not isinstance(seen, Observation) or not capacity:
+                        continue
+                    if found := fit(seen, capacity, profile.timezone, profile.start_of(memory.starts)):
                         self._ports.store.put_learned(each.target, found)
         return told
 

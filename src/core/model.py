@@ -457,6 +457,9 @@ class Learned:
     timezone: str = "UTC"
     """IANA zone of the clock by which the load repeats."""
 
+    horizons: tuple[int, int, int] = (3, 7, 13)
+    """Minutes from now: before an order serves, when it does (D + 1), and when the next one does (2 D + 1)."""
+
     habits: tuple[Habit, ...] = ()
 
 

@@ -372,6 +372,12 @@ class Queue(Strict):
     """Name of the SQS queue."""
 
 
+def _start(starts: Sequence[timedelta]) -> timedelta | None:
+    """Return what starts took (`usual`), less AAS's minute to notice."""
+    took = usual(starts)
+    return took and max(math.ceil(took / MINUTE) - 1, 1) * MINUTE
+
+
 class Profile(Strict):
     """How endpoints of one sort are scaled."""
 
@@ -559,13 +565,17 @@ class Profile(Strict):
         """What is planned with from an order until instances serve (`D`)."""
         return self.provisioning or USUAL_START
 
+    def start_of(self, starts: Starts) -> timedelta:
+        """Return `start` as these starts have it where nobody states it."""
+        return self.provisioning or _start(starts.running) or USUAL_START
+
     def started(self, starts: Starts) -> "Profile":
         """Return the profile of a queue with what starts took where it states nothing, less AAS's minute to notice.
 
         Who knows only one of `provisioning` and `provisioning_from_zero` takes the other to differ by 2 minutes.
         """
         said, apart = self.model_fields_set, timedelta(minutes=2)
-        running, zero = (took and max(math.ceil(took / MINUTE) - 1, 1) * MINUTE for took in map(usual, starts))
+        running, zero = map(_start, starts)
         if not self.works_off_a_queue or not (running or zero):
             return self
         running = self.provisioning or running or max((zero or timedelta(0)) - apart, MINUTE)

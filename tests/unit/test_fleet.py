@@ -17,6 +17,7 @@ from core.model import (
     Point,
     ScalableTarget,
     Serving,
+    Starts,
     Tracking,
 )
 from core.native import ALARM_SUFFIX, alarm_prefix, heard_alarms, native_policies
@@ -517,6 +518,23 @@ def test_three_days_of_history_are_learned_at_once_and_tracking_stands_by() -> N
     decision = world.tick()["orders"].decision
     assert decision is not None
     assert "forecast" in [step.rule for step in decision.steps]
+
+
+def test_a_forecast_looks_as_far_ahead_as_an_order_takes() -> None:
+    """D + 1 and 2 D + 1 minutes: 6 as usual, 9 as five starts took less AAS's minute to notice, 12 as stated."""
+    world = office_hours(World(), days=2.9)
+    seen = {}
+    world.sync()
+    office_hours(world, days=3.1).sync()
+    seen["usual"] = world.store.learned([world.orders])[world.orders].horizons
+    for said, stated in (("seen", None), ("stated", "12m")):
+        world = office_hours(World(), days=2.9)
+        world.autoscaling.took = {world.orders: Starts((timedelta(seconds=590),) * 5)}
+        world.document["profiles"]["p"] |= {"provisioning": stated} if stated else {}
+        world.sync()
+        office_hours(world, days=3.1).sync()
+        seen[said] = world.store.learned([world.orders])[world.orders].horizons
+    assert seen == {"usual": (3, 7, 13), "seen": (3, 10, 19), "stated": (3, 13, 25)}
 
 
 def test_each_target_is_fitted_once_a_day_in_an_hour_of_its_own() -> None:

@@ -15,7 +15,6 @@ from core.learning.fit import fit
 from core.learning.windows import DAY
 from core.model import Envelope, Habit, Learned, Memory, Missing, Observation, Point, Reason
 from core.signals.forecast import (
-    HORIZONS,
     LAG,
     LEVELS,
     MINUTE,
@@ -176,6 +175,19 @@ class TestFit:
 
 
 class TestForesight:
+    @pytest.mark.parametrize("start", [2, 6, 15, 45])
+    def test_what_starts_slowly_is_ordered_earlier(self, start: int) -> None:
+        slow = fit(trace(14, until=NOW.replace(hour=3)), C, start=start * MINUTE)
+        assert slow is not None
+        orders = {}
+        for ahead in (start + 21, start + 1):
+            now = NOW - ahead * MINUTE
+            wish = foresee(around(slow, now), flat(500.0, now - LAG * MINUTE), capacity=C, price=32)
+            assert wish is not None
+            orders[ahead] = wish.order
+        assert orders[start + 21] <= 2
+        assert orders[start + 1] >= 6
+
     def test_the_morning_is_ordered_before_it_comes(self) -> None:
         """500 requests need one instance; from 09:00 on 6500 need seven, ordered at 08:53 at the latest (D + 1)."""
         wishes = {}
@@ -206,7 +218,7 @@ class TestForesight:
         assert math.ceil(round(load / C, 9)) <= wish.order <= wish.up_to <= wish.keep
 
     def test_the_tables_agree_in_size(self) -> None:
-        assert len(OFFICE.lines) == len(HORIZONS)
+        assert len(OFFICE.lines) == len(OFFICE.horizons)
         assert {len(levels) for horizons in OFFICE.errors.values() for levels in horizons} == {len(LEVELS)}
         assert {len(row) for hs in OFFICE.errors.values() for levels in hs for row in levels} == {len(QUANTILES)}
 
@@ -271,7 +283,7 @@ class TestHabits:
         points = flat(0.0, newest).points
         loads = [12_000.0 * (begun is not None and p.at.hour * 60 + p.at.minute >= begun) for p in points]
         seen = Observation(tuple(Point(p.at, load) for p, load in zip(points, loads, strict=True)))
-        assert ready_for(HABIT, seen, C, price=32) == count
+        assert ready_for(OFFICE, HABIT, seen, C, price=32) == count
 
     @pytest.mark.parametrize(
         ("spread", "on", "kept", "price", "count"),
@@ -289,7 +301,7 @@ class TestHabits:
         self, spread: int, on: int, kept: float, price: float, count: int
     ) -> None:
         habit = Habit(earliest=360, latest=360 + spread, peaks=(12_000.0,) * on + (0.0,) * (7 - on), kept=kept)
-        assert ready_for(habit, flat(0.0, NOW.replace(hour=6, minute=0)), C, price) == count
+        assert ready_for(OFFICE, habit, flat(0.0, NOW.replace(hour=6, minute=0)), C, price) == count
 
     def test_the_forecast_orders_it(self) -> None:
         found = learnt(job())

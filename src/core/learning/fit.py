@@ -11,7 +11,6 @@ from core.learning.windows import AFTER, DAY, Recurring, blocks, recurring
 from core.model import Habit, Learned, Observation
 from core.signals.forecast import (
     FRESH,
-    HORIZONS,
     LAG,
     LEVELS,
     LOOK,
@@ -90,19 +89,24 @@ class _Days:
         return [value for pair in zip(*found, strict=True) for value in pair]
 
 
-def fit(seen: Observation, capacity: float, timezone: str = "UTC") -> Learned | None:
+def fit(
+    seen: Observation, capacity: float, timezone: str = "UTC", start: timedelta = timedelta(minutes=6)
+) -> Learned | None:
     """Learn from up to 14 days of requests a minute; None if they are fewer than three.
 
     Args:
         seen: requests of each minute.
         capacity: requests a minute one instance serves (`c`).
         timezone: IANA zone of the clock by which the load repeats.
+        start: from an order until instances serve (`D`).
     """
     days = _Days(seen, ZoneInfo(timezone))
     if days.last - days.first < LEAST:
         return None
+    minutes = math.ceil(start / MINUTE)
+    horizons = (3, minutes + 1, 2 * minutes + 1)
     lines, errors = [], []
-    for horizon in HORIZONS:
+    for horizon in horizons:
         line, table = _horizon(days, horizon + LAG, capacity)
         lines.append(line)
         errors.append(table)
@@ -111,6 +115,7 @@ def fit(seen: Observation, capacity: float, timezone: str = "UTC") -> Learned | 
     return Learned(
         fitted_at=days.last,
         timezone=timezone,
+        horizons=horizons,
         peak=max(days.load),
         lines=tuple(lines),
         first=days.last,

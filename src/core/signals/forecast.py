@@ -18,11 +18,8 @@ MINUTE = timedelta(minutes=1)
 LAG = 2
 """Minutes from the newest readable one until now (`l`)."""
 
-HORIZONS = (3, 7, 13)
-"""Minutes from now: before an order serves, when it does (D + 1), and when the next one does (2 D + 1)."""
-
-LEAD = HORIZONS[1] + 2
-"""Minutes before a block at which a window opens: an order's, and three to spare."""
+SPARE = 2
+"""Minutes before the last moment at which a window opens."""
 
 SLOT = 5
 """Minutes of a place in the season's tables."""
@@ -56,35 +53,37 @@ def around(learned: Learned, now: datetime) -> Learned:
     """Return the part of a fit that decisions at `now` look at."""
     place = int((now - learned.first) / MINUTE) // SLOT
     low = min(max(place - 2, 0), len(learned.season[0]) - 1)
-    high = low + 3 + (max(HORIZONS) + LAG) // SLOT + 1
-    hours = {_hour(learned, now + minutes * MINUTE) for minutes in (-LAG - KEPT, 0, max(HORIZONS))}
+    high = low + 3 + (max(learned.horizons) + LAG) // SLOT + 1
+    ahead = [minutes for horizon in learned.horizons for minutes in (horizon - LAG - KEPT, horizon)]
+    hours = {_hour(learned, now + minutes * MINUTE) for minutes in ahead}
     return replace(
         learned,
         first=learned.first + low * SLOT * MINUTE,
         season=tuple(table[low : high + 1] for table in learned.season),
         errors={hour: learned.errors[hour] for hour in sorted(hours)},
-        habits=tuple(habit for habit in learned.habits if _open_for(habit, now) is not None),
+        habits=tuple(habit for habit in learned.habits if _open_for(learned, habit, now) is not None),
     )
 
 
 def span(learned: Learned, now: datetime) -> timedelta:
     """Return how much of the past a decision needs to see."""
-    opened = [minutes for habit in learned.habits if (minutes := _open_for(habit, now)) is not None]
+    opened = [minutes for habit in learned.habits if (minutes := _open_for(learned, habit, now)) is not None]
     return (max([LOOK, *opened]) + KEPT) * MINUTE
 
 
-def _open_for(habit: Habit, now: datetime) -> int | None:
+def _open_for(learned: Learned, habit: Habit, now: datetime) -> int | None:
     """Return since how many minutes capacity is to be there or on its way for a block; None outside its window."""
-    minutes = (now.hour * 60 + now.minute - habit.earliest + LEAD) % DAY
-    return minutes if minutes < habit.latest - habit.earliest + LEAD + AFTER else None
+    lead = learned.horizons[1] + SPARE
+    minutes = (now.hour * 60 + now.minute - habit.earliest + lead) % DAY
+    return minutes if minutes < habit.latest - habit.earliest + lead + AFTER else None
 
 
-def ready_for(habit: Habit, seen: Observation, capacity: float, price: float) -> int:
+def ready_for(learned: Learned, habit: Habit, seen: Observation, capacity: float, price: float) -> int:
     """Return the instances that are worth waiting with for a block that has not begun (algorithms 10).
 
     One that was ordered only when the block is seen comes D + l + 2 minutes late; waiting takes half the window.
     """
-    minutes = _open_for(habit, seen.newest.at + LAG * MINUTE)
+    minutes = _open_for(learned, habit, seen.newest.at + LAG * MINUTE)
     if minutes is None:
         return 0
     opened = seen.newest.at - (minutes - LAG) * MINUTE
@@ -92,7 +91,8 @@ def ready_for(habit: Habit, seen: Observation, capacity: float, price: float) ->
     begun = next((i for i in range(2, len(loads)) if sum(loads[i - 2 : i + 1]) > 3 * BUSY * capacity), len(loads))
     if len(loads) - 1 - begun >= SEEN:
         return 0
-    late, waits = LEAD - 1 + LAG, (habit.latest - habit.earliest) / 2 + LEAD + 2
+    start = learned.horizons[1] - 1
+    late, waits = start + LAG + 2, (habit.latest - habit.earliest) / 2 + start + SEEN
     peaks = [(peak / capacity, 1 / len(habit.peaks)) for peak in habit.peaks]
     return worth(peaks, price * habit.kept * late / waits)
 
@@ -164,7 +164,7 @@ def outlook(learned: Learned, recent: Sequence[float], newest: datetime, capacit
     place = (newest - learned.first) / MINUTE
     found = []
     for horizon, line in enumerate(learned.lines):
-        ahead = HORIZONS[horizon] + LAG
+        ahead = learned.horizons[horizon] + LAG
         last = len(learned.season[0]) - 1
         slots = [min(max(round((place + minutes) / SLOT), 0), last) for minutes in (ahead, 0)]
         season = [table[slots[i % 2]] / SCALE for i, table in enumerate(learned.season)]
@@ -217,7 +217,7 @@ def foresee(learned: Learned, seen: Observation, *, capacity: float, price: floa
     def count(points: Iterable[tuple[float, float]], at: float) -> int:
         return min(worth(points, at), cap)
 
-    waiting = max([0, *(ready_for(habit, seen, capacity, price) for habit in learned.habits)])
+    waiting = max([0, *(ready_for(learned, habit, seen, capacity, price) for habit in learned.habits)])
     keep, order, up_to = waiting, 0, 0
     for back in range(KEPT):
         recent = load[KEPT - 1 - back : len(load) - back]
