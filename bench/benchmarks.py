@@ -1,6 +1,7 @@
-"""Every policy on every trace: `python bench/benchmarks.py [--traces DIR] [--json FILE]`.
+"""Every policy on every trace: `python -m bench.benchmarks [--traces DIR] [--json FILE]`.
 
-With the shipped traces it writes docs/benchmarks.md; with others it prints, and writes JSON. Two runs write the same.
+With the shipped traces it writes docs/benchmarks.md and benchmarks-queues.md; with others it prints, and writes JSON.
+Two runs write the same.
 """
 
 import json
@@ -10,12 +11,13 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from bench import queues
 from cli.backtest import harmed
 from simulator.cases import OTHERS, Mode, Planned, standing, trace_name
 from simulator.deadlines import MAXIMUM, Outcome, jobs, play_all
@@ -26,6 +28,7 @@ from simulator.traces import TraceError
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "traces"
 PAGE = ROOT / "docs" / "benchmarks.md"
+QUEUES = ROOT / "docs" / "benchmarks-queues.md"
 SETTINGS = {
     "peak_instances": 10,
     "peak_quantile": 0.995,
@@ -56,7 +59,7 @@ def main(
 ) -> None:
     """Judge every case and write what came out."""
     try:
-        planned = standing(traces)
+        planned = (*standing(traces), *queues.planned(traces))
     except (TraceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
@@ -72,8 +75,9 @@ def main(
         json_file.write_text(json.dumps(document(judged, kept), indent=1) + "\n", encoding="utf-8")
     text = "\n".join(page(judged, kept)) + "\n"
     if traces.resolve() == SHIPPED:
-        PAGE.write_text(text, encoding="utf-8")
-        print(f"{PAGE.relative_to(ROOT)} is written.", file=sys.stderr)
+        for file, said in ((PAGE, text), (QUEUES, "\n".join(queues.details(found)) + "\n")):
+            file.write_text(said, encoding="utf-8")
+            print(f"{file.relative_to(ROOT)} is written.", file=sys.stderr)
     print(text)
 
 
@@ -81,9 +85,13 @@ def document(judged: Sequence[Judged], kept: Sequence[Outcome]) -> dict[str, Any
     """Return what `JSON=FILE` writes."""
     return {
         "settings": SETTINGS,
-        "results": [score.row() for each in judged for score in each.scores],
+        "results": [score.row() | _setting(each.planned) for each in judged for score in each.scores],
         "deadlines": [outcome.row() for outcome in kept],
     }
+
+
+def _setting(planned: Planned) -> dict[str, Any]:
+    return asdict(planned.setting) if planned.setting else {}
 
 
 def page(judged: Sequence[Judged], kept: Sequence[Outcome]) -> Iterable[str]:
@@ -98,12 +106,14 @@ def page(judged: Sequence[Judged], kept: Sequence[Outcome]) -> Iterable[str]:
         "",
     )
     groups: Mapping[str, list[Judged]] = defaultdict(list)
-    for each in judged:
+    standard = [each for each in judged if each.planned.setting is None]
+    for each in standard:
         groups[each.planned.group].append(each)
     for group, members in groups.items():
         yield from _group(group, members)
     yield from _deadlines(kept)
-    yield from _losers(judged)
+    yield from queues.summary({each.planned: each.scores for each in judged})
+    yield from _losers(standard)
 
 
 def _group(group: str, members: Sequence[Judged]) -> Iterable[str]:

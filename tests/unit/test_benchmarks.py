@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from bench import queues
 from bench.benchmarks import main
 from simulator.baselines import BASELINES
-from simulator.cases import Mode
+from simulator.cases import Mode, Setting, case_of
+from simulator.judge import judge_all
 
+TRACES = Path(__file__).resolve().parents[2] / "traces"
 START = datetime(2026, 3, 2, tzinfo=UTC)
 ROW = {"trace", "mode", "policy", "knob", "cost_ratio", "violated_share", "instance_hours", "changes_per_day"}
 ROW |= {"clairvoyant_instance_hours", "theta_u", "theta_o"}
@@ -82,6 +86,34 @@ def test_the_page_shows_every_policy_and_names_who_loses(traces: Path, tmp_path:
     assert "## Other (async)" in page
     assert "| **tidegate balanced** |" in page
     assert "## Where Tidegate loses" in page
+
+
+def test_queues_are_held_against_their_goals(tmp_path: Path) -> None:
+    """The shipped hour of code completion alone: what is promised of the mean is then promised of it."""
+    shutil.copy(TRACES / "azure_llm2023_code.csv", tmp_path)
+    found = dict(judge_all(queues.planned(tmp_path), workers=1))
+
+    row = next(line for line in queues.details(found) if "Tidegate" in line)
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert dict(zip(queues.COLUMNS, cells, strict=True)).items() >= {"late": "0.00%", "expired": "0"}.items()
+    verdicts = [line for line in queues.summary(found) if "goal" in line and line.startswith("- ")]
+    assert len(verdicts) == 8  # two objectives, two concurrencies, two sets of traces
+    assert all("late (azure_llm2023_code)" in line and line.endswith(("met", "not met")) for line in verdicts)
+
+
+def test_instances_of_more_slots_get_as_many_times_the_requests() -> None:
+    one, eight = (
+        Setting(objective=30, provisioning=10, concurrency=slots).of(
+            case_of(TRACES / "azure_llm2023_code.csv", Mode.ASYNC)
+        )
+        for slots in (1, 8)
+    )
+    assert one.work_seconds is not None
+    assert eight.work_seconds is not None
+    assert (eight.requests == 8 * one.requests).all()
+    assert eight.capacity == 8 * one.capacity
+    assert eight.work_seconds / 8 == pytest.approx(one.work_seconds)
+    assert (one.provisioning, one.provisioning_from_zero, one.ttl) == (10, 12, 60)
 
 
 def test_a_folder_without_traces_is_refused(tmp_path: Path) -> None:

@@ -82,6 +82,9 @@ class Case:
     objective: int = 15
     """Minutes from arrival to result. Queues only."""
 
+    ttl: int = 6 * 60
+    """Minutes after which a request expires: `RequestTTLSeconds`, at most 6 hours (facts 5). Queues only."""
+
     warmup: int = WARMUP
     """Minutes at the beginning that are played and not judged."""
 
@@ -145,17 +148,50 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """How the endpoint of a queue is; arrivals and their work are as many times as it has slots."""
+
+    objective: int
+    provisioning: int
+    concurrency: int
+
+    def of(self, case: Case) -> Case:
+        """The case in this setting: a start from zero takes 2 minutes more, requests expire at twice the objective.
+
+        A day of warm-up is enough for a queue, of which only the service rate is remembered.
+        """
+        skipped = max(0, case.warmup - DAY)
+        work = case.work_seconds if case.work_seconds is not None else np.zeros(len(case.requests))
+        return replace(
+            case,
+            start=case.start + skipped * MINUTE,
+            requests=case.requests[skipped:] * self.concurrency,
+            work_seconds=work[skipped:] * self.concurrency,
+            capacity=case.capacity * self.concurrency,
+            concurrency=self.concurrency,
+            ttl=2 * self.objective,
+            warmup=case.warmup - skipped,
+            provisioning=self.provisioning,
+            provisioning_from_zero=self.provisioning + 2,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """A case of the standing bench that is not read yet; small enough to be handed to another process."""
 
     path: Path
     mode: Mode
     group: str
+    setting: Setting | None = None
+    """Of a queue, where it is not the one of all."""
 
     def case(self) -> Case:
         """Read and scale it. One setting for all, none of them chosen for a trace (algorithms 9 and 11)."""
-        case = case_of(self.path, self.mode)
-        return replace(case, minimum=0, provisioning_from_zero=8) if self.mode is Mode.ASYNC else case
+        case = case_of(self.path, self.mode, Scale(objective=self.setting.objective) if self.setting else Scale())
+        if self.mode is Mode.ASYNC:
+            case = replace(case, minimum=0, provisioning_from_zero=8)
+        return self.setting.of(case) if self.setting else case
 
 
 def standing(folder: Path) -> tuple[Planned, ...]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.model import ScalableTarget
+from core.policy import USUAL_START
 from simulator.account import SimulatedAccount
 from simulator.cases import Course, Mode
 from simulator.in_memory import InMemoryStore
@@ -69,14 +70,22 @@ def profile_of(case: Case, given: Mapping[str, Any] | None = None) -> dict[str, 
         given: fields that replace these, or add to them. A window without its `windows` is played as real-time.
     """
     if case.mode is Mode.ASYNC:
-        objectives = {"items_per_minute": case.capacity, "drain_within": f"{case.objective}m"}
+        objectives = {
+            "items_per_minute": case.capacity,
+            "concurrency": case.concurrency,
+            "drain_within": f"{case.objective}m",
+            "expires_after": f"{max(case.ttl, case.objective)}m",
+        }
     else:
         objectives = {"requests_per_instance": case.capacity}
     kind = {Mode.REALTIME: "realtime", Mode.ASYNC: "async", Mode.WINDOW: "batch"}[case.mode]
     if case.mode is Mode.WINDOW and not (given or {}).get("windows"):
         kind = "realtime"
-    bounds = {"min_capacity": case.minimum, "max_capacity": case.maximum}
-    return {"kind": kind, **bounds, "objectives": objectives, **(given or {})}
+    fields: dict[str, Any] = {"min_capacity": case.minimum, "max_capacity": case.maximum, "objectives": objectives}
+    if case.mode is Mode.ASYNC and timedelta(minutes=case.provisioning) != USUAL_START:
+        fields |= {"provisioning": f"{case.provisioning}m"}
+        fields |= {"provisioning_from_zero": f"{case.provisioning_from_zero}m"}
+    return {"kind": kind, **fields, **(given or {})}
 
 
 def replay(

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 NEAR = 60
 """Minutes of the clock, between two blocks that can be the same job."""
 
-TTL_MINUTES = 6 * 60
-"""SageMaker drops an asynchronous request that has not been processed for so long (facts 5)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elasticity:
@@ -76,7 +73,7 @@ class QueueScore:
     """Done after the objective, or never, but not expired."""
 
     expired: int
-    """Older than `TTL_MINUTES`. Here they are done all the same, so later ones wait a little longer than for real."""
+    """Older than `Case.ttl`. Here they are done all the same, so later ones wait a little longer than for real."""
 
     wait_p50_s: int
     wait_p95_s: int
@@ -84,6 +81,9 @@ class QueueScore:
     starts_from_zero: int
     bound_instance_hours: float
     """The loose bound of algorithms 9, which its figures are relative to."""
+
+    work_instance_hours: float
+    """What the work that arrived takes, without a start and a moment of idling."""
 
     @property
     def late_share(self) -> float:
@@ -235,7 +235,7 @@ def _queue_score(case: Case, course: Course) -> QueueScore:
     waits, upto = waits[order], np.cumsum(counts[order])
     total = int(upto[-1]) if upto.size else 0
     p50, p95, longest = (_ranked(waits, upto, share) for share in (0.5, 0.95, 1.0))
-    in_time, unexpired = (int(counts[order][waits <= limit].sum()) for limit in (case.objective, TTL_MINUTES))
+    in_time, unexpired = (int(counts[order][waits <= limit].sum()) for limit in (case.objective, case.ttl))
     woken = np.flatnonzero((course.ready[1:] > 0) & (course.ready[:-1] == 0)) + 1
     return QueueScore(
         objective_seconds=60 * case.objective,
@@ -247,7 +247,14 @@ def _queue_score(case: Case, course: Course) -> QueueScore:
         wait_max_s=60 * longest,
         starts_from_zero=int(np.count_nonzero(woken >= case.warmup)),
         bound_instance_hours=loose_bound(case) / 60,
+        work_instance_hours=work_hours(case),
     )
+
+
+def work_hours(case: Case) -> float:
+    """Instance-hours that the work takes which arrived in the judged minutes; 0 where there is no queue."""
+    work = case.work_seconds
+    return 0.0 if work is None else float(work[case.judged].sum()) / (3600.0 * case.concurrency)
 
 
 def _ranked(waits: NDArray[np.int64], upto: NDArray[np.int64], share: float) -> int:
