@@ -23,11 +23,13 @@ from rich.console import Console
 from rich.table import Table
 
 import core
-from cli import backtest, decisions, overrides, windows
+from cli import backtest, decisions, forecast, overrides, windows
 from cli.catalogue import derived, written
 from cli.delivery import LIVE, Delivery, DeliveryError, find_stack, outputs_of
 from cli.overrides import InvocationError, RefusedError
 from cli.policy_file import Finding, PolicyFile, PolicyFileError, fleet_schema, read_policy_file
+from core.aws import clock
+from core.aws.cloudwatch import CloudWatch
 from core.errors import ConfigError, ObservationError
 from core.fields import DAYS, duration_text
 from core.model import OverrideAction
@@ -442,6 +444,47 @@ def replay(  # noqa: PLR0913 - one argument an option
     raise typer.Exit(FAILED)
 
 
+@app.command(name="forecast")
+def forecast_command(  # noqa: PLR0913 - one argument an option
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="An endpoint, endpoint/variant or component:NAME.")],
+    *,
+    stack: Annotated[str, typer.Option(help="CloudFormation stack of Tidegate.")],
+    hours: Annotated[int, typer.Option(min=1, max=24, help="How far ahead.")] = 3,
+    replays: Annotated[bool, typer.Option("--replay/--no-replay", help="Play the knob's positions; minutes.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    region: Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")] = None,
+    profile: Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")] = None,
+) -> None:
+    r"""Show what load is expected, what is ordered for it, and what that was worth last week.
+
+    The next hours are as the days before, scaled to the last minutes. Last week is what CloudWatch knows of it; what
+    the knob's positions would have come to is played with the very code that Lambda runs.
+
+    \b
+    Examples:
+      tidegate forecast orders --stack tidegate
+      tidegate forecast component:chat-8b --stack tidegate --hours 6 --no-replay --json
+    """
+    with _said_plainly():
+        aws = _clients(context, region, profile, endpoint_url)
+        seen = _recorded(target, None, stack, aws).decision.context
+        names = outputs_of(aws.of("cloudformation"), stack, {"table": "TableName"})
+        metrics = CloudWatch(aws.of("cloudwatch"))
+        source = forecast.Source(seen, aws.of("dynamodb"), names["table"], metrics)
+        found = forecast.outlook_of(source, clock.now(), hours=hours, told=_log if replays else None)
+    if as_json:
+        _print_json(forecast.document_of(found))
+        return
+    for line in forecast.lines_of(found):
+        typer.echo(line)
+    for table in (forecast.ahead_of(found), forecast.played_of(found)):
+        if table.row_count:
+            typer.echo()
+            _console().print(table)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clients:
     """boto3 clients where the options say, each made when it is first asked for."""
@@ -488,7 +531,7 @@ def _said_plainly() -> Iterator[None]:
     except RefusedError as refusal:
         _log(f"refused: {refusal}")
         raise typer.Exit(REFUSED) from refusal
-    except (DeliveryError, InvocationError, BotoCoreError, ClientError) as error:
+    except (DeliveryError, InvocationError, ObservationError, BotoCoreError, ClientError) as error:
         _log(f"error: {error}{_advice(error)}")
         raise typer.Exit(FAILED) from error
 

@@ -1,0 +1,255 @@
+"""`tidegate forecast`: what is expected and ordered for, what that was worth last week, and what other knobs cost."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cli.history import KEPT, read_history
+from cli.overrides import RefusedError, table_with
+from core.aws.store import Table
+from core.model import Envelope, Observation, Point, Reason
+from core.policy import USUAL_START
+from core.signals.forecast import LAG, LOOK, SCALE, SLOT, foresee
+from simulator.cases import Scale, case_from
+from simulator.oracle import clairvoyant
+from simulator.replay import replay
+from simulator.scores import score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from rich.table import Table as Shown
+
+    from cli.history import History
+    from core.context import Context
+    from core.model import Learned, Measured
+    from core.ports import Metrics
+
+KNOBS = ("economy", "balanced", "strict", "critical")
+STEP = timedelta(minutes=15)
+MINUTE = timedelta(minutes=1)
+WEEK = timedelta(days=7)
+CHART = 30
+"""Characters of the longest bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A time to come: the load if the day goes on as days do, and what the forecast rule asks for by then."""
+
+    at: datetime
+    requests: float
+    order_below: int
+    order_up_to: int
+    keep: int
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """The last week under one position of the knob."""
+
+    knob: str
+    violated_share: float
+    instance_hours: float
+    changes_per_day: float
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What really ran last week, beside the load that came; None where CloudWatch says nothing of instances."""
+
+    days: float
+    requests: int
+    covered_share: float | None
+    instance_hours: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """Everything the command says."""
+
+    target: str
+    now: datetime
+    knob: str
+    capacity: float
+    measured: Measured | None
+    fitted_at: datetime
+    ahead: list[Ahead]
+    last_week: Covered
+    changed: list[tuple[datetime, str]]
+    played: list[Played]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where it is read: the context of the newest recorded decision, the stack's table, CloudWatch."""
+
+    seen: Context
+    dynamodb: DynamoDBClient
+    table: str
+    metrics: Metrics
+
+
+def outlook_of(source: Source, now: datetime, *, hours: int, told: Callable[[str], None] | None) -> Outlook:
+    """Return the outlook of a target.
+
+    Args:
+        source: where it is read.
+        now: the time.
+        hours: how far ahead.
+        told: hears how far the replays are; None plays none.
+
+    Raises:
+        RefusedError: there is no forecast for it.
+        ObservationError: CloudWatch cannot be read, or has nothing.
+    """
+    ctx = source.seen
+    target, profile = ctx.target, ctx.profile
+    store = Table(source.dynamodb, source.table)
+    learned, memory = store.learned([target]).get(target), store.memories([target])[target]
+    capacity = profile.objectives.requests_per_instance
+    if learned is None or capacity is None:
+        raise RefusedError(
+            f"{target.resource_id}: nothing is fitted; a forecast needs three days of requests, requests_per_instance "
+            "(stated or learned), and neither policies of your own nor `forecast: off`"
+        )
+    history = read_history(source.metrics, target, now, KEPT)
+    return Outlook(
+        target=target.resource_id,
+        now=now,
+        knob=profile.forecast,
+        capacity=capacity,
+        measured=memory.measured,
+        fitted_at=learned.fitted_at,
+        ahead=list(_ahead(learned, history, capacity=capacity, price=profile.forecast_price, hours=hours)),
+        last_week=_covered(history, capacity),
+        changed=list(_changed(source, now - WEEK)),
+        played=list(_played(ctx, history, capacity, told)) if told else [],
+    )
+
+
+def _ahead(learned: Learned, history: History, *, capacity: float, price: float, hours: int) -> Iterator[Ahead]:
+    """Yield what the forecast rule asks for at times to come, were each minute until then as on the days before.
+
+    The days before are scaled to the last 15 minutes. The rule itself looks 13 minutes ahead and no further.
+    """
+    loads = history.trace.requests.astype(float).tolist()
+    end = history.trace.start + len(loads) * MINUTE
+    usual, half = learned.season[1], timedelta(minutes=7)  # each is the mean of the 15 minutes until then
+
+    def expected(at: datetime) -> float:
+        place = round((at + half - learned.first) / (SLOT * MINUTE))
+        return math.expm1(usual[min(max(place, 0), len(usual) - 1)] / SCALE)
+
+    level = expected(end - MINUTE)
+    scale = sum(loads[-15:]) / 15 / level if level >= 1 else 1.0
+    points = [Point(end - (len(loads) - i) * MINUTE, load) for i, load in enumerate(loads)][-2 * LOOK :]
+    for minute in range(hours * 60 + 1):
+        if minute % (STEP // MINUTE) == 0:
+            seen = Observation(tuple(points[-2 * LOOK :]))
+            wish = foresee(learned, seen, capacity=capacity, price=price)
+            if wish is not None:
+                at = points[-1].at + LAG * MINUTE
+                yield Ahead(at, round(points[-1].value, 1), wish.order, wish.up_to, wish.keep)
+        following = points[-1].at + MINUTE
+        points.append(Point(following, scale * expected(following)))
+
+
+def _covered(history: History, capacity: float) -> Covered:
+    """Return how much of last week's requests came in minutes for which enough was running."""
+    minutes = -int(WEEK / MINUTE)
+    requests, ran = history.trace.requests[minutes:], history.instances[minutes:]
+    known = ~np.isnan(ran)
+    asked = int(requests[known].sum())
+    met = int(requests[known][requests[known] <= ran[known] * capacity].sum())
+    hours = float(np.nanmean(ran) * len(ran) / 60) if known.any() else None
+    return Covered(len(requests) / 1440, int(requests.sum()), met / asked if asked else None, hours)
+
+
+def _changed(source: Source, since: datetime) -> Iterator[tuple[datetime, str]]:
+    """Yield time and bounds of those recorded decisions that the forecast decided."""
+    target = source.seen.target
+    pages = source.dynamodb.get_paginator("query").paginate(
+        TableName=source.table,
+        KeyConditionExpression="pk = :pk AND sk > :since",
+        FilterExpression="reason = :forecast AND outcome = :changed",
+        ProjectionExpression="#at, decision",
+        ExpressionAttributeNames={"#at": "sk"},
+        ExpressionAttributeValues={
+            ":pk": {"S": f"TARGET#{target.resource_id}#{target.dimension.value}"},
+            ":since": {"S": f"DECISION#{since.isoformat(timespec='milliseconds')}"},
+            ":forecast": {"S": Reason.FORECAST.value},
+            ":changed": {"S": "changed"},
+        },
+    )
+    for page in pages:
+        for item in page["Items"]:
+            at = datetime.fromisoformat(item["sk"]["S"].removeprefix("DECISION#"))
+            yield at, str(Envelope(**json.loads(item["decision"]["S"])["envelope"]))
+
+
+def _played(ctx: Context, history: History, capacity: float, told: Callable[[str], None]) -> Iterator[Played]:
+    """Play the history once under each position of the knob and without forecast; the last half is judged."""
+    profile = ctx.profile
+    fields = profile.model_dump(mode="json", include={"scale_in", "stabilization", "windows"})
+    case = replace(
+        case_from(ctx.target.resource_id, history.trace, scale=Scale(capacity=capacity)),
+        minimum=ctx.policy_envelope.floor,
+        maximum=ctx.policy_envelope.ceiling,
+        provisioning=(profile.provisioning or USUAL_START) // MINUTE,
+    )
+    ideal = clairvoyant(case)
+    for number, knob in enumerate(KNOBS, start=1):
+        told(f"Playing {len(case.requests) / 1440:.0f} days: {knob} ({number} of {len(KNOBS)})")
+        found = score(case, replay(case, {**fields, "forecast": knob}, knob=knob).course, ideal)
+        yield Played(knob, found.violated_share, found.instance_hours, found.changes_per_day)
+
+
+def document_of(found: Outlook) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    said: dict[str, Any] = json.loads(json.dumps(asdict(found), default=lambda value: f"{value:%Y-%m-%dT%H:%MZ}"))
+    return said | {"changed": [{"at": at, "bounds": bounds} for at, bounds in said["changed"]]}
+
+
+def ahead_of(found: Outlook) -> Shown:
+    """Return the times to come, with a bar for the load and a mark for what is there to serve it."""
+    table = table_with("at", "expected/min", "instances", "enough for", "# expected, | enough for")
+    most = max([1.0, *(max(each.requests, each.order_up_to * found.capacity) for each in found.ahead)])
+    for each in found.ahead:
+        bound = each.order_up_to * found.capacity
+        load, mark = (round(CHART * value / most) for value in (each.requests, bound))
+        bar = "".join("|" if i == mark else "#" if i < load else " " for i in range(CHART + 1))
+        cells = (f"{each.at:%H:%M}Z", f"{each.requests:,.0f}", str(each.order_up_to), f"{bound:,.0f}", bar)
+        table.add_row(*cells)
+    return table
+
+
+def played_of(found: Outlook) -> Shown:
+    """Return what the positions of the knob came to; the one in force is marked."""
+    table = table_with("forecast", "violated", "instance-hours", "changes a day")
+    for each in found.played:
+        mark = " (in force)" if each.knob == found.knob else ""
+        figures = (f"{each.violated_share:.2%}", f"{each.instance_hours:,.1f}", f"{each.changes_per_day:.1f}")
+        table.add_row(each.knob + mark, *figures)
+    return table
+
+
+def lines_of(found: Outlook) -> Iterable[str]:
+    """Yield in sentences what was learned and what came of it."""
+    yield f"{found.target} at {found.now:%Y-%m-%dT%H:%MZ}, forecast: {found.knob}"
+    yield f"Fitted until {found.fitted_at:%Y-%m-%dT%H:%MZ}. requests_per_instance {found.capacity:g}."
+    if found.measured is not None and found.measured.capacity is not None:
+        yield f"Learned of that: {found.measured.capacity:g} ({found.measured.tells})."
+    week = found.last_week
+    ran = "" if week.instance_hours is None else f" with {week.instance_hours:,.1f} instance-hours"
+    met = "" if week.covered_share is None else f"; {week.covered_share:.2%} met enough instances"
+    yield f"Last {week.days:.0f} days: {week.requests:,} requests{met}{ran}."
+    newest = "".join(f"; {bounds} at {at:%Y-%m-%dT%H:%MZ}" for at, bounds in found.changed[-3:])
+    yield f"The forecast changed bounds {len(found.changed)} times in that time{newest}."
