@@ -59,7 +59,7 @@ build: .aws-sam/build/.done  ## Build the Lambda artefact
 bench: $(VENV)/.done  ## Every policy on every trace: writes docs/benchmarks*.md
 	$(BIN)/python -m bench.benchmarks $(if $(TRACES),--traces $(TRACES)) $(if $(JSON),--json $(JSON))
 
-# Half an hour and more; fewer cells and events: make chaos ARGS="--cells 500 --events 2000"
+# Hours; fewer cells and events: make chaos ARGS="--cells 500 --events 2000"
 chaos: $(VENV)/.done  ## Every call of every pass x every fault, a kill after each, and mutated events
 	$(BIN)/python -m tests.chaos $(ARGS)
 
