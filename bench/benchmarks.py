@@ -19,6 +19,7 @@ import typer
 
 from bench import queues
 from cli.backtest import harmed
+from simulator.capacities import Learned, play
 from simulator.cases import OTHERS, Mode, Planned, standing, trace_name
 from simulator.deadlines import MAXIMUM, Outcome, jobs, play_all
 from simulator.judge import judge_all
@@ -71,9 +72,10 @@ def main(
         print(f"{time.monotonic() - begun:6.1f} s  {said}", file=sys.stderr)
     judged = [Judged(each, found[each]) for each in planned]
     kept = play_all(jobs(traces), workers)
+    capacities = play() if traces.resolve() == SHIPPED else []  # of no trace, so of all alike
     if json_file is not None:
-        json_file.write_text(json.dumps(document(judged, kept), indent=1) + "\n", encoding="utf-8")
-    text = "\n".join(page(judged, kept)) + "\n"
+        json_file.write_text(json.dumps(document(judged, kept, capacities), indent=1) + "\n", encoding="utf-8")
+    text = "\n".join(page(judged, kept, capacities)) + "\n"
     if traces.resolve() == SHIPPED:
         for file, said in ((PAGE, text), (QUEUES, "\n".join(queues.details(found)) + "\n")):
             file.write_text(said, encoding="utf-8")
@@ -81,12 +83,13 @@ def main(
     print(text)
 
 
-def document(judged: Sequence[Judged], kept: Sequence[Outcome]) -> dict[str, Any]:
+def document(judged: Sequence[Judged], kept: Sequence[Outcome], capacities: Sequence[Learned]) -> dict[str, Any]:
     """Return what `JSON=FILE` writes."""
     return {
         "settings": SETTINGS,
         "results": [score.row() | _setting(each.planned) for each in judged for score in each.scores],
         "deadlines": [outcome.row() for outcome in kept],
+        "capacities": [asdict(each) for each in capacities],
     }
 
 
@@ -94,7 +97,7 @@ def _setting(planned: Planned) -> dict[str, Any]:
     return asdict(planned.setting) if planned.setting else {}
 
 
-def page(judged: Sequence[Judged], kept: Sequence[Outcome]) -> Iterable[str]:
+def page(judged: Sequence[Judged], kept: Sequence[Outcome], capacities: Sequence[Learned]) -> Iterable[str]:
     """Yield the page, a line at a time."""
     yield from (
         "# Benchmarks",
@@ -113,6 +116,7 @@ def page(judged: Sequence[Judged], kept: Sequence[Outcome]) -> Iterable[str]:
         yield from _group(group, members)
     yield from _deadlines(kept)
     yield from queues.summary({each.planned: each.scores for each in judged})
+    yield from _capacities(capacities)
     yield from _losers(standard)
 
 
@@ -188,6 +192,22 @@ def _line(named: Score, row: Sequence[Score]) -> str:
 
 def _cell(cost: float | None, share: float) -> str:
     return f"{'-' if cost is None else f'{cost:.2f}'} / {share:.2%}"
+
+
+def _capacities(found: Sequence[Learned]) -> Iterable[str]:
+    """Yield what was learned of the capacity of instances, beside the truth."""
+    if not found:
+        return
+    yield from ("## Capacity learned", "")
+    yield "What is planned with at the end of each day, as a share of the truth: the load at which p95 of all requests"
+    yield "is the objective. Simulated request by request (M/G/k); each day's load is from 3 to 12 capacities."
+    yield ""
+    days = range(1, len(found[0].shares) + 1)
+    yield f"| endpoint | stated | {' | '.join(f'day {day}' for day in days)} |"
+    yield f"|---|---|{'---|' * len(days)}"
+    for each in found:
+        yield f"| {each.what} | {each.stated:g} | {' | '.join(f'{share:.2f}' for share in each.shares)} |"
+    yield ""
 
 
 def _losers(judged: Sequence[Judged]) -> Iterable[str]:
