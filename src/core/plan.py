@@ -181,8 +181,9 @@ def plan_bounds(decision: Decision) -> tuple[Action, ...]:
         return ()
     standing = _standing(ctx)
     if not ctx.capacity.in_service:
-        owed = _expiry(decision, standing) if standing and ctx.memory.enrolled else ()
-        return tuple(action for action in owed if isinstance(action, PutExpiry))
+        if standing is None or not ctx.memory.enrolled or ctx.memory.expires_at is not None:
+            return ()
+        return _expiry(decision, standing)
     bounds: tuple[Action, ...] = ()
     if standing != want:
         again = ctx.refusal is not None and standing is not None and want.floor > standing.floor  # one more try
