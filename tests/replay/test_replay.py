@@ -148,16 +148,16 @@ class TestQueue:
         with: ceil(7 / 2.7) = 3, served from 33 + 8 = 41 on, and nobody may add to them.
         42: seven items want one for the rest, ceil(7 / (0.8 x 12.75)), the other two may be busy.
         46: metrics show the three since 41; one item is left of what was seen until 43: down to one at once.
-        49: the last minute with work has left the window of 5 minutes: floor 0.
-        54: nothing waited from 43 on for 8 minutes, readable at 53: AAS goes to zero.
+        48: the last minute with work has left the window of 3 minutes: floor 0.
+        51: nothing waited from 43 on for D0 - 3 = 5 minutes, readable at 50: AAS goes to zero.
         """
         load = [0] * 30 + [7] + [0] * 60
         played = Replay(case(load, mode=Mode.ASYNC, capacity=1.0, minimum=0, provisioning_from_zero=8))
         played.run(len(load))
         course = played.result().course
-        assert course.orders.tolist() == [33, 46, 54]
-        assert steps(played.result().floor) == {0: 0, 33: 3, 42: 1, 49: 0}
-        assert steps(course.ready) == {0: 0, 41: 3, 47: 1, 55: 0}
+        assert course.orders.tolist() == [33, 46, 51]
+        assert steps(played.result().floor) == {0: 0, 33: 3, 42: 1, 48: 0}
+        assert steps(course.ready) == {0: 0, 41: 3, 47: 1, 52: 0}
         workload = played.endpoint.workload
         assert isinstance(workload, AsyncWorkload)
         assert (workload.served, workload.waiting) == (7, 0)
