@@ -93,6 +93,9 @@ def until(local: LocalAccount, moment: datetime) -> None:
 
 def test_a_window_opens_holds_and_closes_through_lost_ticks_a_policy_edit_and_overrides(restored: LocalAccount) -> None:
     local = restored
+    later = local.account.now + timedelta(hours=12)
+    deliver(local, {"name": "later", "start": f"{later:%H:%M}", "duration": "1h", "min_capacity": 2})
+    settles(local, (1, 10))  # whatever window of the session's policy was open
     opens = local.account.now + timedelta(minutes=12)
     window = {"name": "now", "start": f"{opens:%H:%M}", "duration": "90m", "lead": "10m", "min_capacity": 3}
     deliver(local, window)
