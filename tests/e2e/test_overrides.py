@@ -14,7 +14,18 @@ import pytest
 from cli import decisions
 from local_account.account import LocalAccount
 from local_account.sam import STACK
-from tests.e2e.conftest import ORDERS, POLICY, QUIET, ROOT, SAM, SCORING, bounds, minutes, schedules_off
+from tests.e2e.conftest import (
+    ORDERS,
+    POLICY,
+    QUIET,
+    ROOT,
+    SAM,
+    SCORING,
+    bounds,
+    controller_dead,
+    minutes,
+    schedules_off,
+)
 
 
 def request(local: LocalAccount, name: str, action: str, *, for_minutes: int = 0, **more: Any) -> dict[str, Any]:
@@ -99,7 +110,7 @@ def test_a_window_opens_holds_and_closes_through_lost_ticks_a_policy_edit_and_ov
     opens = local.account.now + timedelta(minutes=12)
     window = {"name": "now", "start": f"{opens:%H:%M}", "duration": "90m", "lead": "10m", "min_capacity": 3}
     deliver(local, window)
-    with schedules_off(local):
+    with controller_dead(local):
         minutes(local, 4)  # the tick that should have opened it is lost, and the next one too
         assert bounds(local, SCORING) == (1, 10)
     with schedules_off(local, "BatchWindow"):
@@ -116,7 +127,7 @@ def test_a_window_opens_holds_and_closes_through_lost_ticks_a_policy_edit_and_ov
         settles(local, (2, 10))
         until(local, opens + timedelta(minutes=74))
         assert bounds(local, SCORING) == (2, 10)
-    with schedules_off(local):
+    with controller_dead(local):
         minutes(local, 2)  # the tick that should close it is lost
         assert bounds(local, SCORING) == (2, 10)
     with schedules_off(local, "BatchWindow"):
