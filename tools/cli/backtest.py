@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from cli.history import KEPT, read_history
 from cli.policy_file import PolicyFileError, read_policy_file
+from cli.tables import console
 from core.aws import clock
 from core.aws.cloudwatch import CloudWatch
 from core.errors import TidegateError
@@ -24,12 +24,11 @@ from simulator.report import Compared, FleetRun, Mark, Series, TargetRun, Totals
 from simulator.traces import MINUTE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from mypy_boto3_cloudwatch import CloudWatchClient
-
     from cli.history import History
+    from cli.options import Clients
     from simulator.cases import Case, Course
     from simulator.judge import Verdict
     from simulator.replay import Change
@@ -64,7 +63,7 @@ class Load:
     objective: int = 15
     concurrency: int = 1
 
-    def case(self, cloudwatch: Callable[[], CloudWatchClient], price: float | None) -> tuple[Case, Wanted]:
+    def case(self, aws: Clients, price: float | None) -> tuple[Case, Wanted]:
         """Read the load and bring it to the endpoint.
 
         Raises:
@@ -83,7 +82,7 @@ class Load:
             case = case_of(self.csv, mode, scale)
         else:
             target = ScalableTarget.variant(str(self.endpoint), self.variant)
-            history = read_history(CloudWatch(cloudwatch()), target, clock.now(), KEPT)
+            history = read_history(CloudWatch(aws.of("cloudwatch")), target, clock.now(), KEPT)
             case = case_from(str(self.endpoint), history.trace, mode, scale)
             notes = tuple(told(history))
         minimum, maximum = self.minimum, self.maximum
@@ -159,9 +158,9 @@ class Wanted:
 
 def judged(case: Case, wanted: Wanted) -> Verdict:
     """Let every policy play, showing progress on stderr."""
-    console = Console(stderr=True)
+    err = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("clairvoyant", total=None)
 
         def told(policy: str, share: float) -> None:
@@ -202,7 +201,7 @@ def show(verdict: Verdict, wanted: Wanted) -> None:
     for score in sorted(verdict.scores, key=lambda each: each.instance_hours):
         style = "bold" if score.policy == "tidegate" else None
         table.add_row(*_cells(score, priced=priced), style=style)
-    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+    console().print(table)
     for line in (*comes_to(verdict), *wanted.notes):
         print(line)
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from rich.table import Table
 
-from cli.overrides import RefusedError, place_of, table_with
+from cli.overrides import RefusedError, place_of
+from cli.tables import plain
 from core.context import DECISIONS, Decision
 from core.decide import RULES, decide, newest
 from core.model import Capacity, Dimension, Recommendation, ScalableTarget, Scope, Step
@@ -209,7 +210,7 @@ def heading_of(found: Recorded) -> Iterable[str]:
 def asked_of(decision: Decision) -> Table:
     """Return what policy, signals and overrides asked for; of several overrides the first decides, the others wait."""
     ctx = decision.context
-    table = table_with("asked by", "at", "for", "figures")
+    table = plain("asked by", "at", "for", "figures")
     table.add_row("policy", "", str(ctx.policy_envelope), f"profile {ctx.enrolment.profile_name}")
     best = _highest(decision)
     for each in newest(ctx):
@@ -234,7 +235,7 @@ def asked_of(decision: Decision) -> Table:
 
 def rules_of(decision: Decision) -> Table:
     """Return what each rule did to the bounds, in their order, and what it is for; the one that decides is marked."""
-    table = table_with("", "rule", "bounds", "why")
+    table = plain("", "rule", "bounds", "why")
     meant = {rule.__name__: (rule.__doc__ or "").partition("\n")[0] for rule in RULES}
     for step in decision.steps:
         bounds = f"{step.before} -> {step.after}" if step.moved else f"{step.after} stays"
@@ -245,7 +246,7 @@ def rules_of(decision: Decision) -> Table:
 
 def did_of(done: Sequence[Did]) -> Table:
     """Return what AAS did, newest first."""
-    table = table_with("AAS at", "did", "status", "cause")
+    table = plain("AAS at", "did", "status", "cause")
     for each in done:
         table.add_row(f"{each.at:{_MINUTE}}", each.what, each.status, each.why)
     return table

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cli.history import KEPT, read_history
-from cli.overrides import RefusedError, table_with
+from cli.overrides import RefusedError
+from cli.tables import plain
 from core.aws.store import Table
 from core.model import Envelope, Observation, Point, Reason
 from core.policy import USUAL_START
@@ -220,7 +221,7 @@ def document_of(found: Outlook) -> dict[str, Any]:
 
 def ahead_of(found: Outlook) -> Shown:
     """Return the times to come, with a bar for the load and a mark for what is there to serve it."""
-    table = table_with("at", "expected/min", "instances", "enough for", "# expected, | enough for")
+    table = plain("at", "expected/min", "instances", "enough for", "# expected, | enough for")
     most = max([1.0, *(max(each.requests, each.order_up_to * found.capacity) for each in found.ahead)])
     for each in found.ahead:
         bound = each.order_up_to * found.capacity
@@ -233,7 +234,7 @@ def ahead_of(found: Outlook) -> Shown:
 
 def played_of(found: Outlook) -> Shown:
     """Return what the positions of the knob came to; the one in force is marked."""
-    table = table_with("forecast", "violated", "instance-hours", "changes a day")
+    table = plain("forecast", "violated", "instance-hours", "changes a day")
     for each in found.played:
         mark = " (in force)" if each.knob == found.knob else ""
         figures = (f"{each.violated_share:.2%}", f"{each.instance_hours:,.1f}", f"{each.changes_per_day:.1f}")

@@ -4,28 +4,41 @@ Results go to stdout, everything else to stderr. Exit status: 0 fine, 1 failed, 
 """
 
 import json
-import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
 
-import boto3
 import typer
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
-from rich.table import Table
 
 import core
-from cli import backtest, decisions, forecast, overrides, windows
+from cli import backtest, decisions, forecast, overrides, tables, windows
 from cli.catalogue import derived, written
 from cli.delivery import LIVE, Delivery, DeliveryError, find_stack, outputs_of
+from cli.options import (
+    AwsProfile,
+    Clients,
+    Csv,
+    EndpointUrl,
+    File,
+    LoadMode,
+    Maximum,
+    Minimum,
+    OfEndpoint,
+    OfVariant,
+    PerInstance,
+    Price,
+    Provisioning,
+    Region,
+    Single,
+    Stack,
+    Use,
+    clients,
+)
 from cli.overrides import InvocationError, RefusedError
 from cli.policy_file import Finding, PolicyFile, PolicyFileError, fleet_schema, read_policy_file
 from core.aws import clock
@@ -40,7 +53,6 @@ from simulator.report import write_report
 from simulator.traces import TraceError
 
 FAILED, REFUSED = 1, 2
-PIPED_WIDTH = 160
 
 app = typer.Typer(
     name="tidegate",
@@ -71,7 +83,7 @@ def _tidegate() -> None:
 
 @policy_app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="Policy file, YAML or JSON.")],
+    file: File,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings and the summary as JSON.")] = False,
 ) -> None:
@@ -103,12 +115,13 @@ def check(
 
 @policy_app.command()
 def push(  # noqa: PLR0913 - one argument an option
-    file: Annotated[Path, typer.Argument(help="Policy file, YAML or JSON.")],
+    context: typer.Context,
+    file: File,
     *,
-    stack: Annotated[str, typer.Option(help="CloudFormation stack of Tidegate.")],
-    region: Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")] = None,
-    profile: Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")] = None,
+    stack: Stack,
+    region: Region = None,
+    profile: AwsProfile = None,
+    endpoint_url: EndpointUrl = None,
     wait: Annotated[bool, typer.Option(help="Wait until AppConfig has finished watching the alarms.")] = True,
 ) -> None:
     r"""Check a policy file and deliver it to a deployed stack.
@@ -129,19 +142,11 @@ def push(  # noqa: PLR0913 - one argument an option
         _log(f"{_count(len(refusal.findings), 'problem')}; nothing was delivered.")
         raise typer.Exit(REFUSED) from refusal
     _warn(read, file)
-    try:
-        session = boto3.Session(region_name=region, profile_name=profile)
-        retries = Config(retries={"mode": "standard"})
-        delivery = Delivery(
-            stack=find_stack(session.client("cloudformation", endpoint_url=endpoint_url, config=retries), stack),
-            appconfig=session.client("appconfig", endpoint_url=endpoint_url, config=retries),
-            functions=session.client("lambda", endpoint_url=endpoint_url, config=retries),
-            sleep=time.sleep,
-        )
+    with _said_plainly():
+        aws = clients(context, region, profile, endpoint_url)
+        found = find_stack(aws.of("cloudformation"), stack)
+        delivery = Delivery(stack=found, appconfig=aws.of("appconfig"), functions=aws.of("lambda"), sleep=time.sleep)
         deliver(delivery, read, wait=wait)
-    except (DeliveryError, BotoCoreError, ClientError) as error:
-        _log(f"error: {error}{_advice(error)}")
-        raise typer.Exit(FAILED) from error
 
 
 @policy_app.command()
@@ -180,25 +185,26 @@ def refresh(
 
 @app.command(name="backtest")
 def backtest_command(  # noqa: PLR0913 - one argument an option
-    csv: Annotated[Path | None, typer.Argument(help="Trace: timestamp,requests[,work_seconds]; gzip too.")] = None,
+    context: typer.Context,
+    csv: Csv = None,
     *,
-    endpoint: Annotated[str | None, typer.Option(help="Instead of a file: this endpoint's CloudWatch history.")] = None,
-    variant: Annotated[str, typer.Option(help="Its variant.")] = "AllTraffic",
-    mode: Annotated[Mode, typer.Option(help="How the load meets the endpoint.")] = Mode.REALTIME,
+    endpoint: OfEndpoint = None,
+    variant: OfVariant = "AllTraffic",
+    mode: LoadMode = Mode.REALTIME,
     policy: Annotated[Path | None, typer.Option(help="Policy file, with --use: what Tidegate plays under.")] = None,
-    use: Annotated[str | None, typer.Option(help="Profile of the policy file.")] = None,
-    capacity: Annotated[float | None, typer.Option(min=1e-6, help="Requests/min an instance serves in time.")] = None,
-    minimum: Annotated[int | None, typer.Option("--min", min=0, help="Fewest instances.")] = None,
-    maximum: Annotated[int | None, typer.Option("--max", min=1, help="Most instances.")] = None,
-    provisioning: Annotated[int, typer.Option(min=0, help="Minutes from an order until instances serve.")] = 6,
+    use: Use = None,
+    capacity: PerInstance = None,
+    minimum: Minimum = None,
+    maximum: Maximum = None,
+    provisioning: Provisioning = 6,
     objective: Annotated[int, typer.Option(min=1, help="Queues: minutes from arrival to result.")] = 15,
     concurrency: Annotated[int, typer.Option(min=1, help="Queues: items an instance works on at once.")] = 1,
-    price: Annotated[float | None, typer.Option(min=0, help="Of an instance-hour, in any currency.")] = None,
+    price: Price = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print settings and results as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page with charts there.")] = None,
-    region: Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")] = None,
-    profile: Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")] = None,
+    region: Region = None,
+    profile: AwsProfile = None,
+    endpoint_url: EndpointUrl = None,
 ) -> None:
     r"""Show what Tidegate and every other policy would have done with a load, and what it would have cost.
 
@@ -226,18 +232,9 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
         objective=objective,
         concurrency=concurrency,
     )
-    try:
-        session = boto3.Session(region_name=region, profile_name=profile)
-        retries = Config(retries={"mode": "standard"})
-        case, wanted = load.case(lambda: session.client("cloudwatch", endpoint_url=endpoint_url, config=retries), price)
+    with _said_plainly(policy):
+        case, wanted = load.case(clients(context, region, profile, endpoint_url), price)
         verdict = backtest.judged(case, wanted)
-    except (TraceError, ConfigError, PolicyFileError, backtest.MisusedError) as refusal:
-        for line in backtest.said(refusal, policy):
-            _log(line)
-        raise typer.Exit(REFUSED) from refusal
-    except (ObservationError, BotoCoreError, ClientError, OSError) as error:
-        _log(f"error: {error}{_advice(error)}")
-        raise typer.Exit(FAILED) from error
     if as_json:
         typer.echo(backtest.dumped(backtest.document(verdict, wanted)))
     else:
@@ -254,23 +251,24 @@ def _windows() -> None:
 
 @windows_app.command(name="propose")
 def propose_command(  # noqa: PLR0913 - one argument an option
-    csv: Annotated[Path | None, typer.Argument(help="Trace: timestamp,requests[,work_seconds]; gzip too.")] = None,
+    context: typer.Context,
+    csv: Csv = None,
     *,
-    endpoint: Annotated[str | None, typer.Option(help="Instead of a file: this endpoint's CloudWatch history.")] = None,
-    variant: Annotated[str, typer.Option(help="Its variant.")] = "AllTraffic",
-    mode: Annotated[Mode, typer.Option(help="How the load meets the endpoint.")] = Mode.REALTIME,
+    endpoint: OfEndpoint = None,
+    variant: OfVariant = "AllTraffic",
+    mode: LoadMode = Mode.REALTIME,
     policy: Annotated[Path | None, typer.Option(help="Policy file, with --use: what windows join.")] = None,
-    use: Annotated[str | None, typer.Option(help="Profile of the policy file.")] = None,
-    capacity: Annotated[float | None, typer.Option(min=1e-6, help="Requests/min an instance serves in time.")] = None,
-    minimum: Annotated[int | None, typer.Option("--min", min=0, help="Fewest instances.")] = None,
-    maximum: Annotated[int | None, typer.Option("--max", min=1, help="Most instances.")] = None,
-    provisioning: Annotated[int, typer.Option(min=0, help="Minutes from an order until instances serve.")] = 6,
+    use: Use = None,
+    capacity: PerInstance = None,
+    minimum: Minimum = None,
+    maximum: Maximum = None,
+    provisioning: Provisioning = 6,
     timezone: Annotated[str, typer.Option(help="IANA zone whose clock the jobs go by.")] = "UTC",
-    price: Annotated[float | None, typer.Option(min=0, help="Of an instance-hour, in any currency.")] = None,
+    price: Price = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print settings and proposals as JSON.")] = False,
-    region: Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")] = None,
-    profile: Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")] = None,
+    region: Region = None,
+    profile: AwsProfile = None,
+    endpoint_url: EndpointUrl = None,
 ) -> None:
     r"""Propose windows for load that comes at about one time on most days, and say what each would have been worth.
 
@@ -294,20 +292,11 @@ def propose_command(  # noqa: PLR0913 - one argument an option
         maximum=maximum,
         provisioning=provisioning,
     )
-    try:
+    with _said_plainly(policy):
         zone = windows.zone_of(timezone)
-        session = boto3.Session(region_name=region, profile_name=profile)
-        retries = Config(retries={"mode": "standard"})
-        case, wanted = load.case(lambda: session.client("cloudwatch", endpoint_url=endpoint_url, config=retries), price)
+        case, wanted = load.case(clients(context, region, profile, endpoint_url), price)
         windows.refuse_unsized(load, case, wanted)
         found = windows.proposals(case, wanted, zone)
-    except (TraceError, ConfigError, PolicyFileError, backtest.MisusedError) as refusal:
-        for line in backtest.said(refusal, policy):
-            _log(line)
-        raise typer.Exit(REFUSED) from refusal
-    except (ObservationError, BotoCoreError, ClientError, OSError) as error:
-        _log(f"error: {error}{_advice(error)}")
-        raise typer.Exit(FAILED) from error
     if as_json:
         typer.echo(backtest.dumped(windows.document(case, found, wanted)))
     else:
@@ -322,16 +311,16 @@ def override_command(  # noqa: PLR0913 - one argument an option
     capacity: Annotated[int | None, typer.Argument(min=0, help="For pin, floor and ceiling.")] = None,
     *,
     reason: Annotated[str, typer.Option(help="For those who read the decisions later.")],
-    stack: Annotated[str, typer.Option(help="CloudFormation stack of Tidegate.")],
+    stack: Stack,
     until: Annotated[str | None, typer.Option(help="When it ends: 2026-11-18T12:00Z; without offset, local.")] = None,
     lasting: Annotated[str | None, typer.Option("--for", help="Or how long it lasts: 90m, 2h, 1d.")] = None,
     requested_by: Annotated[str | None, typer.Option(help="Who asks; default your ARN, as STS says it.")] = None,
     request_id: Annotated[str | None, typer.Option(help="Sent twice it is done once; default a new one.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; store and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
-    region: Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")] = None,
-    profile: Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")] = None,
+    region: Region = None,
+    profile: AwsProfile = None,
+    endpoint_url: EndpointUrl = None,
 ) -> None:
     r"""Hold a capacity by hand for a while, through the deployed Override function.
 
@@ -345,7 +334,7 @@ def override_command(  # noqa: PLR0913 - one argument an option
       tidegate override resume orders --reason "all done" --stack tidegate
     """
     with _said_plainly():
-        aws = _clients(context, region, profile, endpoint_url)
+        aws = clients(context, region, profile, endpoint_url)
         request = overrides.request_of(
             action.value,
             target,
@@ -362,7 +351,7 @@ def override_command(  # noqa: PLR0913 - one argument an option
     if as_json:
         _print_json(answer)
         return
-    _console().print(overrides.table_of(answer))
+    tables.console().print(overrides.table_of(answer))
     for line in overrides.lines_of(answer, stack):
         typer.echo(line)
 
@@ -370,14 +359,14 @@ def override_command(  # noqa: PLR0913 - one argument an option
 @app.command()
 def explain(  # noqa: PLR0913 - one argument an option
     context: typer.Context,
-    target: Annotated[str, typer.Argument(help="An endpoint, endpoint/variant or component:NAME.")],
+    target: Single,
     *,
-    stack: Annotated[str, typer.Option(help="CloudFormation stack of Tidegate.")],
+    stack: Stack,
     at: Annotated[str | None, typer.Option(help="The decision in force then, not the newest.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, which `tidegate replay` reads.")] = False,
-    region: Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")] = None,
-    profile: Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")] = None,
+    region: Region = None,
+    profile: AwsProfile = None,
+    endpoint_url: EndpointUrl = None,
 ) -> None:
     r"""Say why a target has the bounds it has: who asked for what, and what each rule made of it.
 
@@ -389,7 +378,7 @@ def explain(  # noqa: PLR0913 - one argument an option
       tidegate explain component:chat-8b --at 2026-11-18T09:30Z --stack tidegate --json > decision.json
     """
     with _said_plainly():
-        aws = _clients(context, region, profile, endpoint_url)
+        aws = clients(context, region, profile, endpoint_url)
         moment = _time(at)
         found = _recorded(target, moment, stack, aws)
         done = decisions.activities_of(aws.of("application-autoscaling"), found.decision.context.target, moment)
@@ -398,10 +387,7 @@ def explain(  # noqa: PLR0913 - one argument an option
         return
     for line in decisions.heading_of(found):
         typer.echo(line)
-    for table in (decisions.asked_of(found.decision), decisions.rules_of(found.decision), decisions.did_of(done)):
-        if table.row_count:
-            typer.echo()
-            _console().print(table)
+    tables.show(decisions.asked_of(found.decision), decisions.rules_of(found.decision), decisions.did_of(done))
 
 
 @app.command()
@@ -412,9 +398,9 @@ def replay(  # noqa: PLR0913 - one argument an option
     ],
     *,
     stack: Annotated[str | None, typer.Option(help="CloudFormation stack of Tidegate; not for a file.")] = None,
-    region: Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")] = None,
-    profile: Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")] = None,
+    region: Region = None,
+    profile: AwsProfile = None,
+    endpoint_url: EndpointUrl = None,
 ) -> None:
     r"""Decide again what was recorded, from what was seen then and with the code of this checkout.
 
@@ -430,32 +416,32 @@ def replay(  # noqa: PLR0913 - one argument an option
             found = decisions.read_file(Path(decision))
         else:
             target, _, at = decision.rpartition("@")
-            aws = _clients(context, region, profile, endpoint_url)
+            aws = clients(context, region, profile, endpoint_url)
             found = _recorded(target or decision, _time(at) if target else None, stack, aws)
         others = decisions.differences(found.decision)
     if not others:
         typer.echo(f"{found.name}: decided the same today: {found.decision.envelope}, {found.decision.reason}.")
         return
-    table = overrides.table_with("", "then", "today")
+    table = tables.plain("", "then", "today")
     for row in others:
         table.add_row(*row)
     typer.echo(f"{found.name}: decided otherwise today.")
-    _console().print(table)
+    tables.console().print(table)
     raise typer.Exit(FAILED)
 
 
 @app.command(name="forecast")
 def forecast_command(  # noqa: PLR0913 - one argument an option
     context: typer.Context,
-    target: Annotated[str, typer.Argument(help="An endpoint, endpoint/variant or component:NAME.")],
+    target: Single,
     *,
-    stack: Annotated[str, typer.Option(help="CloudFormation stack of Tidegate.")],
+    stack: Stack,
     hours: Annotated[int, typer.Option(min=1, max=24, help="How far ahead.")] = 3,
     replays: Annotated[bool, typer.Option("--replay/--no-replay", help="Play the knob's positions; minutes.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
-    region: Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")] = None,
-    profile: Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")] = None,
+    region: Region = None,
+    profile: AwsProfile = None,
+    endpoint_url: EndpointUrl = None,
 ) -> None:
     r"""Show what load is expected, what is ordered for it, and what that was worth last week.
 
@@ -468,7 +454,7 @@ def forecast_command(  # noqa: PLR0913 - one argument an option
       tidegate forecast component:chat-8b --stack tidegate --hours 6 --no-replay --json
     """
     with _said_plainly():
-        aws = _clients(context, region, profile, endpoint_url)
+        aws = clients(context, region, profile, endpoint_url)
         seen = _recorded(target, None, stack, aws).decision.context
         names = outputs_of(aws.of("cloudformation"), stack, {"table": "TableName"})
         metrics = CloudWatch(aws.of("cloudwatch"))
@@ -479,30 +465,7 @@ def forecast_command(  # noqa: PLR0913 - one argument an option
         return
     for line in forecast.lines_of(found):
         typer.echo(line)
-    for table in (forecast.ahead_of(found), forecast.played_of(found)):
-        if table.row_count:
-            typer.echo()
-            _console().print(table)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clients:
-    """boto3 clients where the options say, each made when it is first asked for."""
-
-    region: str | None
-    profile: str | None
-    endpoint_url: str | None
-
-    def of(self, service: str) -> Any:  # noqa: ANN401 - one function for clients of all services
-        """Return a client; a call waits for as long as the slowest function may take."""
-        session = boto3.Session(region_name=self.region, profile_name=self.profile)
-        config = Config(retries={"mode": "standard"}, read_timeout=150)
-        return session.client(service, endpoint_url=self.endpoint_url, config=config)  # type: ignore[call-overload]  # any service
-
-
-def _clients(context: typer.Context, region: str | None, profile: str | None, endpoint_url: str | None) -> Clients:
-    """Return where clients come from: what the caller of the command line brought, or boto3."""
-    return context.obj or Clients(region=region, profile=profile, endpoint_url=endpoint_url)
+    tables.show(forecast.ahead_of(found), forecast.played_of(found))
 
 
 def _time(said: str | None) -> datetime | None:
@@ -524,20 +487,20 @@ def _recorded(target: str, at: datetime | None, stack: str, aws: Clients) -> dec
 
 
 @contextmanager
-def _said_plainly() -> Iterator[None]:
-    """End with a message and an exit status instead of a traceback."""
+def _said_plainly(policy: Path | None = None) -> Iterator[None]:
+    """End with a message and an exit status instead of a traceback; `policy` is the file that findings are about."""
     try:
         yield
     except RefusedError as refusal:
         _log(f"refused: {refusal}")
         raise typer.Exit(REFUSED) from refusal
-    except (DeliveryError, InvocationError, ObservationError, BotoCoreError, ClientError) as error:
+    except (TraceError, ConfigError, PolicyFileError, backtest.MisusedError) as refusal:
+        for line in backtest.said(refusal, policy):
+            _log(line)
+        raise typer.Exit(REFUSED) from refusal
+    except (DeliveryError, InvocationError, ObservationError, BotoCoreError, ClientError, OSError) as error:
         _log(f"error: {error}{_advice(error)}")
         raise typer.Exit(FAILED) from error
-
-
-def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH)
 
 
 def deliver(delivery: Delivery, read: PolicyFile, *, wait: bool) -> None:
@@ -599,9 +562,9 @@ def _summary(read: PolicyFile) -> dict[str, Any]:
 
 
 def _print_table(read: PolicyFile) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("profile", "kind", "capacity", "native policies", "windows", "endpoints"):
-        table.add_column(column, no_wrap=column not in {"native policies", "windows"}, overflow="fold")
+    table = tables.plain("profile", "kind", "capacity", "native policies", "windows", "endpoints")
+    for column in table.columns:
+        column.no_wrap = column.header not in {"native policies", "windows"}
     for name, profile in read.fleet.profiles.items():
         mode = f" ({profile.mode.value})" if profile.mode.value != "active" else ""
         table.add_row(
@@ -612,7 +575,7 @@ def _print_table(read: PolicyFile) -> None:
             "\n".join(_window(window) for window in profile.windows) or "-",
             "\n".join(e.name for e in read.fleet.endpoints if e.profile == name) or "-",
         )
-    _console().print(table)
+    tables.console().print(table)
     profiles, endpoints = len(read.fleet.profiles), len(read.fleet.endpoints)
     typer.echo(f"\nFine: {_count(profiles, 'profile')}, {_count(endpoints, 'endpoint')}.")
 

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import HTTPClientError
-from rich.table import Table
 
+from cli.tables import plain
 from core.policy import OverrideRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
+    from rich.table import Table
 
 TARGET_HELP = "An endpoint, endpoint/variant, component:NAME, tag:KEY=VALUE, profile:NAME or fleet:all."
 
@@ -111,9 +112,9 @@ DONE = {
 """What was done where no action was: by status."""
 
 
-def table_of(answer: Mapping[str, Any]) -> Table:
+def table_of(answer: Mapping[str, Any]) -> "Table":
     """Return what an override does to each target: what stood, what is wanted now, and what was done about it."""
-    table = table_with("target", "was", "now", "running", "because", "status", "done")
+    table = plain("target", "was", "now", "running", "because", "status", "done")
     for each in answer["targets"]:
         decides = each.get("seen", {}).get("id", answer["override"])
         table.add_row(
@@ -125,14 +126,6 @@ def table_of(answer: Mapping[str, Any]) -> Table:
             each["status"],
             "\n".join(each.get("actions", ())) or DONE.get(each["status"], "-"),
         )
-    return table
-
-
-def table_with(*columns: str) -> Table:
-    """Return an empty table without lines."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
     return table
 
 

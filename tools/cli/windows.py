@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from rich.console import Console
 from rich.table import Table
 
 from cli.backtest import MisusedError, harmed, settings
+from cli.tables import console
 from simulator.judge import found_windows
 from simulator.oracle import clairvoyant
 from simulator.replay import replay
@@ -108,9 +107,8 @@ def document(case: Case, found: list[Proposal], wanted: Wanted) -> dict[str, Any
 
 def show(case: Case, found: list[Proposal], wanted: Wanted) -> None:
     """Print the windows to paste, and what each is worth."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     if found:
-        console.print(_table(case, found))
+        console().print(_table(case, found))
         print("\n".join(["windows:", *(f"  - {_flow(each.window)}" for each in found)]))
     else:
         print(f"{case.trace}: no load begins at about one time on most days, and needs more than the minimum.")

@@ -1,0 +1,48 @@
+"""What several commands take, and the AWS clients some of it leads to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import boto3
+import typer
+from botocore.config import Config
+
+from simulator.cases import Mode
+
+File = Annotated[Path, typer.Argument(help="Policy file, YAML or JSON.")]
+Single = Annotated[str, typer.Argument(help="An endpoint, endpoint/variant or component:NAME.")]
+Stack = Annotated[str, typer.Option(help="CloudFormation stack of Tidegate.")]
+Region = Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")]
+AwsProfile = Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")]
+EndpointUrl = Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")]
+Csv = Annotated[Path | None, typer.Argument(help="Trace: timestamp,requests[,work_seconds]; gzip too.")]
+OfEndpoint = Annotated[str | None, typer.Option(help="Instead of a file: this endpoint's CloudWatch history.")]
+OfVariant = Annotated[str, typer.Option(help="Its variant.")]
+LoadMode = Annotated[Mode, typer.Option(help="How the load meets the endpoint.")]
+Use = Annotated[str | None, typer.Option(help="Profile of the policy file.")]
+PerInstance = Annotated[float | None, typer.Option(min=1e-6, help="Requests/min an instance serves in time.")]
+Minimum = Annotated[int | None, typer.Option("--min", min=0, help="Fewest instances.")]
+Maximum = Annotated[int | None, typer.Option("--max", min=1, help="Most instances.")]
+Provisioning = Annotated[int, typer.Option(min=0, help="Minutes from an order until instances serve.")]
+Price = Annotated[float | None, typer.Option(min=0, help="Of an instance-hour, in any currency.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clients:
+    """boto3 clients where the options say, each made when it is first asked for."""
+
+    region: str | None
+    profile: str | None
+    endpoint_url: str | None
+
+    def of(self, service: str) -> Any:  # noqa: ANN401 - one function for clients of all services
+        """Return a client; a call waits for as long as the slowest function may take."""
+        session = boto3.Session(region_name=self.region, profile_name=self.profile)
+        config = Config(retries={"mode": "standard"}, read_timeout=150)
+        return session.client(service, endpoint_url=self.endpoint_url, config=config)  # type: ignore[call-overload]  # any service
+
+
+def clients(context: typer.Context, region: str | None, profile: str | None, endpoint_url: str | None) -> Clients:
+    """Return where clients come from: what the caller of the command line brought, or boto3."""
+    return context.obj or Clients(region=region, profile=profile, endpoint_url=endpoint_url)
