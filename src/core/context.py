@@ -50,15 +50,18 @@ class Enrolment:
         """The endpoint that the target belongs to."""
         return self.endpoint or self.target.names["EndpointName"]
 
-    def under(self, wish: Override) -> bool:
-        """Whether an override is for this target, or for one of its tags, its profile or the fleet."""
-        subjects = {
+    def subjects(self, scope: Scope) -> set[str]:
+        """Return what an override of a scope is for if it is for this target, its tags, its profile or the fleet."""
+        return {
             Scope.TARGET: {self.target.resource_id},
             Scope.TAG: {f"{key}={value}" for key, value in self.tags.items()},
             Scope.PROFILE: {self.profile_name},
             Scope.FLEET: {""},
-        }
-        return wish.subject in subjects[wish.scope]
+        }[scope]
+
+    def under(self, wish: Override) -> bool:
+        """Whether an override is for this target."""
+        return wish.subject in self.subjects(wish.scope)
 
     def concerned_by(self, resource: str | None) -> bool:
         """Whether news of a resource (`endpoint/<name>`, `inference-component/<name>`, None for all) is of it."""

@@ -422,7 +422,7 @@ class Habit:
     """A block of load that begins at about one time on most days."""
 
     earliest: int
-    """Minute of the day, UTC, at which it began; so is `latest`."""
+    """Minute of the day at which it began, as clocks show it where the load comes from; so is `latest`."""
 
     latest: int
     peaks: tuple[float, ...]

@@ -5,7 +5,8 @@ Defaults stand here and nowhere else. `parse_fleet` reports every problem of a d
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
@@ -29,7 +30,8 @@ from core.errors import ConfigError, Problem
 from core.fields import Duration, Name, Strict, Zone, duration_text, refuse_below_min
 from core.metrics import METRICS, QUEUE, SQS, MetricName, catalogued, common, unfit
 from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Scope, Serving, Signal, Starts, usual
-from core.policy_windows import MINUTE, Window
+from core.policy_windows import Window
+from core.times import MINUTE
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -803,13 +805,9 @@ class Fleet(Strict):
         return {entry.target(self.profiles[entry.profile].serving): entry for entry in self.endpoints}
 
 
-class OverrideRequest(Strict):
-    """What an operator sends to the Override function."""
+class Place(Strict):
+    """What an override is for."""
 
-    request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$")]
-    """Sending the same request twice is doing it once; another request under its ID is refused."""
-
-    action: OverrideAction
     target: Name | None = None
     """An endpoint, whose `variant` or `inference_component` is meant."""
 
@@ -824,6 +822,34 @@ class OverrideRequest(Strict):
     fleet: Literal[True] | None = None
     """Every target. Exactly one of `target`, `tag`, `profile` and `fleet` is stated; a component needs no `target`."""
 
+    @field_validator("fleet")
+    @classmethod
+    def _one_scope(cls, value: bool | None, info: ValidationInfo) -> bool | None:  # noqa: FBT001 - pydantic's signature
+        known = info.data | ({} if info.data.get("inference_component") is None else {"target": "?"})
+        stated = [name for name in ("target", "tag", "profile") if known.get(name, "?") is not None]
+        if len(stated) + bool(value) != 1:
+            raise ValueError("state exactly one of target, tag, profile, fleet")
+        return value
+
+    @property
+    def place(self) -> tuple[Scope, str]:
+        """What the request is for. A target is named as AAS names it; what is counted there, the enrolment says."""
+        if self.inference_component is not None:
+            return Scope.TARGET, ScalableTarget.component(self.inference_component).resource_id
+        if self.target is not None:
+            return Scope.TARGET, ScalableTarget.variant(self.target, self.variant).resource_id
+        if self.tag is not None:
+            return Scope.TAG, self.tag
+        return (Scope.FLEET, "") if self.profile is None else (Scope.PROFILE, self.profile)
+
+
+class OverrideRequest(Place):
+    """What an operator sends to the Override function."""
+
+    request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$")]
+    """Sending the same request twice is doing it once; another request under its ID is refused."""
+
+    action: OverrideAction
     capacity: int | None = Field(default=None, ge=0, le=10_000)
     duration: Duration | None = None
     """How long it lasts from when it is received on; or `expires_at`. `resume` takes neither."""
@@ -835,15 +861,6 @@ class OverrideRequest(Strict):
     """Who asks: a claim. The request ID of the invocation is kept, under which CloudTrail knows."""
 
     dry_run: bool = False
-
-    @field_validator("fleet")
-    @classmethod
-    def _one_scope(cls, value: bool | None, info: ValidationInfo) -> bool | None:  # noqa: FBT001 - pydantic's signature
-        known = info.data | ({} if info.data.get("inference_component") is None else {"target": "?"})
-        stated = [name for name in ("target", "tag", "profile") if known.get(name, "?") is not None]
-        if len(stated) + bool(value) != 1:
-            raise ValueError("state exactly one of target, tag, profile, fleet")
-        return value
 
     @field_validator("capacity")
     @classmethod
@@ -877,17 +894,6 @@ class OverrideRequest(Strict):
                 raise ValueError("state exactly one of duration, expires_at")
             value = value or (info.context or {})["now"] + lasting
         return value and value.astimezone(UTC)
-
-    @property
-    def place(self) -> tuple[Scope, str]:
-        """What the request is for. A target is named as AAS names it; what is counted there, the enrolment says."""
-        if self.inference_component is not None:
-            return Scope.TARGET, ScalableTarget.component(self.inference_component).resource_id
-        if self.target is not None:
-            return Scope.TARGET, ScalableTarget.variant(self.target, self.variant).resource_id
-        if self.tag is not None:
-            return Scope.TAG, self.tag
-        return (Scope.FLEET, "") if self.profile is None else (Scope.PROFILE, self.profile)
 
     def as_override(self, now: datetime, invocation: str) -> Override:
         """Return the override this request stands for, made at `now`."""
@@ -949,10 +955,29 @@ def parse_fleet(document: object) -> Fleet:
     return _parse(Fleet, document, {"profiles": set(profiles) if isinstance(profiles, Mapping) else set()})
 
 
-def parse_override(event: object, now: datetime, longest: timedelta) -> OverrideRequest:
+def parse_override(
+    event: object, now: datetime, longest: timedelta, unknown: Callable[[Scope, str], str | None] = lambda *_: None
+) -> OverrideRequest:
     """Return an override request as types; it must end in the future of `now`, and no further ahead than `longest`.
 
+    Args:
+        event: what was sent.
+        now: when it was received.
+        longest: how long an override may last.
+        unknown: says why nothing is at a place; None where something is.
+
     Raises:
-        ConfigError: with one problem for each wrong field.
+        ConfigError: with one problem for each wrong field, and one for a place where nothing is.
     """
-    return _parse(OverrideRequest, event, {"now": now, "longest": longest})
+    problems: list[Problem] = []
+    said = event if isinstance(event, Mapping) else {}
+    with suppress(ValidationError):  # what is wrong with the place is said below, with the rest
+        scope, subject = Place.model_validate({name: said[name] for name in Place.model_fields if name in said}).place
+        problems = [Problem((scope.value,), subject, why)] if (why := unknown(scope, subject)) else []
+    try:
+        request = _parse(OverrideRequest, event, {"now": now, "longest": longest})
+    except ConfigError as err:
+        raise ConfigError([*err.problems, *problems]) from err
+    if problems:
+        raise ConfigError(problems)
+    return request

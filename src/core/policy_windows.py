@@ -30,9 +30,8 @@ from core.fields import (
     duration_text,
     refuse_below_min,
 )
+from core.times import DAY, MINUTE
 
-MINUTE = timedelta(minutes=1)
-DAY = timedelta(days=1)
 GRACE = timedelta(minutes=15)
 """Work that is not done at its deadline keeps its capacity so long (algorithms 10)."""
 

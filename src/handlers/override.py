@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from core.context import Enrolment
 from core.errors import ActuationError, ConfigError, Problem
-from core.model import Override, OverrideAction, ScalableTarget, Told
+from core.model import Override, OverrideAction, ScalableTarget, Scope, Told
 from core.overrides import in_force
 from core.policy import OverrideRequest, parse_override
 from core.reconcile import Outcome, Ports, Status
@@ -28,9 +30,9 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
         now = tidegate.begin(context).now
         ports = tidegate.reconciler.ports
         fleet = ports.policies.fleet()
-        request = parse_override(event, now, fleet.longest_override)
+        unknown = partial(_unknown, tidegate.reconciler.enrolments(fleet))
+        request = parse_override(event, now, fleet.longest_override, unknown)
         wish = request.as_override(now, context.aws_request_id)
-        _must_concern_some(wish, tidegate.reconciler.enrolments(fleet))
         others = [o for o in in_force(ports.store.overrides(), now) if o.place == wish.place]
         others = [o for o in others if o.override_id != wish.override_id]
         if wish.action is OverrideAction.RESUME:  # it must be known for as long as what it ends
@@ -56,11 +58,14 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
     return handler
 
 
-def _must_concern_some(wish: Override, enrolments: tuple[Enrolment, ...]) -> None:
-    if any(enrolment.under(wish) for enrolment in enrolments):
-        return
-    targets = ", ".join(sorted(e.target.resource_id for e in enrolments)) or "there are none yet"
-    raise ConfigError([Problem((wish.scope.value,), wish.subject, f"must concern an enrolled target ({targets})")])
+def _unknown(enrolments: tuple[Enrolment, ...], scope: Scope, subject: str) -> str | None:
+    """Say that no target is under a subject, and which names are alike; of a large fleet not all can be said."""
+    known = sorted({each for enrolment in enrolments for each in enrolment.subjects(scope)})
+    if subject in known:
+        return None
+    alike = get_close_matches(subject, known, n=3)
+    nearest = f"; nearest: {', '.join(alike)}" if alike else ""
+    return f"must concern an enrolled target; none of the {len(enrolments)} does{nearest}"
 
 
 def _said(request: OverrideRequest, wish: Override, others: list[Override]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -12,12 +13,11 @@ from pydantic import TypeAdapter
 from core.context import CONTEXTS, Context
 from core.decide import decide
 from core.learning.fit import fit
-from core.learning.windows import DAY
 from core.model import Envelope, Habit, Learned, Memory, Missing, Observation, Point, Reason
+from core.policy_windows import instant
 from core.signals.forecast import (
     LAG,
     LEVELS,
-    MINUTE,
     QUANTILES,
     SLOT,
     around,
@@ -27,6 +27,7 @@ from core.signals.forecast import (
     span,
     worth,
 )
+from core.times import A_DAY, DAY, MINUTE
 from tests.builders import NOW, REALTIME, SETTLED_MEMORY, context, profile, running
 
 C = 1000.0
@@ -36,7 +37,7 @@ LONG = 66  # minutes that a pass fetches
 
 def trace(days: float, load: "list[float] | None" = None, *, until: datetime = NOW - 2 * MINUTE) -> Observation:
     """Return days of a load that repeats each day: 500 a minute, and 6500 from 09:00 to 17:00."""
-    minutes = int(days * DAY)
+    minutes = int(days * A_DAY)
     first = until - (minutes - 1) * MINUTE
     points = []
     for i in range(minutes):
@@ -119,7 +120,7 @@ class TestFit:
         assert fit(trace(3.01), C) is not None
 
     def test_what_is_stored_fits_into_32_kb_and_what_is_recorded_into_16(self) -> None:
-        noisy = [abs(5000 * math.sin(i / 229) + 700 * math.sin(i * i)) for i in range(5 * DAY + 77)]
+        noisy = [abs(5000 * math.sin(i / 229) + 700 * math.sin(i * i)) for i in range(5 * A_DAY + 77)]
         body = STORED.dump_json(learnt(trace(14, noisy)))
         assert len(body) < 32_000
         assert STORED.validate_json(body) == learnt(trace(14, noisy))
@@ -144,7 +145,7 @@ class TestFit:
 
     def test_the_season_is_that_of_the_days_before(self) -> None:
         """Minute i of each day has load i: one minute ahead of 12:00, the days before had their peaks 3 minutes later."""
-        found = learnt(trace(14, [float(i) for i in range(DAY)], until=NOW.replace(hour=23, minute=59)))
+        found = learnt(trace(14, [float(i) for i in range(A_DAY)], until=NOW.replace(hour=23, minute=59)))
         noon = 12 * 60 // SLOT
         place = round((noon * SLOT + 1) / SLOT)  # the first place is 23:59, a minute before midnight
         mean_of_peaks, _, yesterday, *_ = (table[place] for table in found.season)
@@ -155,7 +156,7 @@ class TestFit:
     def test_days_are_those_of_the_wall_clock(self, timezone: str, noon: int) -> None:
         """Clocks in Berlin go forward on 30 March 2025, so what came at 12:00 UTC comes at 11:00 from then on."""
         until = datetime(2025, 3, 30, 6, tzinfo=NOW.tzinfo)
-        hourly = [1000.0 if i // 60 == 12 else 10.0 for i in range(DAY)]  # of UTC days, until then
+        hourly = [1000.0 if i // 60 == 12 else 10.0 for i in range(A_DAY)]  # of UTC days, until then
         points = trace(10, until=until).points
         seen = Observation(tuple(Point(p.at, hourly[p.at.hour * 60 + p.at.minute]) for p in points))
         found = fit(seen, C, timezone)
@@ -253,6 +254,33 @@ class TestHabits:
     def test_a_job_that_comes_each_day_is_found(self) -> None:
         """It begins a minute early: a block is where the mean of three minutes is above half of an instance."""
         assert learnt(job(10)).habits == (replace(HABIT, earliest=359, latest=369),)
+
+    @pytest.mark.parametrize(
+        ("zone", "changes", "before", "after"),
+        [
+            ("UTC", "2025-03-30", "06:00", "06:00"),
+            ("Europe/Berlin", "2025-03-30", "05:00", "04:00"),
+            ("Europe/Berlin", "2025-10-26", "04:00", "05:00"),
+            ("America/New_York", "2025-03-09", "11:00", "10:00"),
+            ("Australia/Lord_Howe", "2025-10-05", "19:30", "19:00"),  # half an hour, and the day before in UTC
+        ],
+    )
+    def test_it_comes_at_a_time_of_the_wall_clock(self, zone: str, changes: str, before: str, after: str) -> None:
+        """A job of 06:00, four days before clocks change and four from then on: one time, waited for at that time."""
+        local, changed = ZoneInfo(zone), datetime.fromisoformat(changes).date()
+        starts = {instant(changed + offset * DAY, "06:00", local) for offset in range(-4, 6)}
+        assert {f"{at:%H:%M}" for at in sorted(starts)[:4]} == {before}
+        assert {f"{at:%H:%M}" for at in sorted(starts)[4:]} == {after}
+        first, due = min(starts) - 6 * 60 * MINUTE, max(starts)
+        minutes = [first + i * MINUTE for i in range((due - 90 * MINUTE - first) // MINUTE)]
+        busy = {at + i * MINUTE for at in starts for i in range(30)}
+        found = fit(Observation(tuple(Point(at, 12_000.0 * (at in busy)) for at in minutes)), C, zone)
+        assert found is not None
+        [habit] = found.habits
+        assert habit == replace(HABIT, earliest=359, latest=359)
+        seen = (due + i * MINUTE for i in range(-60, 60))
+        waits = [now for now in seen if ready_for(found, habit, flat(0.0, now - LAG * MINUTE), C, price=32)]
+        assert (waits[0], waits[-1]) == (due - 10 * MINUTE, due + 8 * MINUTE)
 
     def test_where_load_is_the_rule_there_is_none(self) -> None:
         assert learnt(trace(14, [6500.0] * 700 + [0.0] * 500)).habits == ()

@@ -234,16 +234,37 @@ def test_a_dry_run_shows_the_plan_and_stores_nothing() -> None:
 
 def test_a_bad_request_names_every_problem_and_changes_nothing() -> None:
     world = three_kinds()
+    asked = {"action": "double", "capacity": -1, "reason": "", "expires_at": "yesterday", "target": "odrers"}
     with pytest.raises(ConfigError) as caught:
-        Lambda(world).call(override, wish(world, action="double", capacity=-1, reason="", expires_at="yesterday"))
-    assert {problem.path[0] for problem in caught.value.problems} == {"action", "capacity", "reason", "expires_at"}
+        Lambda(world).call(override, wish(world, **asked))
+    assert {problem.path[0] for problem in caught.value.problems} == asked.keys()
     assert (world.writes, world.store.overrides()) == ([], ())
 
 
 def test_an_override_of_an_unknown_target_says_which_are_known() -> None:
     world = three_kinds()
-    with pytest.raises(ConfigError, match=r"must concern an enrolled target .*endpoint/orders/variant/AllTraffic"):
+    with pytest.raises(ConfigError) as caught:
         Lambda(world).call(override, wish(world, target="odrers"))
+    [problem] = caught.value.problems
+    assert str(problem) == (
+        "target = 'endpoint/odrers/variant/AllTraffic': must concern an enrolled target; none of the 3 does; "
+        "nearest: endpoint/orders/variant/AllTraffic, endpoint/queue/variant/AllTraffic, endpoint/nightly/variant/AllTraffic"
+    )
+
+
+def test_of_a_large_fleet_only_the_nearest_names_are_said() -> None:
+    world = World()
+    shops = [f"shop-{i:03d}" for i in range(200)]
+    world.document["endpoints"] += [{"name": shop, "profile": "p"} for shop in shops]
+    for shop in shops:
+        world.serving.add(shop, count=1)
+    world.enrolled()
+    with pytest.raises(ConfigError) as caught:
+        Lambda(world).call(override, wish(world, target="shop-17"))
+    said = str(caught.value)
+    assert "none of the 201 does" in said
+    assert said.count("endpoint/shop-") == 1 + 3
+    assert len(said) < 300
 
 
 def test_the_answer_says_what_it_was_what_it_is_when_it_ends_and_how_to_end_it() -> None:
@@ -350,7 +371,7 @@ def test_every_action_reaches_the_targets_of_every_scope_until_it_is_resumed(
 
 def test_an_override_of_nobody_is_refused() -> None:
     world = three_kinds()
-    with pytest.raises(ConfigError, match=r"tag = 'team=nobody': must concern an enrolled target \(endpoint/nightly"):
+    with pytest.raises(ConfigError, match=r"tag = 'team=nobody': must concern an enrolled target; none of the 3 does$"):
         Lambda(world).call(override, wish(world, target=None, tag="team=nobody"))
 
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from cli.advice import Remark
 from core.fields import duration_text
 from core.policy import Profile
-from core.policy_windows import DAY, MINUTE, Window
+from core.policy_windows import Window
 from core.signals.utilisation import instances
 from core.signals.window import LEAD, SAFETY
+from core.times import DAY, MINUTE
 
 LOOKED_AHEAD = 60
 """Days in which windows are laid beside each other."""

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from core.fields import DAYS
-from core.learning.windows import Recurring, recurring
+from core.learning.windows import Recurring, recurring, wall_clock
 from simulator.baselines import BASELINES, run
 from simulator.baselines.aws import hourly_peaks
 from simulator.cases import Mode
@@ -131,17 +131,16 @@ def windows_of(case: Case) -> list[dict[str, Any]]:
 def found_windows(case: Case, minutes: int, zone: ZoneInfo = UTC) -> list[tuple[Recurring, dict[str, Any]]]:
     """Return what recurs in the first minutes of a case, and the batch windows that say so (algorithms 10).
 
-    A day of the week is left out if two or more of them are known and it came on none. Days are those of `zone`, with
-    the clock as it is set at the beginning.
+    A day of the week is left out if two or more of them are known and it came on none. Days and times are those of
+    `zone`.
     """
     first = case.start.astimezone(zone)
-    midnight = first.hour * 60 + first.minute
 
     def named(day: int) -> str:
         return DAYS[(first.weekday() + day) % 7]
 
     found = []
-    for job in recurring(case.requests[:minutes].tolist(), case.capacity, midnight):
+    for job in recurring(case.requests[:minutes].tolist(), case.capacity, wall_clock(first, zone)):
         if job.instances <= case.minimum:
             continue
         came = {named(day) for day in job.days}

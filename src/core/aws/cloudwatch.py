@@ -12,6 +12,7 @@ from core.aws.errors import is_absent, reading, writing
 from core.aws.pace import UNPACED, Pace
 from core.model import Missing, Observation, Point
 from core.ports import MetricQuery
+from core.times import MINUTE
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 QUERIES_A_CALL = 500
 ALARMS_A_CALL = 100
-MINUTE = timedelta(minutes=1)
 
 SETTLED_AFTER = timedelta(minutes=2)
 """A minute counts as complete this long after its start: until then values still arrive (facts 2.8)."""

@@ -7,14 +7,13 @@ from datetime import timedelta
 from itertools import accumulate
 from zoneinfo import ZoneInfo
 
-from core.learning.windows import AFTER, DAY, Recurring, blocks, recurring
+from core.learning.windows import AFTER, Recurring, blocks, recurring, wall_clock
 from core.model import Habit, Learned, Observation
 from core.signals.forecast import (
     FRESH,
     LAG,
     LEVELS,
     LOOK,
-    MINUTE,
     QUANTILES,
     SCALE,
     SLOT,
@@ -22,6 +21,7 @@ from core.signals.forecast import (
     level,
     row,
 )
+from core.times import A_DAY, MINUTE
 
 HISTORY = timedelta(days=14)
 LEAST = timedelta(days=3)
@@ -61,19 +61,20 @@ class _Days:
         self.logs = [math.log1p(value) for value in load]
         self.peaks = [max(load[max(0, i - AROUND) : i + AROUND + 1]) for i in range(len(load))]
         self.tops = [math.log1p(value) for value in self.peaks]
-        hours = range(len(load) // 60 + 2 * DAY // 60)
+        self.shown = wall_clock(self.first, zone)
+        hours = range(len(load) // 60 + 2 * A_DAY // 60)
         local = [(self.first + hour * timedelta(hours=1)).astimezone(zone) for hour in hours]
         self.offsets = [int((at.utcoffset() or timedelta(0)) / MINUTE) for at in local]
         self.means = [math.log1p((sums[i + 1] - sums[max(0, i - 14)]) / min(15, i + 1)) for i in range(len(load))]
 
     def before(self, at: int, days: int) -> int:
         """Return the minute so many days before at which clocks showed the same; -1 before all history."""
-        place = at - days * DAY
+        place = at - days * A_DAY
         return max(place + self.offsets[at // 60] - self.offsets[place // 60], 0) if place >= 0 else -1
 
     def clock(self, at: int) -> int:
         """Return the minute of the day that clocks show."""
-        return (self.first.hour * 60 + self.first.minute + at + self.offsets[at // 60]) % DAY
+        return (self.first.hour * 60 + self.first.minute + at + self.offsets[at // 60]) % A_DAY
 
     def season(self, at: int, ahead: int) -> list[float]:
         """Return the logs of the days before: peak at `at + ahead` and mean at `at`, over 7 days, a day and a week ago.
@@ -127,29 +128,30 @@ def fit(
 
 def _habits(days: _Days, capacity: float) -> tuple[Habit, ...]:
     """Return the blocks of load of the last week that come again, judged by what such predictions were worth before."""
-    clock, end = days.first.hour * 60 + days.first.minute, len(days.load)
-    starts = [block.start for block in blocks(days.load, capacity)]
+    end = len(days.load)
+    starts = [(days.shown(block.start), block.start) for block in blocks(days.load, capacity)]
 
     def jobs(until: int) -> tuple[Recurring, ...]:
-        first = max(0, until - WEEK * DAY)
-        return recurring(days.load[first:until], capacity, (first + clock) % DAY)
+        first = max(0, until - WEEK * A_DAY)
+        return recurring(days.load[first:until], capacity, lambda minute: days.shown(first + minute))
 
     def days_before(job: Recurring, until: int, back: int) -> range:
-        """Return the minutes in which it is to begin in the day that lies so many days before `until`."""
-        first = until - back * DAY + (job.earliest - until - clock) % DAY
+        """Return what clocks show when it is to begin in the day that lies so many days before `until`."""
+        now = days.shown(until)
+        first = now - back * A_DAY + (job.earliest - now) % A_DAY
         return range(first, first + job.latest - job.earliest + 1)
 
     hits = []
-    for until in range(end - DAY, 0, -DAY):
+    for until in range(end - A_DAY, 0, -A_DAY):
         for job in jobs(until):
             due = days_before(job, until, 0)
-            hits.append(any(due.start - EARLY <= start < due.stop + AFTER for start in starts))
+            hits.append(any(due.start - EARLY <= at < due.stop + AFTER for at, _ in starts))
     recent = hits[:JUDGED]
     found = []
     for job in jobs(end):
         peaks = []
         for back in range(1, job.known + 1):
-            begun = [start for start in starts if start in days_before(job, end, back)]
+            begun = [start for at, start in starts if at in days_before(job, end, back)]
             peaks.append(max(days.load[begun[0] : begun[0] + FIRST]) if begun else 0.0)
         kept = (sum(recent) + 2) / (len(recent) + 2)
         found.append(Habit(earliest=job.earliest, latest=job.latest, peaks=tuple(peaks), kept=round(kept, 3)))
@@ -158,9 +160,10 @@ def _habits(days: _Days, capacity: float) -> tuple[Habit, ...]:
 
 def _horizon(days: _Days, ahead: int, capacity: float) -> tuple[tuple[float, ...], list[tuple[tuple[int, ...], ...]]]:
     """Fit one horizon; return its line, and for each hour and level the quantiles of its errors."""
-    ends = range(len(days.load) - 1 - ahead - AROUND, DAY + LOOK, -EVERY)
+    ends = range(len(days.load) - 1 - ahead - AROUND, A_DAY + LOOK, -EVERY)
     rows = [row(days.load[at - LOOK + 1 : at + 1], days.season(at, ahead), capacity) for at in ends]
-    blocks = [range(first, min(first + DAY // EVERY, len(rows))) for first in range(0, len(rows), DAY // EVERY)]
+    a_day = A_DAY // EVERY
+    blocks = [range(first, min(first + a_day, len(rows))) for first in range(0, len(rows), a_day)]
     parts = []
     for block in blocks:
         tops = [days.tops[ends[i] + ahead] - rows[i][0] for i in block]
@@ -225,7 +228,7 @@ def _solved(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[f
 def _quantiles(scores: Sequence[tuple[float, int, list[float]]], hour: int) -> tuple[tuple[int, ...], ...]:
     """Return the quantiles of the errors for each level, weighed towards this hour of the day and that level."""
     middle = hour * 60 + 30
-    clock = [1 + 5 * math.exp(-((((m - middle + 720) % DAY - 720) / 45) ** 2) / 2) for m in range(DAY)]
+    clock = [1 + 5 * math.exp(-((((m - middle + 720) % A_DAY - 720) / 45) ** 2) / 2) for m in range(A_DAY)]
     nearness = [clock[minute] for _, minute, _ in scores]
     found = []
     for i in range(len(LEVELS)):

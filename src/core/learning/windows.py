@@ -1,10 +1,13 @@
 """Recurring blocks of load in a target's history: what a person would write down as windows (algorithms 10)."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
-DAY = 24 * 60
+from core.times import A_DAY, MINUTE
+
 BUSY = 0.5
 """A block is a stretch whose 3-minute mean is above so much of what one instance serves."""
 
@@ -20,6 +23,10 @@ AFTER = 10
 
 OPENING = 30
 """Minutes of a block that its capacity is for: by then what is seen was answered too, and carries on."""
+
+
+Clock = Callable[[int], int]
+"""What a clock shows at a minute of the history, in minutes since a midnight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,22 @@ class Recurring:
         return self.latest - self.earliest + OPENING
 
 
+def busy(loads: Sequence[float], capacity: float) -> Iterator[int]:
+    """Yield the minutes of which the mean with the two beside is above `BUSY` of what one instance serves."""
+    return (m for m in range(len(loads)) if sum(loads[max(0, m - 1) : m + 2]) > 3 * BUSY * capacity)
+
+
+def wall_clock(first: datetime, zone: ZoneInfo) -> Clock:
+    """Return what clocks in a zone show so many minutes after `first`, in minutes since the midnight before that."""
+    midnight = first.astimezone(zone).date()
+
+    def shown(minute: int) -> int:
+        local = (first + minute * MINUTE).astimezone(zone)
+        return (local.date() - midnight) // MINUTE + 60 * local.hour + local.minute
+
+    return shown
+
+
 def blocks(loads: Sequence[float], capacity: float) -> Iterator[Block]:
     """Yield the blocks of load.
 
@@ -62,18 +85,18 @@ def blocks(loads: Sequence[float], capacity: float) -> Iterator[Block]:
         loads: requests of each minute.
         capacity: requests a minute one instance serves, above 0.
     """
-    busy = [m for m in range(len(loads)) if sum(loads[max(0, m - 1) : m + 2]) > 3 * BUSY * capacity]
+    minutes = [*busy(loads, capacity)]
     start = 0
-    for index, minute in enumerate(busy):
-        if index + 1 < len(busy) and busy[index + 1] - minute <= PAUSE:
+    for index, minute in enumerate(minutes):
+        if index + 1 < len(minutes) and minutes[index + 1] - minute <= PAUSE:
             continue
-        if minute + 1 - busy[start] >= SHORTEST:
-            highest = max(loads[busy[start] : min(minute + 1, busy[start] + OPENING)])
-            yield Block(busy[start], minute + 1, max(math.ceil(round(highest / capacity, 9)), 1))
+        if minute + 1 - minutes[start] >= SHORTEST:
+            highest = max(loads[minutes[start] : min(minute + 1, minutes[start] + OPENING)])
+            yield Block(minutes[start], minute + 1, max(math.ceil(round(highest / capacity, 9)), 1))
         start = index + 1
 
 
-def recurring(loads: Sequence[float], capacity: float, midnight: int = 0) -> tuple[Recurring, ...]:
+def recurring(loads: Sequence[float], capacity: float, shown: Clock = int) -> tuple[Recurring, ...]:
     """Return the blocks that begin at about one time on most days, by their time; jobs around midnight are not found.
 
     Nothing is found where load is the rule: at least half of the minutes lie in blocks.
@@ -81,13 +104,14 @@ def recurring(loads: Sequence[float], capacity: float, midnight: int = 0) -> tup
     Args:
         loads: requests of each minute, of whole days if all are to count as known.
         capacity: requests a minute one instance serves, above 0.
-        midnight: the minute of the day of the first load, 0 to 1439.
+        shown: what clocks show where the load comes from; without it the history begins at midnight.
     """
     found = [*blocks(loads, capacity)]
-    known = len(loads) // DAY
+    known = len(loads) // A_DAY
     if 2 * sum(block.end - block.start for block in found) >= len(loads):
         return ()
-    starts = sorted(((block.start + midnight) % DAY, (block.start + midnight) // DAY, block) for block in found)
+    begun = ((shown(block.start), block) for block in found)
+    starts = sorted(((at % A_DAY, at // A_DAY, block) for at, block in begun), key=lambda start: start[:2])
     jobs = list[Recurring]()
     while starts:
         near = [[s for s in starts if 0 <= s[0] - first[0] <= SPREAD] for first in starts]

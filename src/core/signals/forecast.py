@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from core.learning.windows import AFTER, BUSY, DAY
+from core.learning.windows import AFTER, busy
 from core.model import Habit, Learned, Observation
+from core.policy_windows import instant
+from core.times import DAY, MINUTE
 
-MINUTE = timedelta(minutes=1)
 LAG = 2
 """Minutes from the newest readable one until now (`l`)."""
 
@@ -61,21 +62,26 @@ def around(learned: Learned, now: datetime) -> Learned:
         first=learned.first + low * SLOT * MINUTE,
         season=tuple(table[low : high + 1] for table in learned.season),
         errors={hour: learned.errors[hour] for hour in sorted(hours)},
-        habits=tuple(habit for habit in learned.habits if _open_for(learned, habit, now) is not None),
+        habits=tuple(habit for habit in learned.habits if _opened(learned, habit, now)),
     )
 
 
 def span(learned: Learned, now: datetime) -> timedelta:
     """Return how much of the past a decision needs to see."""
-    opened = [minutes for habit in learned.habits if (minutes := _open_for(learned, habit, now)) is not None]
-    return (max([LOOK, *opened]) + KEPT) * MINUTE
+    opened = [at for habit in learned.habits if (at := _opened(learned, habit, now))]
+    return max([LOOK * MINUTE, *(now - at for at in opened)]) + KEPT * MINUTE
 
 
-def _open_for(learned: Learned, habit: Habit, now: datetime) -> int | None:
-    """Return since how many minutes capacity is to be there or on its way for a block; None outside its window."""
-    lead = learned.horizons[1] + SPARE
-    minutes = (now.hour * 60 + now.minute - habit.earliest + lead) % DAY
-    return minutes if minutes < habit.latest - habit.earliest + lead + AFTER else None
+def _opened(learned: Learned, habit: Habit, now: datetime) -> datetime | None:
+    """Return since when capacity is to be there or on its way for a block; None outside its window."""
+    zone = ZoneInfo(learned.timezone)
+    today = now.astimezone(zone).date()
+    for day in (today - DAY, today, today + DAY):
+        earliest = instant(day, f"{habit.earliest // 60:02d}:{habit.earliest % 60:02d}", zone)
+        opened = earliest - (learned.horizons[1] + SPARE) * MINUTE
+        if opened <= now < earliest + (habit.latest - habit.earliest + AFTER) * MINUTE:
+            return opened
+    return None
 
 
 def ready_for(learned: Learned, habit: Habit, seen: Observation, capacity: float, price: float) -> int:
@@ -83,13 +89,12 @@ def ready_for(learned: Learned, habit: Habit, seen: Observation, capacity: float
 
     One that was ordered only when the block is seen comes D + l + 2 minutes late; waiting takes half the window.
     """
-    minutes = _open_for(learned, habit, seen.newest.at + LAG * MINUTE)
-    if minutes is None:
+    opened = _opened(learned, habit, seen.newest.at + LAG * MINUTE)
+    if opened is None:
         return 0
-    opened = seen.newest.at - (minutes - LAG) * MINUTE
     loads = [point.value for point in seen.points if point.at >= opened]
-    begun = next((i for i in range(2, len(loads)) if sum(loads[i - 2 : i + 1]) > 3 * BUSY * capacity), len(loads))
-    if len(loads) - 1 - begun >= SEEN:
+    begun = next(busy(loads, capacity), len(loads))
+    if len(loads) - 1 - begun > SEEN:
         return 0
     start = learned.horizons[1] - 1
     late, waits = start + LAG + 2, (habit.latest - habit.earliest) / 2 + start + SEEN

@@ -16,8 +16,8 @@ from core.model import Capacity, Kind, Memory, Missing, Observation, Reason, Rec
 from core.policy import MARGIN, Profile
 from core.ports import MetricQuery
 from core.signals.utilisation import instances
+from core.times import MINUTE
 
-MINUTE = timedelta(minutes=1)
 LONGEST_LOOK = timedelta(hours=2)
 """Arrivals are told apart by age as far back as the objective reaches, and no further than this."""
 

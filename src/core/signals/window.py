@@ -7,9 +7,10 @@ from zlib import crc32
 
 from core.context import Context, Enrolment
 from core.model import ENOUGH, Capacity, Missing, Observation, Progress, ScalableTarget, usual
-from core.policy_windows import DAY, GRACE, MINUTE, Window
+from core.policy_windows import GRACE, Window
 from core.ports import MetricQuery
 from core.signals.utilisation import instances
+from core.times import DAY, MINUTE
 
 LEAD = timedelta(minutes=10)
 """What instances are taken to need to start, until enough starts were seen."""
