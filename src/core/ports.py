@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from core.context import Decision
+from core.errors import ObservationError
 from core.model import (
     Capacity,
     Envelope,
@@ -212,6 +213,11 @@ class Hosting(Protocol):
 
     def capacity(self, target: ScalableTarget) -> Capacity | Missing:
         """Return counts and status, Missing if the endpoint, variant or component is gone."""
+
+    def running(
+        self, targets: Sequence[ScalableTarget], now: datetime
+    ) -> Mapping[ScalableTarget, Capacity | Missing | ObservationError]:
+        """Return the same of each target, or why it cannot be read, in as few calls as that takes."""
 
     def variants(self, endpoint: str) -> tuple[Variant, ...]:
         """Return the endpoint's variants and inference components, none if it does not exist."""

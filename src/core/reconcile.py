@@ -205,11 +205,11 @@ class Reconciler:
         targets = [enrolment.target for enrolment in enrolments]
         found: list[Context | Outcome] = []
         counts: dict[ScalableTarget, Capacity | Missing] = {}
-        for target in targets:
-            try:
-                counts[target] = self.ports.serving.capacity(target)
-            except ObservationError as err:
-                found.append(Outcome(target=target, status=Status.FAILED, error=str(err)))
+        for target, read in self.ports.serving.running(targets, now).items():
+            if isinstance(read, ObservationError):
+                found.append(Outcome(target=target, status=Status.FAILED, error=str(read)))
+            else:
+                counts[target] = read
         memories = {t: m.of(counts.get(t, Missing("")), now) for t, m in self.ports.store.memories(targets).items()}
         rated = [replace(e, profile=as_measured(e.profile, memories[e.target])) for e in enrolments]
         enrolments, learned = self._learned(rated, now)

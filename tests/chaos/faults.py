@@ -76,6 +76,7 @@ PAGED = {
     "DescribeScalingPolicies",
     "DescribeScheduledActions",
     "DescribeAlarms",
+    "ListEndpoints",
     "ListInferenceComponents",
     "GetResources",
 }

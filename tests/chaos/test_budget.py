@@ -10,6 +10,7 @@ import pytest
 from typing_extensions import override
 
 from core.aws.cloudwatch import CloudWatch
+from core.aws.sagemaker import SageMaker
 from core.model import Missing, Observation
 from core.ports import MetricQuery
 from simulator.account import SimulatedAccount
@@ -48,7 +49,7 @@ IDLE: Mapping[str, Budget] = {
     "DescribeScalableTargets": lambda n: ceil(n / 50),
     "DescribeAlarms": lambda n: ceil(n * ALARMS_EACH / 100),
     "GetMetricData": lambda n: 1 + n // 100,
-    "DescribeEndpoint": lambda n: n,
+    "DescribeEndpoint": lambda n: n,  # a fresh execution environment knows none
     "UpdateItem": lambda n: n,  # every fifth minute
 }
 """An operation that is not named may not be called: above all no write to Application Auto Scaling or an alarm."""
@@ -108,6 +109,30 @@ def test_an_idle_tick_keeps_its_budget(kind: str, count: int) -> None:
     for _ in range(6):  # every fifth minute the demand floor is written down
         cloud.account.advance()
         assert over(made(cloud, OWNERS[kind]), count) == {}
+
+
+WARM: Mapping[str, Budget] = {"DescribeEndpoint": lambda n: ceil(n / 5), "ListEndpoints": lambda n: ceil(n / 100)}
+"""What a tick may ask SageMaker in an execution environment that made those before it."""
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+def test_only_what_changed_is_described_again_before_its_turn(kind: str) -> None:
+    cloud, clients = CloudAccount.of(enrolled(kind, 16)), the_wire().clients
+    kept = SageMaker(lambda: clients["sagemaker"], lambda: clients["resourcegroupstaggingapi"])
+    build = with_parts(serving=lambda: kept)
+    for minute in range(6):
+        cloud.account.advance()
+        calls = made(cloud, OWNERS[kind], build)
+        assert {name: calls[name] for name in WARM if calls[name] > WARM[name](16)} == (
+            {} if minute else {"DescribeEndpoint": 16}
+        )
+    cloud.account.deploy(f"{kind}-003", 1)
+    cloud.account.advance()
+    described = [
+        c.body for c in invoke(cloud, OWNERS[kind], TICK, build=build).calls if c.operation == "DescribeEndpoint"
+    ]
+    assert any(f"{kind}-003" in body for body in described)
+    assert len(described) <= ceil(16 / 5) + 1
 
 
 @pytest.mark.parametrize("kind", OWNERS)

@@ -5,13 +5,17 @@ from typing import Any
 
 import pytest
 
+from core.aws.sagemaker import SageMaker
 from core.model import Envelope
 from handlers.wiring import LambdaContext, LambdaHandler, Runtime
 from tests.chaos.check import Cell, cells
+from tests.chaos.cloud import CloudAccount
 from tests.chaos.faults import KINDS
 from tests.chaos.mutations import Fuzz
-from tests.chaos.story import moments
-from tests.chaos.unsafe import CHANGES, Unsafe
+from tests.chaos.passes import Build, invoke
+from tests.chaos.story import Moment, moments, replayed
+from tests.chaos.unsafe import CHANGES, Unsafe, with_parts
+from tests.chaos.wire import Call, the_wire
 
 EACH = 1
 """Cells of each column; `make chaos` takes them all."""
@@ -26,6 +30,31 @@ def sample(seed: int) -> list[Cell]:
 
 def test_no_fault_lowers_lasts_lies_or_spreads() -> None:
     assert [problem for cell in sample(8) for problem in cell.problems()] == []
+
+
+def warm(moment: Moment, kind: type[SageMaker] = SageMaker) -> Build:
+    """Return the runtime of an execution environment that made the same pass some minutes before."""
+    clients = the_wire().clients
+    kept = kind(lambda: clients["sagemaker"], lambda: clients["resourcegroupstaggingapi"])
+    build = with_parts(serving=lambda: kept)
+    assert invoke(CloudAccount.of(moment.past), moment.function, moment.event, build=build).error is None
+    return build
+
+
+def listing(moment: Moment) -> Call | None:
+    """Return the call by which a pass in a warm environment finds out what changed, None if it makes none."""
+    ran = invoke(replayed(moment), moment.function, moment.event, build=warm(moment))
+    return next((call for call in ran.calls if call.operation == "ListEndpoints"), None)
+
+
+@pytest.mark.parametrize("fault", ["stale read", "partial answer", "access denied"])
+def test_what_was_described_before_is_believed_only_with_the_list(fault: str) -> None:
+    """A pass that describes only what changed leaves what one leaves that describes all, whatever becomes of the list."""
+    passes = [moment for moment in moments() if moment.function == "RealtimeTarget"][:2]
+    kind = next(kind for kind in KINDS if kind.name == fault)
+    struck = [Cell(moment=moment, call=call, kind=kind) for moment in passes if (call := listing(moment))]
+    assert len(struck) > 1
+    assert [problem for cell in struck for problem in cell.problems(warm(cell.moment))] == []
 
 
 @pytest.mark.parametrize("unsafe", CHANGES, ids=lambda unsafe: unsafe.name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from core.errors import TargetBusyError, TargetNotFoundError, TidegateError
+from core.errors import ObservationError, TargetBusyError, TargetNotFoundError, TidegateError
 from core.fleet import PROFILE_TAG
 from core.model import Capacity, Envelope, Missing, Observation, Point, Refusal, ScalableTarget, Serving, Starts
 from core.ports import MetricQuery, NativePolicy, ScheduledAction, Variant
@@ -203,6 +203,19 @@ class FakeServing(_Fake):
     def capacity(self, target: ScalableTarget) -> Capacity | Missing:
         self._read("capacity")
         return self.capacities.get(target, Missing(f"{target.resource_id} does not exist"))
+
+    def running(
+        self,
+        targets: Sequence[ScalableTarget],
+        now: datetime,  # noqa: ARG002 - the port's
+    ) -> Mapping[ScalableTarget, Capacity | Missing | ObservationError]:
+        found: dict[ScalableTarget, Capacity | Missing | ObservationError] = {}
+        for target in targets:
+            try:
+                found[target] = self.capacity(target)
+            except ObservationError as err:
+                found[target] = err
+        return found
 
     def variants(self, endpoint: str) -> tuple[Variant, ...]:
         self._read("variants")

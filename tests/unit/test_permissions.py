@@ -210,6 +210,7 @@ PROFILES: dict[str, Any] = {
 NAMED = [
     {"name": "Orders", "profile": "web"},
     {"name": "documents", "profile": "queue"},
+    {"name": "invoices", "profile": "queue"},
     {"name": "scoring", "profile": "batch"},
     {"name": "assistant", "inference_component": "Chat-8B", "profile": "llm"},
 ]
@@ -264,11 +265,12 @@ class Night:
             if self.account.now.minute % every == 0:
                 self.stack.tick()
 
-    def override(self, endpoint: str, action: str, capacity: int) -> None:
+    def override(self, subject: str, action: str, capacity: int, **more: object) -> None:
         request = {
-            "request_id": f"{endpoint}-{action}-{capacity}",
+            "request_id": f"{subject}-{action}-{capacity}",
             "action": action,
-            "target": endpoint,
+            **({} if "profile" in more else {"target": subject}),
+            **more,
             "capacity": capacity,
             "expires_at": f"{self.account.now + timedelta(minutes=20):%Y-%m-%dT%H:%M:%SZ}",
             "reason": "rehearsal",
@@ -298,6 +300,7 @@ def played(night: Night) -> None:
     night.until("02:30")  # floors rise with the load, then windows pre-warm and open
     night.until("02:40")
     night.ring("tidegate-target-prod-realtime-Orders-AllTraffic-latency")  # and targets fall
+    night.override("web", "floor", 2, profile="web", dry_run=True)  # of many at once, and all were just described
     night.until("03:25")  # windows end, floors fall, expiry actions go, what is too much is scaled in directly
     night.override("Orders", "ceiling", 9)
     night.until("03:30")
@@ -334,6 +337,7 @@ def _fill(account: SimulatedAccount) -> None:
         objective=timedelta(minutes=15),
     )
     account.add_endpoint(name="documents", workload=queue, instance_count=0, asynchronous=True)
+    account.add_endpoint(name="invoices", workload=NoWorkload(), instance_count=0, asynchronous=True)
     idle = RealtimeWorkload(per_minute_requests=[40] * 400, capacity_per_instance=600)
     account.add_endpoint(name="scoring", workload=idle, instance_count=1)
     managed = Managed(minimum=0, maximum=4)

@@ -49,6 +49,7 @@ UNNARROWABLE = {
     "application-autoscaling:DescribeScalingActivities": "knows no resources; the condition keys are for writes",
     "application-autoscaling:DescribeScheduledActions": "knows no resources; the condition keys are for writes",
     "tag:GetResources": "knows no resources and no condition keys",
+    "sagemaker:ListEndpoints": "knows no resources and no condition keys",
     "sagemaker:ListInferenceComponents": "knows no resources and no condition keys",
 }
 

@@ -1,13 +1,16 @@
 """SageMaker, and discovery by tag, as the port `Serving`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import ClientError
 
 from core.aws.errors import is_absent, reading, writing
+from core.errors import ObservationError
 from core.model import Capacity, Dimension, Missing, ScalableTarget, Serving
 from core.ports import Variant
 
@@ -19,6 +22,22 @@ if TYPE_CHECKING:
         ProductionVariantOutputTypeDef,
         ProductionVariantSummaryTypeDef,
     )
+
+TURNS = 5
+"""An endpoint is described each so many minutes even if the list shows no change of it."""
+
+SHORT_OF_A_TURN = timedelta(minutes=TURNS, seconds=-30)
+"""Ticks come a few seconds early or late."""
+
+LISTED_A_CALL = 100
+
+
+class _Described(NamedTuple):
+    """A variant with no change in flight, when its endpoint had last been modified, and when that was read."""
+
+    capacity: Capacity
+    modified: datetime
+    at: datetime
 
 
 class SageMaker:
@@ -36,6 +55,50 @@ class SageMaker:
     ) -> None:
         self._client = client
         self._tagging = tagging
+        self._modified: dict[str, datetime] = {}
+        self._known: dict[ScalableTarget, _Described] = {}
+
+    def running(
+        self, targets: Sequence[ScalableTarget], now: datetime
+    ) -> Mapping[ScalableTarget, Capacity | Missing | ObservationError]:
+        """Return the capacity of each target, or why it cannot be read.
+
+        What was described in the last 5 minutes, was at rest, and is listed with the same status and time of
+        modification is not described again. (That every change moves one of them is inferred; AWS does not say so.)
+        """
+        found: dict[ScalableTarget, Capacity | Missing | ObservationError] = {**self._unchanged(targets, now)}
+        for target in targets:
+            if target not in found:
+                before = self._known.pop(target, None)
+                try:
+                    found[target] = seen = self.capacity(target)
+                except ObservationError as err:
+                    found[target] = err
+                    continue
+                modified = self._modified.get(target.names.get("EndpointName", ""))
+                if isinstance(seen, Capacity) and seen.settled and modified:
+                    at = now if before else now - timedelta(minutes=len(self._known) % TURNS)  # not all at once
+                    self._known[target] = _Described(seen, modified, at)
+        return found
+
+    def _unchanged(self, targets: Sequence[ScalableTarget], now: datetime) -> Mapping[ScalableTarget, Capacity]:
+        """Return what need not be described again. Lists no more pages than half of the calls it may save."""
+        known = {t: self._known[t] for t in targets if t in self._known and now - self._known[t].at < SHORT_OF_A_TURN}
+        wanted = {target.names["EndpointName"] for target in known}
+        listed: dict[str, tuple[str, datetime]] = {}
+        with suppress(ObservationError), reading("ListEndpoints"):  # then each is described
+            pages = (
+                self._client().get_paginator("list_endpoints").paginate(PaginationConfig={"PageSize": LISTED_A_CALL})
+            )
+            for page in islice(pages, len(wanted) // 2):
+                listed |= {e["EndpointName"]: (e["EndpointStatus"], e["LastModifiedTime"]) for e in page["Endpoints"]}
+                if listed.keys() >= wanted:
+                    break
+        return {
+            target: seen.capacity
+            for target, seen in known.items()
+            if listed.get(target.names["EndpointName"]) == (seen.capacity.status, seen.modified)
+        }
 
     def capacity(self, target: ScalableTarget) -> Capacity | Missing:
         """Return counts and status, Missing if the endpoint, variant or component is gone."""
@@ -117,11 +180,13 @@ class SageMaker:
     def _endpoint(self, name: str) -> "DescribeEndpointOutputTypeDef | None":
         with reading(f"DescribeEndpoint {name}"):
             try:
-                return self._client().describe_endpoint(EndpointName=name)
+                found = self._client().describe_endpoint(EndpointName=name)
             except ClientError as err:
                 if is_absent(err):
                     return None
                 raise
+        self._modified[name] = found["LastModifiedTime"]
+        return found
 
     def _config(self, config: str) -> "Mapping[str, ProductionVariantOutputTypeDef]":
         """Return each variant's configuration, which may be deleted while its endpoint runs on."""

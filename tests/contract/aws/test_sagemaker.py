@@ -1,20 +1,22 @@
 """What the core may expect of SageMaker and of discovery by tag."""
 
-from datetime import UTC, datetime
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from core.aws.sagemaker import SageMaker
-from core.errors import TargetBusyError, TargetNotFoundError
+from core.errors import ObservationError, TargetBusyError, TargetNotFoundError
 from core.model import Capacity, Dimension, Missing, ScalableTarget, Serving
 from core.ports import Variant
-from tests.contract.aws.accounts import Account, serving_of
+from tests.contract.aws.accounts import Account, Simulated, serving_of
 from tests.contract.aws.stubs import Client, client, scripted
 
 TAGGING = "resourcegroupstaggingapi"
 ORDERS = ScalableTarget.variant("orders", "AllTraffic")
 MADE = datetime(2026, 11, 1, 8, 30, tzinfo=UTC)
+NOON = datetime(2026, 11, 22, 12, 1, tzinfo=UTC)
 CHAT = ScalableTarget.component("chat-8b")
 CONCURRENCY = ScalableTarget.variant("orders", "AllTraffic", Dimension.CONCURRENCY)
 LESS = {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
@@ -196,6 +198,140 @@ class TestCapacity:
         with scripted("sagemaker") as (c, script):
             script.add_response("describe_endpoint", {**ENDPOINT, "EndpointStatus": "Creating"})
             assert isinstance(SageMaker(lambda: c, lambda: c).capacity(ORDERS), Missing)
+
+
+class TestRunning:
+    """Endpoints at rest are described in turns; in between a list says whether one of them changed."""
+
+    def test_is_what_each_is_described_as(self, sagemaker: SageMaker, account: Account) -> None:
+        account.add_endpoint("orders", 3)
+        account.add_endpoint("documents", 1)
+        wanted = [ORDERS, ScalableTarget.variant("documents", "AllTraffic"), ScalableTarget.variant("gone", "x")]
+        described = {target: sagemaker.capacity(target) for target in wanted}
+        for minute in range(7):
+            assert sagemaker.running(wanted, NOON + timedelta(minutes=minute)) == described
+
+    def test_a_change_is_seen_at_once(self, strict_account: Account) -> None:
+        sagemaker, wanted = serving_of(strict_account), fleet(strict_account, 4)
+        sagemaker.running(wanted, NOON)
+        sagemaker.set_count(wanted[1], 5)
+        seen = sagemaker.running(wanted, NOON)
+        assert [counts(as_read(seen[target])) for target in wanted[:2]] == [(3, 3, "InService"), (3, 5, "Updating")]
+
+    def test_a_change_that_came_and_went_between_two_looks_is_seen(self) -> None:
+        account = Simulated()
+        sagemaker, wanted = serving_of(account), fleet(account, 4)
+        sagemaker.running(wanted, NOON)
+        sagemaker.set_count(wanted[1], 2)
+        while account.account.endpoint("e1").status != "InService":
+            account.account.advance()
+        assert counts(as_read(sagemaker.running(wanted, NOON)[wanted[1]])) == (2, 2, "InService")
+
+    def test_an_endpoint_made_anew_under_the_same_name_is_another(self) -> None:
+        account = Simulated()
+        sagemaker, wanted = serving_of(account), fleet(account, 4)
+        before = as_read(sagemaker.running(wanted, NOON)[wanted[1]])
+        account.account.advance()
+        account.account.sagemaker.endpoints.pop("e1")
+        assert isinstance(sagemaker.running(wanted, NOON)[wanted[1]], Missing)
+        account.account.sagemaker.configs.clear()
+        account.add_endpoint("e1", 3)
+        after = as_read(sagemaker.running(wanted, NOON)[wanted[1]])
+        assert isinstance(before, Capacity)
+        assert isinstance(after, Capacity)
+        assert before.created_at != after.created_at
+
+    @pytest.mark.parametrize(
+        ("targets", "each_minute", "why"),
+        [
+            (1, {"DescribeEndpoint": 5}, "a list of one costs what it saves"),
+            (
+                2,
+                {"DescribeEndpoint": 2, "ListEndpoints": 4},
+                "when one's turn comes, the other is as cheap to describe",
+            ),
+            (10, {"DescribeEndpoint": 10, "ListEndpoints": 5}, "each once in five minutes"),
+            (250, {"DescribeEndpoint": 250, "ListEndpoints": 5 * 3}, "a hundred on a page"),
+        ],
+    )
+    def test_calls_of_five_minutes(self, targets: int, each_minute: dict[str, int], why: str) -> None:
+        account = Simulated()
+        sagemaker, wanted = serving_of(account), fleet(account, targets)
+        spent = []
+        for minute in range(15):
+            before = len(account.account.calls)
+            sagemaker.running(wanted, NOON + timedelta(minutes=minute, seconds=minute % 3))
+            spent.append(Counter(call.operation for call in account.account.calls[before:]))
+        assert spent[0] == {"DescribeEndpoint": targets}, "nothing is known of them"
+        for calls in spent[5:]:
+            assert calls["DescribeEndpoint"] <= max(2, -(-targets // 5)), "in turns, not all at once"
+        assert sum(spent[10:], Counter()) == each_minute, why
+
+    def test_others_endpoints_are_not_paged_through_for_a_few_of_ours(self) -> None:
+        account = Simulated()
+        wanted = fleet(account, 8)
+        for number in range(1000):
+            account.add_endpoint(f"x{number}", 1)
+        sagemaker = serving_of(account)
+        for _ in range(2):
+            sagemaker.running(wanted, NOON)
+        calls = Counter(call.operation for call in account.account.calls)
+        assert calls == {"DescribeEndpoint": 8 + 8, "ListEndpoints": 4}
+
+    @pytest.mark.parametrize("fault", ["refused", "empty page", "a page is missing", "other times"])
+    def test_in_doubt_each_is_described(self, fault: str) -> None:
+        with scripted("sagemaker") as (c, script):
+            sagemaker, wanted = (
+                SageMaker(lambda: c, lambda: c),
+                [ScalableTarget.variant(f"e{i}", "AllTraffic") for i in range(4)],
+            )
+            for count in (3, 5):
+                if count == 5:
+                    _list(script, fault)
+                for number in range(4):
+                    described = {
+                        "VariantName": "AllTraffic",
+                        "CurrentInstanceCount": count,
+                        "DesiredInstanceCount": count,
+                    }
+                    answer = {**ENDPOINT, "EndpointName": f"e{number}", "ProductionVariants": [described]}
+                    script.add_response("describe_endpoint", answer, {"EndpointName": f"e{number}"})
+                seen = sagemaker.running(wanted, NOON)
+                assert [counts(as_read(seen[target])) for target in wanted] == [(count, count, "InService")] * 4
+
+    def test_one_that_cannot_be_read_keeps_no_other_from_being(self) -> None:
+        account = Simulated()
+        sagemaker, wanted = serving_of(account), fleet(account, 3)
+        account.account.fail_next("sagemaker", "DescribeEndpoint", "InternalFailure", "try again")
+        seen = sagemaker.running(wanted, NOON)
+        assert isinstance(seen[wanted[0]], ObservationError)
+        assert [counts(as_read(seen[target])) for target in wanted[1:]] == [(3, 3, "InService")] * 2
+
+
+def fleet(account: Account, size: int) -> list[ScalableTarget]:
+    """Add so many endpoints of three instances and return their variants."""
+    for number in range(size):
+        account.add_endpoint(f"e{number}", 3)
+    return [ScalableTarget.variant(f"e{number}", "AllTraffic") for number in range(size)]
+
+
+def as_read(seen: Capacity | Missing | ObservationError) -> Capacity | Missing:
+    assert not isinstance(seen, ObservationError)
+    return seen
+
+
+def _list(script: Any, fault: str) -> None:
+    """Let ListEndpoints show no endpoint as it was described."""
+    if fault == "refused":
+        script.add_client_error("list_endpoints", "AccessDeniedException", "not authorized")
+        return
+    moved = MADE + timedelta(seconds=1)
+    listed = [{**ENDPOINT, "EndpointName": f"e{number}", "LastModifiedTime": moved} for number in range(4)]
+    shown = [{key: value for key, value in each.items() if key != "EndpointConfigName"} for each in listed]
+    page = {"Endpoints": shown if fault == "other times" else []}
+    script.add_response("list_endpoints", {**page, "NextToken": "n"} if fault == "empty page" else page)
+    if fault == "empty page":
+        script.add_response("list_endpoints", {"Endpoints": []}, {"NextToken": "n", "MaxResults": 100})
 
 
 class TestVariants:

@@ -199,6 +199,7 @@ EVERY_PASS: list[tuple[str, str, Mapping[str, Any]]] = [
     ),
     ("sagemaker", "DescribeInferenceComponent", {"InferenceComponentName": "Chat-8B"}),
     ("sagemaker", "UpdateInferenceComponentRuntimeConfig", {"InferenceComponentName": "chat-8b"}),
+    ("sagemaker", "ListEndpoints", {}),
     ("sagemaker", "DescribeEndpoint", {"EndpointName": "Ranker"}),
     ("sagemaker", "UpdateEndpointWeightsAndCapacities", {"EndpointName": "ranker"}),
 ]
@@ -216,7 +217,6 @@ ONLY_FLEET_SYNC: list[tuple[str, str, Mapping[str, Any]]] = [
 NOBODY: list[tuple[str, str, Mapping[str, Any]]] = [
     (AAS, "RegisterScalableTarget", {**VARIANT, "ScalableDimension": "ecs:service:DesiredCount"}),
     (AAS, "PutScheduledAction", {**VARIANT, "ServiceNamespace": "ecs"}),
-    ("sagemaker", "ListEndpoints", {}),
     ("cloudwatch", "PutMetricData", {}),
     ("cloudwatch", "SetAlarmState", {"AlarmName": "tidegate-target-prod-realtime-x"}),
     ("cloudwatch", "PutMetricAlarm", {"AlarmName": "tidegate-ops-prod-errors"}),
