@@ -103,12 +103,14 @@ class DirectMetrics(CloudWatch):
 
     def _series(self, query: MetricQuery, minutes: range) -> list[Point]:
         """Return the points of these minutes; those seen before as they were, unless something was revised."""
-        store, known = self._account.cloudwatch.store, self._known.get(query, _Known(-1, {}))
-        before = known.points if known.revised == store.revised else {}
-        points = {m: before[m] if m in before else self._point(query, m) for m in minutes}
+        store = self._account.cloudwatch.store
+        known = self._known.get(query)
+        if known is None or known.revised != store.revised:
+            known = self._known[query] = _Known(store.revised, {})
+        points = known.points
+        points.update((minute, self._point(query, minute)) for minute in minutes if minute not in points)
         store.judged = max(store.judged, minutes.stop - 1)
-        self._known[query] = _Known(store.revised, points)
-        return [point for point in points.values() if point is not None]
+        return [point for minute in minutes if (point := points[minute]) is not None]
 
     def _point(self, query: MetricQuery, minute: int) -> Point | None:
         key = (query.namespace, query.name, tuple(sorted(query.dimensions)))
