@@ -5,22 +5,22 @@ Two runs write the same.
 """
 
 import json
-import math
 import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bench import queues
+from bench import figures, goals, queues, robustness
+from bench.figures import figure, head, mean, name
 from cli.backtest import harmed
 from simulator.capacities import Learned, play
-from simulator.cases import OTHERS, Mode, Planned, standing, trace_name
+from simulator.cases import COARSE, OTHERS, Mode, Planned, interpolated, standing, trace_name
 from simulator.deadlines import MAXIMUM, Outcome, jobs, play_all
 from simulator.judge import judge_all
 from simulator.scores import Score
@@ -43,6 +43,12 @@ SETTINGS = {
     "concurrency": 1,
     "seed": 0,
 }
+SHOWN_INTERPOLATED = {
+    *(("aas-target-tracking", target) for target in goals.SAVED),
+    ("hpa", "0.6"),
+    goals.OURS,
+}
+"""Those that stand in the design's tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,16 @@ class Judged:
     scores: tuple[Score, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All that was played."""
+
+    judged: Sequence[Judged]
+    deadlines: Sequence[Outcome]
+    robustness: Sequence[robustness.Outcome]
+    capacities: Sequence[Learned]
+
+
 def main(
     traces: Annotated[Path, typer.Option(help="Folder of timestamp,requests[,work_seconds] files.")] = SHIPPED,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write settings and results there.")] = None,
@@ -60,22 +76,25 @@ def main(
 ) -> None:
     """Judge every case and write what came out."""
     try:
-        planned = (*standing(traces), *queues.planned(traces))
+        planned = (*standing(traces), *interpolated(traces), *queues.planned(traces))
     except (TraceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
     begun, found = time.monotonic(), dict[Planned, tuple[Score, ...]]()
-    longest_first = sorted(planned, key=lambda each: -each.path.stat().st_size)
+    longest_first = sorted(planned, key=lambda each: -len(each.knobs) * each.path.stat().st_size)
     for each, scores in judge_all(longest_first, workers):
         found[each] = scores
         said = f"{len(found)}/{len(planned)} {each.mode} {each.path.name}"
         print(f"{time.monotonic() - begun:6.1f} s  {said}", file=sys.stderr)
-    judged = [Judged(each, found[each]) for each in planned]
-    kept = play_all(jobs(traces), workers)
-    capacities = play() if traces.resolve() == SHIPPED else []  # of no trace, so of all alike
+    everything = Found(
+        [Judged(each, found[each]) for each in planned],
+        play_all(jobs(traces), workers),
+        robustness.play_all(robustness.trials(traces), workers),
+        play() if traces.resolve() == SHIPPED else [],  # of no trace, so of all alike
+    )
     if json_file is not None:
-        json_file.write_text(json.dumps(document(judged, kept, capacities), indent=1) + "\n", encoding="utf-8")
-    text = "\n".join(page(judged, kept, capacities)) + "\n"
+        json_file.write_text(json.dumps(document(everything), indent=1) + "\n", encoding="utf-8")
+    text = "\n".join(page(everything)) + "\n"
     if traces.resolve() == SHIPPED:
         for file, said in ((PAGE, text), (QUEUES, "\n".join(queues.details(found)) + "\n")):
             file.write_text(said, encoding="utf-8")
@@ -83,21 +102,22 @@ def main(
     print(text)
 
 
-def document(judged: Sequence[Judged], kept: Sequence[Outcome], capacities: Sequence[Learned]) -> dict[str, Any]:
+def document(found: Found) -> dict[str, Any]:
     """Return what `JSON=FILE` writes."""
     return {
         "settings": SETTINGS,
-        "results": [score.row() | _setting(each.planned) for each in judged for score in each.scores],
-        "deadlines": [outcome.row() for outcome in kept],
-        "capacities": [asdict(each) for each in capacities],
+        "results": [score.row() | _setting(each.planned) for each in found.judged for score in each.scores],
+        "deadlines": [outcome.row() for outcome in found.deadlines],
+        "robustness": [row for outcome in found.robustness for row in outcome.rows()],
+        "capacities": [asdict(each) for each in found.capacities],
     }
 
 
 def _setting(planned: Planned) -> dict[str, Any]:
-    return asdict(planned.setting) if planned.setting else {}
+    return (asdict(planned.setting) if planned.setting else {}) | ({"minutes": "interpolated"} if planned.noisy else {})
 
 
-def page(judged: Sequence[Judged], kept: Sequence[Outcome], capacities: Sequence[Learned]) -> Iterable[str]:
+def page(found: Found) -> Iterable[str]:
     """Yield the page, a line at a time."""
     yield from (
         "# Benchmarks",
@@ -108,16 +128,42 @@ def page(judged: Sequence[Judged], kept: Sequence[Outcome], capacities: Sequence
         "**Bold** is Tidegate.",
         "",
     )
-    groups: Mapping[str, list[Judged]] = defaultdict(list)
-    standard = [each for each in judged if each.planned.setting is None]
-    for each in standard:
-        groups[each.planned.group].append(each)
+    standard = [each for each in found.judged if each.planned.setting is None and not each.planned.noisy]
+    groups, noisy = _groups(standard), _groups(each for each in found.judged if each.planned.noisy)
+    noisy = {group: noisy[group] if group in COARSE else groups[group] for group in groups}
+    yield from goals.summary(*({group: [by_policy(e) for e in of[group]] for group in of} for of in (groups, noisy)))
     for group, members in groups.items():
         yield from _group(group, members)
-    yield from _deadlines(kept)
-    yield from queues.summary({each.planned: each.scores for each in judged})
-    yield from _capacities(capacities)
+        if group in COARSE:
+            yield from _interpolated(noisy[group])
+    alike = [by_policy(each) for group in COARSE for each in groups.get(group, ())]
+    yield from robustness.summary(found.robustness, alike)
+    yield from _deadlines(found.deadlines)
+    yield from queues.summary({each.planned: each.scores for each in found.judged})
+    yield from _capacities(found.capacities)
     yield from _losers(standard)
+
+
+def _groups(judged: Iterable[Judged]) -> dict[str, list[Judged]]:
+    groups = defaultdict(list)
+    for each in judged:
+        groups[each.planned.group].append(each)
+    return dict(groups)
+
+
+def by_policy(judged: Judged) -> dict[tuple[str, str], Score]:
+    """Return the scores of a case by policy and knob."""
+    return {(score.policy, score.knob): score for score in judged.scores}
+
+
+def _interpolated(members: Sequence[Judged]) -> Iterable[str]:
+    """Yield a few rows of a group on the minutes of the prototype."""
+    yield from ("Interpolated with 5 % AR(1) and Poisson noise, as the design's prototype did:", "")
+    yield from head(["policy", *(each.scores[0].trace for each in members), "group", "changes a day"])
+    for index, score in enumerate(members[0].scores):
+        if (score.policy, score.knob) in SHOWN_INTERPOLATED:
+            yield _line(score, [each.scores[index] for each in members])
+    yield ""
 
 
 def _group(group: str, members: Sequence[Judged]) -> Iterable[str]:
@@ -126,8 +172,7 @@ def _group(group: str, members: Sequence[Judged]) -> Iterable[str]:
         part = [each for each in members if each.planned.mode is mode]
         names = [each.scores[0].trace for each in part]
         yield from (f"## {group.capitalize()} ({mode})", "")
-        yield f"| policy | {' | '.join(names)} | group | changes a day |"
-        yield f"|---|{'---|' * len(names)}---|---|"
+        yield from head(["policy", *names, "group", "changes a day"])
         for index, score in enumerate(part[0].scores):
             row = [each.scores[index] for each in part]
             yield _line(score, row)
@@ -143,11 +188,11 @@ def _openings(names: Sequence[str], part: Sequence[Judged]) -> Iterable[str]:
         "those that resemble history (one in the first week needed as much within an hour of that time of day):",
         "",
     )
-    yield from (f"| policy | {' | '.join(names)} |", f"|---|{'---|' * len(names)}")
+    yield from head(["policy", *names])
     for index, named in enumerate(part[0].scores):
         row = [each.scores[index] for each in part]
         cells = [f"{s.opening_violated_share or 0:.2%} / {s.resembling_violated_share or 0:.2%}" for s in row]
-        yield f"| {_name(named)} | {' | '.join(cells)} |"
+        yield figures.row([name(named), *cells])
     yield ""
 
 
@@ -164,7 +209,7 @@ def _deadlines(kept: Sequence[Outcome]) -> Iterable[str]:
         "",
     )
     names = [one.policy for one in kept[0].kept]
-    yield from (f"| trace | deadline | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}")
+    yield from head(["trace", "deadline", *names])
     for each in kept:
         slower = f", instances {each.job.slower:.0%} slower than stated" if each.job.slower else ""
         cells = [
@@ -172,26 +217,13 @@ def _deadlines(kept: Sequence[Outcome]) -> Iterable[str]:
             f"/ {one.instance_hours / each.work_hours:.2f}"
             for one in each.kept
         ]
-        yield f"| {trace_name(each.job.path)} | {each.job.hours} h{slower} | {' | '.join(cells)} |"
+        yield figures.row([trace_name(each.job.path), f"{each.job.hours} h{slower}", *cells])
     yield ""
 
 
-def _name(score: Score) -> str:
-    name = f"{score.policy} {score.knob}".rstrip()
-    return f"**{name}**" if score.policy == "tidegate" else name
-
-
 def _line(named: Score, row: Sequence[Score]) -> str:
-    cells = [_cell(score.cost_ratio, harmed(score)) for score in row]
-    known = [cost for score in row if (cost := score.cost_ratio) is not None]
-    cost = math.exp(statistics.fmean(map(math.log, known))) if known and min(known) > 0 else None
-    cells.append(_cell(cost, statistics.fmean(harmed(score) for score in row)))
-    cells.append(f"{statistics.fmean(score.changes_per_day for score in row):.0f}")
-    return f"| {_name(named)} | {' | '.join(cells)} |"
-
-
-def _cell(cost: float | None, share: float) -> str:
-    return f"{'-' if cost is None else f'{cost:.2f}'} / {share:.2%}"
+    changes = f"{statistics.fmean(score.changes_per_day for score in row):.0f}"
+    return figures.row([name(named), *map(figure, row), mean(row), changes])
 
 
 def _capacities(found: Sequence[Learned]) -> Iterable[str]:
@@ -203,34 +235,34 @@ def _capacities(found: Sequence[Learned]) -> Iterable[str]:
     yield "is the objective. Simulated request by request (M/G/k); each day's load is from 3 to 12 capacities."
     yield ""
     days = range(1, len(found[0].shares) + 1)
-    yield f"| endpoint | stated | {' | '.join(f'day {day}' for day in days)} |"
-    yield f"|---|---|{'---|' * len(days)}"
+    yield from head(["endpoint", "stated", *(f"day {day}" for day in days)])
     for each in found:
-        yield f"| {each.what} | {each.stated:g} | {' | '.join(f'{share:.2f}' for share in each.shares)} |"
+        yield figures.row([each.what, f"{each.stated:g}", *(f"{share:.2f}" for share in each.shares)])
     yield ""
 
 
 def _losers(judged: Sequence[Judged]) -> Iterable[str]:
-    """Name every case in which another policy costs less and harms no more, the cheapest of them."""
+    """Name every play in which another policy costs less and harms no more, the cheapest of them."""
     yield from (
         "## Where Tidegate loses",
         "",
         "Another policy, knowing no future, costs less and harms no more:",
         "",
     )
-    lost = 0
+    lost = played = 0
     for each in judged:
         others = [score for score in each.scores if score.policy not in {"tidegate", "clairvoyant"}]
         for ours in (score for score in each.scores if score.policy == "tidegate"):
+            played += 1
             better = [o for o in others if harmed(o) <= harmed(ours) and o.instance_hours < ours.instance_hours]
             if better:
                 lost += 1
                 best = min(better, key=lambda score: score.instance_hours)
                 yield (
-                    f"- {ours.trace} ({ours.mode}, {ours.knob}): {_cell(ours.cost_ratio, harmed(ours))}; "
-                    f"{best.policy} {best.knob}: {_cell(best.cost_ratio, harmed(best))}"
+                    f"- {ours.trace} ({ours.mode}, {ours.knob}): {figure(ours)}; "
+                    f"{best.policy} {best.knob}: {figure(best)}"
                 )
-    yield from (f"{lost} of {len(judged)} cases." if lost else f"Nowhere, in {len(judged)} cases.", "")
+    yield from (f"{lost} of {played} plays." if lost else f"Nowhere, in {played} plays.", "")
 
 
 if __name__ == "__main__":

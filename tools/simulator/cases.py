@@ -31,6 +31,9 @@ DRAIN = 60
 
 So all can be drained, and the leaving of the instances is paid for."""
 
+HIDDEN_ABOVE = 1.05
+"""Share of capacity that no metric exceeds where demand is hidden (algorithms 7)."""
+
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "daily": ("servegen_small_c05", "servegen_small_c31", "servegen_large_c48", "nab_nyc_taxi"),
     "trend": ("worldcup98_jun",),
@@ -47,6 +50,17 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "window": ("servegen_large_c149", "servegen_small_c20", "servegen_small_c13"),
 }
 """The shipped traces by what they show. The first four groups are played in real time, the others in their own mode."""
+
+DEFAULT = ("balanced",)
+KNOBS: Mapping[str, tuple[str, ...]] = {
+    "daily": ("economy", "balanced", "strict", "critical"),
+    "surprise": ("economy", "balanced", "strict"),
+    "sparse": ("economy", "balanced", "strict"),
+}
+"""Positions of Tidegate's own knob that a group is played with; the others with the default alone."""
+
+COARSE = ("daily", "surprise", "sparse")
+"""Groups of traces that have no count for each minute."""
 
 OTHERS = "other"
 """The group of a trace that is in none of `GROUPS`."""
@@ -186,9 +200,18 @@ class Planned:
     setting: Setting | None = None
     """Of a queue, where it is not the one of all."""
 
+    knobs: tuple[str, ...] = DEFAULT
+    """Positions of Tidegate's own knob that are played."""
+
+    noisy: bool = False
+    """As of `Scale`."""
+
     def case(self) -> Case:
         """Read and scale it. One setting for all, none of them chosen for a trace (algorithms 9 and 11)."""
-        case = case_of(self.path, self.mode, Scale(objective=self.setting.objective) if self.setting else Scale())
+        scale = Scale(noisy=self.noisy)
+        case = case_of(
+            self.path, self.mode, replace(scale, objective=self.setting.objective) if self.setting else scale
+        )
         if self.mode is Mode.ASYNC:
             case = replace(case, minimum=0, provisioning_from_zero=8)
         return self.setting.of(case) if self.setting else case
@@ -204,11 +227,19 @@ def standing(folder: Path) -> tuple[Planned, ...]:
         raise TraceError(f"{folder}: no traces (*.csv, *.csv.gz) in this folder")
     listed = [(group, name) for group, names in GROUPS.items() for name in names if name in found]
     known = {name for _, name in listed}
-    planned = [Planned(path=found[name], mode=_mode(group), group=group) for group, name in listed]
+    planned = [
+        Planned(path=found[name], mode=_mode(group), group=group, knobs=KNOBS.get(group, DEFAULT))
+        for group, name in listed
+    ]
     for name in sorted(found.keys() - known):
         modes = (Mode.REALTIME, Mode.ASYNC) if has_work(found[name]) else (Mode.REALTIME,)
         planned += [Planned(path=found[name], mode=mode, group=OTHERS) for mode in modes]
     return tuple(planned)
+
+
+def interpolated(folder: Path) -> tuple[Planned, ...]:
+    """The coarse ones of the shipped traces in a folder once more, in real time on the minutes of the prototype."""
+    return tuple(replace(each, knobs=DEFAULT, noisy=True) for each in standing(folder) if each.group in COARSE)
 
 
 def _mode(group: str) -> Mode:
@@ -242,6 +273,9 @@ class Scale:
     seed: int = 0
     """Of the minutes of a coarse trace, and of thinning."""
 
+    noisy: bool = False
+    """Whether the minutes of a coarse trace are the prototype's, interpolated with noise; else its counts are kept."""
+
     def __post_init__(self) -> None:
         lowest = {"concurrency": 1, "objective": 1, "longest_days": 1}
         faults = [
@@ -264,7 +298,7 @@ def case_of(path: Path, mode: Mode = Mode.REALTIME, scale: Scale = Scale()) -> C
     Raises:
         TraceError: the file is no trace, has no requests, or is to be a queue and has no work_seconds.
     """
-    return case_from(trace_name(path), read_trace(path, seed=scale.seed), mode, scale)
+    return case_from(trace_name(path), read_trace(path, seed=scale.seed, noisy=scale.noisy), mode, scale)
 
 
 def case_from(name: str, trace: MinuteTrace, mode: Mode = Mode.REALTIME, scale: Scale = Scale()) -> Case:

@@ -14,7 +14,7 @@ from core.fields import DAYS
 from core.learning.windows import Recurring, recurring, wall_clock
 from simulator.baselines import BASELINES, run
 from simulator.baselines.aws import hourly_peaks
-from simulator.cases import Mode
+from simulator.cases import DEFAULT, Mode
 from simulator.oracle import clairvoyant
 from simulator.queues import finished
 from simulator.replay import Replayed, replay
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     Counts = NDArray[np.int64]
 
 UTC = ZoneInfo("UTC")
-KNOBS = ("balanced",)
-"""Positions of Tidegate's own knob."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +61,7 @@ def judge(
     case: Case,
     profile: Mapping[str, Any] | None = None,
     *,
+    knobs: Sequence[str] = DEFAULT,
     price: float | None = None,
     progress: Callable[[str, float], None] = lambda _policy, _share: None,
 ) -> Verdict:
@@ -71,13 +70,16 @@ def judge(
     Args:
         case: load and clockwork.
         profile: fields of the policy file that Tidegate plays under, where they differ from the case's own.
+        knobs: positions of Tidegate's own knob, each played.
         price: of an instance-hour, in any currency.
         progress: told which policy plays, and how far it is, 0 to 1.
 
     Raises:
         ConfigError: if the profile is none.
     """
-    plays: dict[str, Mapping[str, Any] | None] = dict.fromkeys(KNOBS, profile)
+    plays: dict[str, Mapping[str, Any] | None] = {
+        knob: profile if knob in DEFAULT else {**(profile or {}), "forecast": knob} for knob in knobs
+    }
     if profile is None and case.mode is Mode.WINDOW:
         plays = _under_windows(case)
     ideal = clairvoyant(case)
@@ -167,4 +169,4 @@ def judge_all(planned: Sequence[Planned], workers: int = 2) -> Iterator[tuple[Pl
 
 
 def _scores(planned: Planned) -> tuple[Score, ...]:
-    return judge(planned.case()).scores
+    return judge(planned.case(), knobs=planned.knobs).scores

@@ -16,7 +16,7 @@ import numpy as np
 from core.model import ScalableTarget
 from core.policy import USUAL_START
 from simulator.account import SimulatedAccount
-from simulator.cases import Course, Mode
+from simulator.cases import HIDDEN_ABOVE, Course, Mode
 from simulator.in_memory import InMemoryStore
 from simulator.stack import DirectStack, SimulatedStack
 from simulator.workload import AsyncWorkload, RealtimeWorkload, Workload
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 ENDPOINT = "replayed"
 TARGET = ScalableTarget.variant(ENDPOINT, "AllTraffic")
-HIDDEN_ABOVE = 1.05
-"""Share of capacity that no metric exceeds where demand is hidden (algorithms 7)."""
-
 CHUNK = 24 * 60
 """Minutes between two reports of progress."""
 

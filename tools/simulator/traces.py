@@ -55,14 +55,15 @@ class _Row:
     work_seconds: float
 
 
-def read_trace(path: Path, *, seed: int = 0, scale: float = 1.0) -> MinuteTrace:
+def read_trace(path: Path, *, seed: int = 0, scale: float = 1.0, noisy: bool = False) -> MinuteTrace:
     """Read a trace (also .gz) by the minute; `scale` multiplies its rates.
 
     Coarse traces are refined in one way: the rate is interpolated linearly between interval centres, and each
     interval's count is thrown onto its minutes with those weights (multinomial). That is Poisson noise given the sum,
     so every measured count is kept exactly. Equal seeds give equal minutes, whatever is sliced from them later. Work is
     spread like the requests that carry it. Files with one row a request, and intervals below a minute, are binned by
-    the minute. A time without an offset is UTC.
+    the minute. A time without an offset is UTC. With `noisy` minutes of a coarse trace are made as the design's
+    prototype made them (algorithms 11), where counts are those of the source only on average.
 
     Raises:
         TraceError: the file cannot be read, has no rows, a field is missing or out of range, or an interval is missing:
@@ -87,7 +88,7 @@ def read_trace(path: Path, *, seed: int = 0, scale: float = 1.0) -> MinuteTrace:
         raise TraceError(f"{path.name}: an interval of {step} is not a whole number of minutes")
     length = step // MINUTE
     counts = np.rint(requests * scale).astype(np.int64)
-    minutes = _refined(counts, length, np.random.default_rng(seed))
+    minutes = (_noisy if noisy else _refined)(counts, length, np.random.default_rng(seed))
     mean_work = np.divide(work, requests, out=np.zeros_like(work), where=requests > 0)
     return MinuteTrace(times[0], minutes, minutes * np.repeat(mean_work, length))
 
@@ -171,6 +172,18 @@ def _refined(counts: NDArray[np.int64], length: int, rng: np.random.Generator) -
     weights = np.divide(rates, sums, out=np.full_like(rates, 1 / length), where=sums > 0)
     drawn: NDArray[np.int64] = rng.multinomial(counts, weights)
     return drawn.reshape(-1)
+
+
+def _noisy(counts: NDArray[np.int64], length: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Interpolate the rate and add noise: 5 % of AR(1), and Poisson. Its coefficient is not on record: 0.9 is taken."""
+    if length == 1:
+        return counts
+    kept, minutes = 0.9, len(counts) * length
+    rates = np.interp(np.arange(minutes) + 0.5, (np.arange(len(counts)) + 0.5) * length, counts / length)
+    noise = [float(rng.normal(0, 0.05))]
+    for shock in rng.normal(0, 0.05 * np.sqrt(1 - kept**2), minutes - 1).tolist():
+        noise.append(kept * noise[-1] + shock)
+    return np.asarray(rng.poisson(np.maximum(0.0, rates * (1 + np.array(noise)))), dtype=np.int64)
 
 
 def _binned(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.cases import DRAIN, GROUPS, Case, Mode, Planned, Scale, case_of, standing
+from simulator.cases import COARSE, DRAIN, GROUPS, Case, Mode, Planned, Scale, case_of, interpolated, standing
 from simulator.traces import TraceError, read_trace
 
 TRACES = Path(__file__).parents[3] / "traces"
@@ -61,6 +61,21 @@ def test_other_folders_are_played_in_real_time_and_as_queues_where_they_have_wor
         ("queued.csv", Mode.REALTIME, "other"),
         ("queued.csv", Mode.ASYNC, "other"),
     ]
+
+
+def test_coarse_traces_are_played_once_more_on_the_prototype_s_minutes(tmp_path: Path) -> None:
+    assert [p.path.name.split(".")[0] for p in interpolated(TRACES)] == [n for g in COARSE for n in GROUPS[g]]
+    path = written(tmp_path, [600, 6_000] * 36, minutes=60)
+    kept, noisy = (case_of(path, scale=Scale(noisy=noisy)).requests.reshape(-1, 60) for noisy in (False, True))
+    assert (kept.sum(axis=1) == [600, 6_000] * 36).all()
+    assert (noisy.sum(axis=1) != kept.sum(axis=1)).all()
+    assert noisy.mean() == pytest.approx(55, rel=0.05)
+    assert noisy[1].max() < 1.2 * 100 < kept[1].max()  # the middle of the hour is the highest, at what was counted
+
+
+def test_minutes_that_were_counted_are_left_alone(tmp_path: Path) -> None:
+    path = written(tmp_path, [3, 5, 0, 8] * 30)
+    assert case_of(path, scale=Scale(noisy=True)).requests.tolist() == [3, 5, 0, 8] * 30
 
 
 def test_a_folder_without_traces_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from simulator.cases import Course, Mode
+from simulator.cases import HIDDEN_ABOVE, Course, Mode
 from simulator.queues import Queue
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Stage:
 
     Attributes:
         case: what is played.
-        load: requests of each minute.
+        load: requests of each minute; where demand is hidden, what metrics will show of it.
         ready: instances that served in each minute so far.
         waiting: requests that waited at the end of each minute so far; queues only.
         busy: slots (of all instances) at work in each minute so far, on average; queues only.
@@ -81,6 +81,8 @@ class Stage:
                 self.current, self._due = self.desired, -1
             self.ready.append(self.current)
             billed.append(max(self.current, self.desired))
+            if case.hidden:
+                self.load[minute] = min(self.load[minute], int(HIDDEN_ABOVE * self.current * case.capacity))
             if queue is not None:
                 queue.serve(minute, self.current)
                 self.waiting.append(queue.waiting)

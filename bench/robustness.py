@@ -1,0 +1,230 @@
+"""What becomes of it when the world is not as in the other tables: one thing is changed at a time, on a few traces.
+
+Each row of `ROWS` says what is changed, on which traces, and which stretches are judged. It is played by Tidegate with
+its default and by target tracking with a target of 0.5, on the same minutes.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from bench.figures import figure, head, row
+from simulator.baselines import run
+from simulator.cases import DAY, DEFAULT, WARMUP, Case, Course, case_of, trace_name
+from simulator.replay import replay
+from simulator.scores import Score, score
+from simulator.workload import RealtimeWorkload
+
+HOUR = 60
+C05, C31, C48, C61 = "servegen_small_c05", "servegen_small_c31", "servegen_large_c48", "servegen_large_c61"
+DAILY_AND_SURPRISE = (C31, C61)
+LOST = 0.12
+"""Of the requests of a storm, in the mean over all, at most this share may be violated."""
+
+EVENT = 8 * DAY
+"""What happens on one day, happens on this one, the second that is judged."""
+
+OUTAGE = 90
+OUTAGES = (EVENT + 10 * HOUR, EVENT + 3 * DAY + 18 * HOUR)
+STORM = "storm"
+
+Part = tuple[int, int]
+"""Minutes of a case, from and until before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One thing that is not as in the other tables."""
+
+    traces: tuple[str, ...] = DAILY_AND_SURPRISE
+    change: Callable[[Case], Case] = lambda case: case
+    profile: Callable[[Case], Mapping[str, Any]] = lambda _: {}
+    """Fields of the policy file that Tidegate plays under, where they differ from the case's own."""
+
+    target: str = "0.5"
+    """Of target tracking, as a share of what an instance really serves."""
+
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    """What is judged, by what it is called; all after the warm-up if nothing is said."""
+
+
+def _stated(share: float, *, learned: bool = False) -> Callable[[Case], Mapping[str, Any]]:
+    """State another capacity than the true one; it is learned where an objective for the latency is stated, too."""
+
+    def profile(case: Case) -> Mapping[str, Any]:
+        known = RealtimeWorkload(per_minute_requests=[], capacity_per_instance=case.capacity).latency_objective
+        latency = {"latency_p95": f"{round(known.total_seconds() * 1000)}ms"} if learned else {}
+        return {"objectives": {"requests_per_instance": share * case.capacity, **latency}}
+
+    return profile
+
+
+def _shifted(case: Case) -> Case:
+    """From noon of the day of the event on there are 1.8 times as many requests."""
+    risen = case.requests.copy()
+    risen[EVENT + DAY // 2 :] = np.rint(1.8 * risen[EVENT + DAY // 2 :])
+    return replace(case, requests=risen)
+
+
+def _stormy(case: Case) -> Case:
+    """Nothing arrives for 90 minutes, twice; each request missed comes once, 90 minutes late, on top of the others."""
+    stormy = case.requests.copy()
+    for begin in OUTAGES:
+        outage, after = slice(begin, begin + OUTAGE), slice(begin + OUTAGE, begin + 2 * OUTAGE)
+        stormy[after] += case.requests[outage]
+        stormy[outage] = 0
+    return replace(case, requests=stormy)
+
+
+def _in_berlin(case: Case) -> Case:
+    """The days are those of clocks in Berlin; at two o'clock on the day of the event (30 March) they skip an hour."""
+    skipped = EVENT + 2 * HOUR
+    requests = np.delete(case.requests, slice(skipped, skipped + HOUR))
+    return replace(case, start=datetime(2025, 3, 21, 23, tzinfo=UTC), requests=requests)
+
+
+def _new(case: Case) -> Case:
+    return replace(case, requests=case.requests[: 5 * DAY], warmup=0)
+
+
+ROWS: Mapping[str, Row] = {
+    "starts take 3 minutes": Row(change=lambda case: replace(case, provisioning=3)),
+    "starts take 10 minutes": Row(change=lambda case: replace(case, provisioning=10)),
+    "metrics are late by 0 minutes": Row(change=lambda case: replace(case, lag=0), traces=(C31,)),
+    "metrics are late by 1 minute": Row(change=lambda case: replace(case, lag=1), traces=(C31,)),
+    "metrics are late by 3 minutes": Row(change=lambda case: replace(case, lag=3), traces=(C31,)),
+    "metrics are late by 4 minutes": Row(change=lambda case: replace(case, lag=4), traces=(C31,)),
+    "4 instances at the peak": Row(change=lambda case: replace(case, capacity=10 / 4 * case.capacity)),
+    "25 instances at the peak": Row(change=lambda case: replace(case, capacity=10 / 25 * case.capacity)),
+    "demand above 1.05 of capacity is in no metric": Row(change=lambda case: replace(case, hidden=True)),
+    "capacity is stated 20% too high": Row(profile=_stated(1.2), target="0.6", traces=(C31,)),
+    "capacity is stated 20% too high, and learned": Row(
+        profile=_stated(1.2, learned=True), target="0.6", traces=(C31,)
+    ),
+    "capacity is stated 20% too low": Row(profile=_stated(0.8), target="0.4", traces=(C31,)),
+    "capacity is stated 20% too low, and learned": Row(profile=_stated(0.8, learned=True), target="0.4", traces=(C31,)),
+    "1.8 times the load from a noon on": Row(
+        change=_shifted,
+        traces=(C05, C31),
+        parts={"that day": (EVENT, EVENT + DAY), "the day after": (EVENT + DAY, EVENT + 2 * DAY)},
+    ),
+    "clocks skip an hour, `timezone` stated": Row(
+        change=_in_berlin,
+        profile=lambda _: {"timezone": "Europe/Berlin"},
+        traces=(C31,),
+        parts={"3 days after": (EVENT + 2 * HOUR, EVENT + 3 * DAY)},
+    ),
+    "clocks skip an hour, `timezone` not stated": Row(
+        change=_in_berlin, traces=(C31,), parts={"3 days after": (EVENT + 2 * HOUR, EVENT + 3 * DAY)}
+    ),
+    "two outages of 90 minutes, storms after them": Row(
+        change=_stormy,
+        traces=(C05, C31, C48),
+        parts={
+            "all": (WARMUP, EVENT + 4 * DAY),
+            **{f"{STORM} {i}": (at + OUTAGE, at + 2 * OUTAGE) for i, at in enumerate(OUTAGES, 1)},
+        },
+    ),
+    "a new endpoint": Row(
+        change=_new,
+        traces=(C05, C31),
+        parts={f"day {day + 1}": (day * DAY, (day + 1) * DAY) for day in range(5)},
+    ),
+}
+WHAT_ROWS_SAY = """
+One thing changed at a time. Both columns are played on the same minutes: Tidegate's `balanced`, told nothing of the
+change unless the row says so, and target tracking at 0.5 of what is stated. In an outage nothing arrives for 90
+minutes, once from 10:00 and once from 18:00 three days later; each request missed comes back once, 90 minutes late, on
+top of the others. Those 90 minutes are the storm.
+""".strip().splitlines()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A row on one of its traces; small enough to be handed to another process."""
+
+    what: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one stretch of a trial was worth."""
+
+    what: str
+    part: str
+    ours: Score
+    plain: Score
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return two of `robustness` in `make bench JSON=FILE`."""
+        return [{"what": self.what, "part": self.part, **each.row()} for each in (self.ours, self.plain)]
+
+
+def trials(folder: Path) -> list[Trial]:
+    """Return what is played of the traces in a folder."""
+    found = {trace_name(path): path for path in sorted(folder.glob("*.csv*"))}
+    return [Trial(what=what, path=found[name]) for what, each in ROWS.items() for name in each.traces if name in found]
+
+
+def play_all(wanted: Sequence[Trial], workers: int = 2) -> list[Outcome]:
+    """Play trials side by side; figures do not depend on it."""
+    with ProcessPoolExecutor(max_workers=workers) as pool:
+        return [outcome for outcomes in pool.map(play, wanted) for outcome in outcomes]
+
+
+def play(trial: Trial) -> list[Outcome]:
+    """Let both play a trial, until the last minute that is judged, and judge each of its parts."""
+    what = ROWS[trial.what]
+    whole = what.change(case_of(trial.path))
+    parts = what.parts or {"all": (whole.warmup, len(whole.requests))}
+    case = _until(whole, max(end for _, end in parts.values()))
+    ours, plain = replay(case, what.profile(case)).course, run("aas-target-tracking", what.target, case)
+    return [
+        Outcome(what=trial.what, part=name, ours=judged(case, ours, part), plain=judged(case, plain, part))
+        for name, part in parts.items()
+    ]
+
+
+def _until(case: Case, end: int) -> Case:
+    return replace(case, requests=case.requests[:end])
+
+
+def judged(case: Case, course: Course, part: Part) -> Score:
+    """Return what a part of a course is worth, as if nothing else had been judged."""
+    first, end = part
+    kept = replace(
+        course, ready=course.ready[:end], billed=course.billed[:end], orders=course.orders[course.orders < end]
+    )
+    return score(replace(_until(case, end), warmup=first), kept)
+
+
+def summary(outcomes: Sequence[Outcome], unchanged: Iterable[Mapping[tuple[str, str], Score]]) -> Iterable[str]:
+    """Yield the section of docs/benchmarks.md; nothing if nothing of it was played.
+
+    Args:
+        outcomes: in the order of `ROWS`.
+        unchanged: scores of the other tables, by policy and knob; those of the traces here are shown beside.
+    """
+    if not outcomes:
+        return
+    names = {each.ours.trace for each in outcomes}
+    both = [(trace["tidegate", *DEFAULT], trace["aas-target-tracking", "0.5"]) for trace in unchanged]
+    known = [Outcome(what="nothing, as above", part="all", ours=o, plain=p) for o, p in both if o.trace in names]
+    yield from ("## Robustness", "", *WHAT_ROWS_SAY, "", *head(["changed", "trace", "judged", "Tidegate", "AAS 0.5"]))
+    for each in (*known, *outcomes):
+        yield row([each.what, each.ours.trace, each.part, figure(each.ours), figure(each.plain)])
+    yield ""
+    storms = [each for each in outcomes if each.part.startswith(STORM)]
+    if storms:
+        lost = fmean(each.ours.violated_share for each in storms)
+        natively = fmean(each.plain.violated_share for each in storms)
+        said = "met" if lost <= LOST else "missed"
+        yield f"Violated of a storm's requests, mean: {lost:.1%}, AAS 0.5 {natively:.1%}. Goal {LOST:.0%}: {said}."
+        yield ""

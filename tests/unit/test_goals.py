@@ -1,0 +1,120 @@
+"""What is promised of the benchmarks, and how it is judged."""
+
+import pytest
+
+from bench.figures import Figure, mean
+from bench.goals import GOALS, Goal, chosen, summary, verdict
+from simulator.cases import KNOBS, Mode
+from simulator.scores import Elasticity, Score
+
+NONE = Elasticity(theta_u=0, theta_o=0, tau_u=0, tau_o=0)
+Trace = dict[tuple[str, str], Score]
+
+
+def scored(policy: str, knob: str, hours: float, violated: int, trace: str = "a") -> Score:
+    """Of 10,000 requests; the clairvoyant takes 100 hours."""
+    return Score(
+        trace=trace,
+        mode=Mode.REALTIME,
+        policy=policy,
+        knob=knob,
+        requests=10_000,
+        violated=violated,
+        instance_hours=hours,
+        clairvoyant_instance_hours=100,
+        changes_per_day=1,
+        elasticity=NONE,
+    )
+
+
+def trace(name: str, ours: dict[str, tuple[float, int]], plain: dict[str, tuple[float, int]]) -> Trace:
+    """Hours and violated requests by position of the knob, and by target of AAS."""
+    scores = [scored("tidegate", knob, *at, trace=name) for knob, at in ours.items()]
+    scores += [scored("aas-target-tracking", target, *at, trace=name) for target, at in plain.items()]
+    return {(score.policy, score.knob): score for score in scores}
+
+
+A = trace(
+    "a",
+    {"economy": (110, 300), "balanced": (120, 20), "strict": (150, 10)},
+    {"0.5": (200, 20), "0.6": (160, 100), "0.7": (140, 400)},
+)
+B = trace(
+    "b",
+    {"economy": (105, 10), "balanced": (125, 6), "strict": (140, 5)},
+    {"0.5": (200, 0), "0.6": (150, 6), "0.7": (130, 10)},
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (Figure(1.25, 0.002), "aim met"),
+        (Figure(1.20, 0.003), "met"),
+        (Figure(1.35, 0.0033), "met"),
+        (Figure(1.351, 0.0033), "cost missed"),
+        (Figure(1.30, 0.0034), "violated missed"),
+        (Figure(1.40, 0.01), "cost and violated missed"),
+        (Figure(None, 0.0), "cost missed"),
+    ],
+)
+def test_a_goal_is_met_or_what_missed_it_is_said(found: Figure, said: str) -> None:
+    assert verdict(found, Goal(Figure(1.35, 0.0033), Figure(1.25, 0.002))) == said
+
+
+def test_the_mean_is_geometric_of_the_cost_and_arithmetic_of_the_share() -> None:
+    found = mean([scored("x", "", 100, 10), scored("x", "", 400, 30)])
+    assert found.cost == pytest.approx(2.0)
+    assert found.harmed == pytest.approx(0.002)
+    assert str(found) == "2.00 / 0.20%"
+
+
+def test_target_tracking_is_compared_with_the_cheapest_position_that_violates_no_more() -> None:
+    lines = list(summary({"daily": [A, B]}, {}))
+    found = {cells[1]: cells[2:6] for line in lines if (cells := [c.strip() for c in line.split("|")])[1:2]}
+    assert found["AAS 0.5"] == ["balanced 0.60", "-", "0.60", "0.75, met"]  # 120/200; none of b violates 0
+    assert found["AAS 0.6"] == ["balanced 0.75", "balanced 0.83", "0.79", "0.80, met"]  # 120/160, 125/150
+    assert found["AAS 0.7"] == ["economy 0.79", "economy 0.81", "0.80", "0.88, met"]
+
+
+def test_both_kinds_of_minutes_are_held_against_the_goal() -> None:
+    [line] = [line for line in summary({"daily": [A]}, {"daily": [B]}) if line.startswith("| daily | 1.35")]
+    assert [cell.strip() for cell in line.split("|")[2:8]] == [
+        "1.35 / 0.33%",
+        "1.25 / 0.20%",
+        "1.20 / 0.20%, aim met",
+        "2.00 / 0.20%",
+        "1.25 / 0.06%, aim met",
+        "2.00 / 0.00%",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "knob"),
+    [
+        (0.02, "economy"),  # (300 + 10) / 20,000 = 1.55 %
+        (0.01, "balanced"),
+        (0.001, "strict"),  # (10 + 5) / 20,000 = 0.075 %
+        (0.0001, "strict"),  # none is within: the safest
+    ],
+)
+def test_the_knob_is_chosen_by_what_is_promised_of_the_mean(limit: float, knob: str) -> None:
+    assert chosen([A, B], limit) == knob
+
+
+def test_what_was_chosen_on_the_others_is_applied_to_the_one_left_out() -> None:
+    """Without b, a alone needs `balanced` for 0.33 %; without a, b is content with `economy`."""
+    lines = list(summary({"daily": [A, B]}, {}))
+    begin = lines.index("## One trace left out")
+    rows = [[cell.strip() for cell in line.split("|")[2:6]] for line in lines[begin:] if line.startswith("| daily")]
+    assert rows == [
+        ["a", "economy", "1.10 / 3.00%", "1.20 / 0.20%"],
+        ["b", "balanced", "1.25 / 0.06%", "1.25 / 0.06%"],
+        ["mean", "", "1.17 / 1.53%, violated missed", "1.22 / 0.13%"],
+    ]
+
+
+def test_every_group_with_a_goal_and_several_traces_plays_more_than_one_position() -> None:
+    assert set(KNOBS) == set(GOALS) - {"trend"}
+    assert all("balanced" in knobs for knobs in KNOBS.values())
+    assert KNOBS["daily"] == ("economy", "balanced", "strict", "critical")

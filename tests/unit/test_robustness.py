@@ -1,0 +1,100 @@
+"""What is changed in the robustness rows of the benchmarks."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from bench.robustness import C31, EVENT, OUTAGE, OUTAGES, ROWS, Outcome, Trial, judged, play, summary, trials
+from simulator.baselines import run
+from simulator.cases import DAY, Case, case_of
+from simulator.traces import MINUTE
+
+TRACES = Path(__file__).parents[2] / "traces"
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return case_of(TRACES / f"{C31}.csv")
+
+
+def test_every_row_has_its_traces_and_parts_within_them() -> None:
+    planned = trials(TRACES)
+    assert {(each.what, each.path.name.split(".")[0]) for each in planned} == {
+        (what, name) for what, row in ROWS.items() for name in row.traces
+    }
+    for what, row in ROWS.items():
+        for first, end in row.parts.values():
+            assert 0 <= first < end <= 14 * DAY, what
+
+
+def test_no_request_of_an_outage_is_lost_and_none_is_early(case: Case) -> None:
+    stormy = ROWS["two outages of 90 minutes, storms after them"].change(case)
+    assert stormy.requests.sum() == case.requests.sum()
+    for begin in OUTAGES:
+        assert not stormy.requests[begin : begin + OUTAGE].any()
+        late = stormy.requests[begin + OUTAGE : begin + 2 * OUTAGE]
+        assert (
+            late == case.requests[begin : begin + OUTAGE] + case.requests[begin + OUTAGE : begin + 2 * OUTAGE]
+        ).all()
+
+
+def test_clocks_skip_an_hour_and_show_the_same_again_afterwards(case: Case) -> None:
+    """03:00 in Berlin on 30 March is the minute after 01:59."""
+    shifted = ROWS["clocks skip an hour, `timezone` stated"].change(case)
+    berlin = ZoneInfo("Europe/Berlin")
+    for minute in (0, EVENT, EVENT + 119, EVENT + 120, EVENT + 600, 10 * DAY):
+        clock = (shifted.start + minute * MINUTE).astimezone(berlin)
+        wall = int((clock.replace(tzinfo=UTC) - datetime(2025, 3, 22, tzinfo=UTC)) / MINUTE)
+        assert shifted.requests[minute] == case.requests[wall]
+    assert len(shifted.requests) == len(case.requests) - 60
+
+
+def test_the_level_rises_at_noon(case: Case) -> None:
+    risen = ROWS["1.8 times the load from a noon on"].change(case)
+    noon = EVENT + 12 * 60
+    assert (risen.requests[:noon] == case.requests[:noon]).all()
+    assert risen.requests[noon:] == pytest.approx(1.8 * case.requests[noon:], abs=0.5)
+
+
+@pytest.mark.parametrize(("what", "share"), [("4 instances at the peak", 4), ("25 instances at the peak", 25)])
+def test_fleets_have_another_size(case: Case, what: str, share: int) -> None:
+    peak = np.quantile(ROWS[what].change(case).needed, 0.995)
+    assert peak == pytest.approx(share, abs=1)
+
+
+def test_a_wrong_capacity_is_stated_to_both(case: Case) -> None:
+    row = ROWS["capacity is stated 20% too high, and learned"]
+    stated = row.profile(case)["objectives"]
+    assert stated["requests_per_instance"] == pytest.approx(1.2 * case.capacity)
+    assert stated["latency_p95"].endswith("ms")
+    assert float(row.target) == pytest.approx(1.2 * 0.5)
+
+
+def test_a_row_is_played_by_both_on_the_same_minutes(tmp_path: Path) -> None:
+    loads = [60] * 90 + [600] * 90  # of 60 each: one instance, then ten
+    rows = [f"2025-04-01T{at // 60:02d}:{at % 60:02d}:00Z,{load}" for at, load in enumerate(loads)]
+    (tmp_path / f"{C31}.csv").write_text("\n".join(["timestamp,requests", *rows]))
+    played = {}
+    for what in ("starts take 3 minutes", "starts take 10 minutes"):
+        [played[what]] = play(Trial(what=what, path=tmp_path / f"{C31}.csv"))
+    quick, slow = played.values()
+    assert {each.requests for each in (quick.ours, quick.plain)} == {sum(loads)}
+    assert 5 * 600 < quick.ours.violated < slow.ours.violated  # nobody saw it coming
+    assert quick.plain.violated < slow.plain.violated
+    assert [row["policy"] for row in quick.rows()] == ["tidegate", "aas-target-tracking"]
+
+
+def test_parts_are_judged_alone_and_storms_are_held_against_their_goal(case: Case) -> None:
+    course = run("static-peak", "1.0", case)  # as many as the first week's highest minute needs
+    days = [judged(case, course, (day * DAY, (day + 1) * DAY)) for day in (8, 9)]
+    whole = judged(case, course, (8 * DAY, 10 * DAY))
+    assert sum(day.requests for day in days) == whole.requests == case.requests[8 * DAY : 10 * DAY].sum()
+    assert sum(day.violated for day in days) == whole.violated
+    assert sum(day.instance_hours for day in days) == pytest.approx(whole.instance_hours)
+    lost = replace(whole, violated=whole.requests // 10)
+    lines = summary([Outcome(what="two outages", part="storm 1", ours=lost, plain=whole)], [])
+    assert [line for line in lines if "storm's requests, mean: 10.0%" in line and line.endswith("Goal 12%: met.")]
