@@ -35,7 +35,7 @@ WHAT_GOALS_SAY = """
 Means over a group, Tidegate's `balanced` on all. The interpolated minutes are those that the design's prototype was
 measured on: between the centres of a coarse trace's intervals the rate goes in a straight line, with 5 % of AR(1) noise
 and Poisson noise. The bench's own minutes keep each measured count, so that load jumps where intervals meet, which no
-forecast can see coming and no start of six minutes can meet. What is promised was reached on the interpolated ones.
+forecast sees coming and no start of six minutes can meet. What is promised is what the prototype reached on its own.
 """.strip().splitlines()
 WHAT_LEAVING_OUT_SAYS = """
 Nothing is chosen for a trace, but the default was chosen on these traces. Here the knob is chosen on a group's other

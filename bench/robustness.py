@@ -180,10 +180,15 @@ def play_all(wanted: Sequence[Trial], workers: int = 2) -> list[Outcome]:
 
 
 def play(trial: Trial) -> list[Outcome]:
-    """Let both play a trial, until the last minute that is judged, and judge each of its parts."""
+    """Let both play a trial, until the last minute that is judged, and judge each part that the trace covers."""
     what = ROWS[trial.what]
     whole = what.change(case_of(trial.path))
-    parts = what.parts or {"all": (whole.warmup, len(whole.requests))}
+    length = len(whole.requests)
+    parts = {name: part for name, part in what.parts.items() if part[1] <= length}
+    if not what.parts:
+        parts = {"all": (whole.warmup, length)}
+    if not parts:
+        return []
     case = _until(whole, max(end for _, end in parts.values()))
     ours, plain = replay(case, what.profile(case)).course, run("aas-target-tracking", what.target, case)
     return [
