@@ -86,6 +86,7 @@ class FleetSync:
         if not when.dry_run:
             places = {e.target: Place(e.profile_name, e.by_tag, e.endpoint_name, e.tags) for e in found.enrolments}
             self._ports.store.put_roster({**kept, **places})
+            self._ports.policies.keep()
         return (*outcomes, *(outcome for _, outcome in found.rejected), *released)
 
     def _learn(self, enrolments: Sequence[Enrolment], when: Pass) -> dict[ScalableTarget, str]:
@@ -228,6 +229,7 @@ class FleetSync:
             if foreign_policies(inventory, self._stage):
                 error += "; until then scale-in waits for their consent too"
             return Outcome(target=target, status=Status.LEFT_ALONE, error=error)
+        ctx = self._reconciler.recovered(ctx)
         decision = decide(ctx)
         natives: tuple[Action, ...] = ()
         if isinstance(ctx.capacity, Capacity) and ctx.capacity.in_service:

@@ -50,6 +50,11 @@ class NativePolicy:
     alarm_names: tuple[str, ...] = ()
     """Alarms AAS says belong to the policy; only on what was read."""
 
+    @property
+    def target(self) -> float:
+        """The value that a target-tracking policy tracks."""
+        return float(self.configuration["TargetValue"])
+
 
 @dataclass(frozen=True, slots=True)
 class ScheduledAction:
@@ -93,8 +98,15 @@ class Place(NamedTuple):
 class PolicySource(Protocol):
     """Where the policy document comes from."""
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the document that was read last is not the newest one; None if it is."""
+
     def fleet(self) -> Fleet:
-        """Return the document in force. Raises ConfigError or ObservationError."""
+        """Return the document in force, the last good one if need be. Raises ConfigError or ObservationError."""
+
+    def keep(self) -> None:
+        """Keep a copy of the document in force for when it cannot be read. Raises ActuationError."""
 
 
 class StateStore(Protocol):

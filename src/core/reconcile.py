@@ -24,7 +24,7 @@ from core.model import (
     ScalableTarget,
     Signal,
 )
-from core.native import full, guard_alarms, owned_prefix
+from core.native import full, guard_alarms, owned_prefix, request_tracking
 from core.plan import (
     EXPIRY_REPEATS,
     Action,
@@ -331,8 +331,7 @@ class Reconciler:
 
     def _settle(self, ctx: Context, when: Pass) -> Outcome:
         """Decide, plan and apply for one target, unless FleetSync must come first."""
-        if not ctx.memory.enrolled and self._ours_by_name(ctx):
-            ctx = replace(ctx, memory=replace(ctx.memory, enrolled=True))
+        ctx = self.recovered(ctx)
         decision = decide(ctx)
         writes = decision.effective_mode(self.mode) is Mode.ACTIVE
         if writes and not (ctx.memory.enrolled and ctx.registered is not None):
@@ -340,11 +339,20 @@ class Reconciler:
         tuned = plan_target(decision, self.stage) if when.tunes else ()  # the floor first: it acts at once
         return self.carry_out(decision, (*plan_bounds(decision), *tuned), when)
 
-    def _ours_by_name(self, ctx: Context) -> bool:
-        """Whether a target without any state carries our policies: then only the table was lost."""
+    def recovered(self, ctx: Context) -> Context:
+        """Return what stands on a target without any state that carries our policies: only the table was lost.
+
+        It is enrolled, and latency allows no more than the request target that stands: unknown never raises one.
+        """
         if ctx.memory.first_seen_at is not None or ctx.registered is None:
-            return False
-        return any(p.name.startswith(owned_prefix(self.stage)) for p in self.ports.autoscaling.policies(ctx.target))
+            return ctx
+        found = {policy.name: policy for policy in self.ports.autoscaling.policies(ctx.target)}
+        if not any(name.startswith(owned_prefix(self.stage)) for name in found):
+            return ctx
+        pairs = [(found[p.name], p) for p in request_tracking(ctx.enrolment, self.stage) if p.name in found]
+        share = min([1.0, *(round(standing.target / ours.target, 4) for standing, ours in pairs)])
+        memory = replace(ctx.memory, enrolled=True, target_factor=share, target_changed_at=ctx.now)
+        return replace(ctx, memory=memory, enrolment=replace(ctx.enrolment, profile=ctx.profile.rated(None, share)))
 
     def carry_out(self, decision: Decision, actions: tuple[Action, ...], when: Pass) -> Outcome:
         """Apply the plan under the target's lease, or say what would be done; remember and record the decision."""

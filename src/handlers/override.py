@@ -41,7 +41,7 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
             outcomes = tidegate.reconciler.run(
                 lambda e: e.under(wish), tidegate.begin(context, dry_run=True), extra=[wish]
             )
-            return {**tidegate.finish(context, outcomes), **_said(request, wish, others)}
+            return {**tidegate.finish(context, outcomes, asked=True), **_said(request, wish, others)}
         known = ports.store.put_override(wish)
         if known is not None and not wish.repeats(known):
             allowed = f"is the ID of another request ({known.action} by {known.requested_by}: {known.reason})"
@@ -49,7 +49,7 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
         news = {} if known and known.told else _tell(ports, known or wish, others)  # a repetition tells what was not
         outcomes = _insist(tidegate, wish, context)
         return {
-            **tidegate.finish(context, outcomes),
+            **tidegate.finish(context, outcomes, asked=True),
             **_said(request, known or wish, others),
             "already_known": known is not None,
             **news,

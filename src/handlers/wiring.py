@@ -70,18 +70,22 @@ class Runtime:
         holder = f"{context.function_name}/{context.aws_request_id}"
         return Pass(now=now, deadline=deadline, holder=holder, **more)
 
-    def finish(self, context: LambdaContext, outcomes: tuple[Outcome, ...]) -> dict[str, Any]:
-        """Tell what was done and return it.
+    def finish(self, context: LambdaContext, outcomes: tuple[Outcome, ...], *, asked: bool = False) -> dict[str, Any]:
+        """Tell what was done and return it; to somebody who asked, with what is wrong with the policy document.
 
         Raises:
-            PassFailedError: if any target failed, after all were tried.
+            PassFailedError: if any target failed, after all were tried; or, if nobody waits for the reply, if the
+                document in force is not the newest one, so that the alarm on errors says it and rolls a bad one back.
         """
         self.telemetry.tell(context.function_name, outcomes)
         failed = [outcome for outcome in outcomes if outcome.status is Status.FAILED]
         if failed:
             what = "; ".join(f"{outcome.target.resource_id}: {outcome.error}" for outcome in failed)
             raise PassFailedError(f"{len(failed)} of {len(outcomes)} targets failed: {what}")
-        return {"targets": [summary(outcome) for outcome in outcomes]}
+        trouble = self.reconciler.ports.policies.trouble
+        if trouble and not asked:
+            raise PassFailedError(f"all {len(outcomes)} targets were looked at, but {trouble}")
+        return {"targets": [summary(outcome) for outcome in outcomes], **({"policy": trouble} if trouble else {})}
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
@@ -198,13 +202,15 @@ def from_environment() -> Runtime:
     """Return the deployed stack's runtime; made once in each execution environment."""
     env = os.environ
     pace = Pace(float(env["TIDEGATE_ALARM_WRITES_PER_SECOND"]))
+    table = Table(clients.dynamodb(), env["TIDEGATE_TABLE"])
     ports = Ports(
         policies=AppConfigPolicies(
             env["TIDEGATE_APPCONFIG_APPLICATION"],
             env["TIDEGATE_APPCONFIG_ENVIRONMENT"],
             env["TIDEGATE_APPCONFIG_PROFILE"],
+            table,
         ),
-        store=Table(clients.dynamodb(), env["TIDEGATE_TABLE"]),
+        store=table,
         metrics=CloudWatch(clients.cloudwatch(), pace),
         autoscaling=ApplicationAutoScaling(clients.application_autoscaling(), pace),
         serving=SageMaker(clients.sagemaker, clients.tagging),

@@ -1,4 +1,4 @@
-"""Every call of every pass times every fault, and 100,000 mutated events: `make chaos`.
+"""Every call of every pass times every fault, document and table away or lost, and 100,000 mutated events: `make chaos`.
 
 Prints the matrix and exits 1 if anything did not hold: `python -m tests.chaos --seed 8 --cells 500 --events 2000`.
 """
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.check import Cell, cells
+from tests.chaos.disasters import DISASTERS
 from tests.chaos.faults import KINDS
 from tests.chaos.mutations import Fuzz
 from tests.chaos.story import moments
@@ -43,12 +44,26 @@ def main() -> None:
         f"{len(chosen):,} struck passes of {len(every):,} ({len(moments())} moments, {len(calls)} operations) in "
         f"{minutes:.1f} min: {len(problems)} problems"
     )
+    problems += _disasters(console, Random(given.seed), each=2 if given.cells else len(moments()))  # noqa: S311 - no secret
     fuzz = Fuzz(given.seed).run(given.events)
     said = ", ".join(f"{name} {count:,}" for name, count in sorted(fuzz.counts.items()))
     console.print(f"{given.events:,} mutated events: {said}: {len(fuzz.problems)} problems")
     for problem in fuzz.problems[:20]:
         console.print(problem, soft_wrap=True, markup=False, highlight=False)
     sys.exit(bool(problems or fuzz.problems))
+
+
+def _disasters(console: Console, chance: Random, each: int) -> list[str]:
+    """Let every disaster befall some passes; say how many and what did not hold."""
+    problems: list[str] = []
+    for disaster in DISASTERS:
+        chosen = chance.sample(moments(), each)
+        found = [problem for moment in chosen for problem in disaster.problems(moment)]
+        console.print(f"{disaster.name}: {len(chosen)} passes, {len(found)} problems", highlight=False)
+        for problem in found:
+            console.print(problem, soft_wrap=True, markup=False, highlight=False)
+        problems += found
+    return problems
 
 
 def _column(cell: Cell) -> str:

@@ -50,8 +50,8 @@ def twin(moment: Moment) -> Twin:
     before = look(cloud, TARGETS)
     ran = invoke(cloud, moment.function, moment.event)
     first = look(cloud, TARGETS)
-    after = _next_pass(cloud, moment)
-    missed = _next_pass(replayed(moment), moment)
+    after = next_pass(cloud, moment)
+    missed = next_pass(replayed(moment), moment)
     return Twin(ran=ran, before=before, first=first, after=after, missed=missed)
 
 
@@ -70,7 +70,7 @@ class _Future:
     def until(self, minute: int) -> list[State]:
         cloud = CloudAccount.of(self.saved)
         while len(self.states) < minute:
-            self.states.append(_tick(cloud, self.moment))
+            self.states.append(tick(cloud, self.moment))
         self.saved = cloud.save()
         return self.states
 
@@ -79,11 +79,11 @@ class _Future:
 def _future(moment: Moment) -> _Future:
     cloud = replayed(moment)
     invoke(cloud, moment.function, moment.event)
-    _next_pass(cloud, moment)
+    next_pass(cloud, moment)
     return _Future(moment, cloud.save())
 
 
-def _tick(cloud: CloudAccount, moment: Moment) -> State:
+def tick(cloud: CloudAccount, moment: Moment) -> State:
     """Let a minute pass: the owner ticks, and FleetSync hears of endpoints that changed."""
     for event in cloud.account.advance():
         if "EndpointStatus" in event["detail"]:
@@ -94,7 +94,7 @@ def _tick(cloud: CloudAccount, moment: Moment) -> State:
     return look(cloud, TARGETS)
 
 
-def _only_later(cloud: CloudAccount, moment: Moment, wanted: State) -> bool:
+def only_later(cloud: CloudAccount, moment: Moment, wanted: State) -> bool:
     """Whether no target has less capacity than it should, and all soon stand as they should."""
     left = look(cloud, TARGETS)
     for target, held in left.targets.items():
@@ -105,13 +105,13 @@ def _only_later(cloud: CloudAccount, moment: Moment, wanted: State) -> bool:
     for begin in range(0, LATER, CHUNK):
         then = _future(moment).until(begin + CHUNK)[begin:]
         cloud = CloudAccount.of(saved)
-        if any(_tick(cloud, moment).targets == each.targets for each in then):
+        if any(tick(cloud, moment).targets == each.targets for each in then):
             return True
         saved = cloud.save()
     return False
 
 
-def _next_pass(cloud: CloudAccount, moment: Moment, build: Build = runtime) -> State:
+def next_pass(cloud: CloudAccount, moment: Moment, build: Build = runtime) -> State:
     """Let the function be invoked again, and return what it leaves."""
     for _ in range(moment.gap):
         cloud.account.advance()
@@ -149,20 +149,20 @@ class Cell:
         clean, cloud = twin(self.moment), replayed(self.moment)
         struck = invoke(cloud, self.moment.function, self.moment.event, self.arm, build)
         left, bounds = look(cloud, TARGETS), policy_bounds(cloud)
-        yield from _lowered(clean, left)
-        yield from _escaped(left, bounds)
-        yield from _without_expiry(clean, left, bounds)
+        yield from lowered(clean, left)
+        yield from escaped(left, bounds)
+        yield from without_expiry(clean, left, bounds)
         yield from self._untrue(clean, left, struck)
         yield from self._harmed(clean, left)
         try:
-            after = _next_pass(cloud, self.moment, build)
+            after = next_pass(cloud, self.moment, build)
         except TidegateError as err:
             yield f"converges: the healthy pass failed: {err}"
             return
-        yield from _escaped(after, bounds)
+        yield from escaped(after, bounds)
         yield from (f"converges: {pk} is still leased" for pk in sorted(leases(cloud)))
-        differs = list(_differences(after, clean.after, clean.missed))
-        if differs and not _only_later(cloud, self.moment, clean.after):
+        differs = list(differences(after, clean.after, clean.missed))
+        if differs and not only_later(cloud, self.moment, clean.after):
             yield from (f"converges: {what}" for what in differs)
 
     def _untrue(self, clean: Twin, left: State, struck: Ran) -> Iterator[str]:
@@ -216,7 +216,7 @@ def concerned(call: Call) -> ScalableTarget | None:
     return found[0] if len(found) == 1 else None
 
 
-def _lowered(clean: Twin, left: State) -> Iterator[str]:
+def lowered(clean: Twin, left: State) -> Iterator[str]:
     """No fault lowers anything below both what stood and what a pass without fault leaves; no target value rises."""
     for target in TARGETS:
         was, would, now = clean.before.targets[target], clean.first.targets[target], left.targets[target]
@@ -243,7 +243,7 @@ def _less(was: Held, would: Held, now: Held) -> Iterator[str]:
         yield "lost what stood before adoption"
 
 
-def _escaped(left: State, bounds: Mapping[ScalableTarget, tuple[int, int]]) -> Iterator[str]:
+def escaped(left: State, bounds: Mapping[ScalableTarget, tuple[int, int]]) -> Iterator[str]:
     """Policy minimum <= floor <= ceiling <= maximum, unless an operator said otherwise; released targets are free."""
     for target, (low, high) in bounds.items():
         found = left.targets[target]
@@ -251,7 +251,7 @@ def _escaped(left: State, bounds: Mapping[ScalableTarget, tuple[int, int]]) -> I
             yield f"bounds: {target.resource_id} has {found.bounds}, the policy {low}..{high}"
 
 
-def _without_expiry(clean: Twin, left: State, bounds: Mapping[ScalableTarget, tuple[int, int]]) -> Iterator[str]:
+def without_expiry(clean: Twin, left: State, bounds: Mapping[ScalableTarget, tuple[int, int]]) -> Iterator[str]:
     """Every lowering has its expiry: who dies after it leaves nobody capped."""
     for target, own in bounds.items():
         was, now = clean.before.targets[target], left.targets[target]
@@ -262,7 +262,7 @@ def _without_expiry(clean: Twin, left: State, bounds: Mapping[ScalableTarget, tu
             yield f"expiry: {target.resource_id} was lowered to {now.bounds}, and expires to {now.expiry}"
 
 
-def _differences(left: State, *wanted: State) -> Iterator[str]:
+def differences(left: State, *wanted: State) -> Iterator[str]:
     """Yield what is neither as if nothing had failed nor as if the pass had never been."""
     for target in TARGETS:
         if all(left.targets[target] != each.targets[target] for each in wanted):

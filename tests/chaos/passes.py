@@ -88,9 +88,10 @@ def runtime(cloud: CloudAccount, patience: Patience) -> Runtime:
     """Return the deployed functions' runtime in a fresh execution environment, over the wire's clients."""
     clients = the_wire().clients
     provider = AppConfigProvider(environment="prod", application="tidegate", boto3_client=clients["appconfigdata"])
+    table = Table(clients["dynamodb"], TABLE)
     ports = Ports(
-        policies=AppConfigPolicies("tidegate", "prod", "fleet", provider),
-        store=Table(clients["dynamodb"], TABLE),
+        policies=AppConfigPolicies("tidegate", "prod", "fleet", table, provider),
+        store=table,
         metrics=CloudWatch(clients["cloudwatch"]),
         autoscaling=ApplicationAutoScaling(clients["application-autoscaling"]),
         serving=SageMaker(lambda: clients["sagemaker"], lambda: clients["resourcegroupstaggingapi"]),

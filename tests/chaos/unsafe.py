@@ -5,15 +5,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from aws_lambda_powertools.utilities.parameters import AppConfigProvider
 from typing_extensions import override
 
 from core.aws.cloudwatch import CloudWatch
+from core.aws.policies import AppConfigPolicies
 from core.aws.store import Table
 from core.context import Context, Decision, Enrolment
 from core.errors import ObservationError
 from core.model import Envelope, Missing, Observation, Point, ScalableTarget
 from core.model import Override as Wish
 from core.plan import Action, PutExpiry, SetBounds
+from core.policy import Fleet
 from core.ports import MetricQuery
 from core.reconcile import Outcome, Pass, Ports, Reconciler
 from handlers.wiring import LambdaContext, Runtime, summary
@@ -86,8 +89,31 @@ class Proud(Runtime):
     """Never admits a failure."""
 
     @override
-    def finish(self, context: LambdaContext, outcomes: tuple[Outcome, ...]) -> dict[str, Any]:
+    def finish(self, context: LambdaContext, outcomes: tuple[Outcome, ...], *, asked: bool = False) -> dict[str, Any]:
         return {"targets": [summary(replace(outcome, error=None)) | {"status": "changed"} for outcome in outcomes]}
+
+
+class Forgetful(Reconciler):
+    """Takes a target whose state was lost for a new one."""
+
+    @override
+    def recovered(self, ctx: Context) -> Context:
+        return replace(ctx, memory=replace(ctx.memory, enrolled=True))
+
+
+class Strict(AppConfigPolicies):
+    """Has no document but the newest."""
+
+    @override
+    def _last_good(self) -> Fleet | None:
+        return None
+
+
+def strict() -> Strict:
+    """Return the policy source of a fresh execution environment."""
+    clients = the_wire().clients
+    provider = AppConfigProvider(environment="prod", application="tidegate", boto3_client=clients["appconfigdata"])
+    return Strict("tidegate", "prod", "fleet", Table(clients["dynamodb"], TABLE), provider)
 
 
 def with_parts(

@@ -14,7 +14,7 @@ from core.context import DECISIONS, Decision
 from core.model import Reason
 from core.policy import Fleet, parse_fleet
 from simulator.fleet_run import FLEET, account_with
-from simulator.in_memory import InMemoryStore
+from simulator.in_memory import InMemoryStore, StaticPolicies
 from simulator.stack import SimulatedStack
 
 ROOT = Path(__file__).parents[2]
@@ -34,11 +34,15 @@ WISHES: list[dict[str, Any]] = [
 ]
 
 
-class Edited:
+class Edited(StaticPolicies):
     """A policy that somebody edits half-way."""
 
     document = POLICY
 
+    def __init__(self) -> None:
+        super().__init__(self.document)
+
+    @override
     def fleet(self) -> Fleet:
         return parse_fleet(self.document)
 

@@ -217,6 +217,15 @@ NAMED = [
 LEGACY = {"name": "legacy", "profile": "web", "adopt": True}
 
 
+class NoCopy:
+    """AppConfig always answers here."""
+
+    def policy_copy(self) -> bytes | None:
+        return None
+
+    def put_policy_copy(self, content: bytes) -> None: ...
+
+
 @dataclass(slots=True)
 class Delivered:
     """AppConfig without a cache: each reading is that of a new execution environment."""
@@ -225,6 +234,10 @@ class Delivered:
     variables: Mapping[str, str]
     endpoints: list[dict[str, Any]]
     calls: list[Called]
+    trouble: str | None = None
+
+    def keep(self) -> None:
+        """Keep nothing: the table's rights are those of its other items."""
 
     def fleet(self) -> Fleet:
         client: Any = make_client("appconfigdata", REGION, self._answer)
@@ -234,7 +247,7 @@ class Delivered:
             self.variables["TIDEGATE_APPCONFIG_PROFILE"],
         )
         provider = AppConfigProvider(environment=where[1], application=where[0], boto3_client=client)
-        return AppConfigPolicies(*where, provider).fleet()
+        return AppConfigPolicies(*where, NoCopy(), provider).fleet()
 
     def _answer(self, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
         (resource,) = _resources("appconfigdata", operation, params)

@@ -137,9 +137,14 @@ class StaticPolicies:
         ConfigError: with every problem of the document.
     """
 
+    trouble: str | None = None
+
     def __init__(self, fleet_document: object) -> None:
         self._fleet = parse_fleet(fleet_document)
 
     def fleet(self) -> Fleet:
         """Return the document."""
         return self._fleet
+
+    def keep(self) -> None:
+        """Keep nothing: what is at hand cannot become unreadable."""

@@ -22,35 +22,79 @@ class Provider(Protocol):
         ...
 
 
+class Copy(Protocol):
+    """Where a copy of the document in force is kept, for execution environments that begin while AppConfig is away."""
+
+    def policy_copy(self) -> bytes | None:
+        """Return the copy, None if there is none."""
+        ...
+
+    def put_policy_copy(self, content: bytes) -> None:
+        """Keep this content."""
+        ...
+
+
 class AppConfigPolicies:
     """One hosted configuration, parsed again only when its content changes.
+
+    A document that cannot be read, or is none, leaves the last good one in force; `trouble` says so.
 
     Args:
         application: name or ID of the AppConfig application.
         environment: name or ID of its environment.
         profile: name or ID of its configuration profile.
+        copy: keeps the last good document outside this execution environment.
         provider: reads the content; Powertools' own if none is given.
     """
 
-    def __init__(self, application: str, environment: str, profile: str, provider: Provider | None = None) -> None:
+    trouble: str | None = None
+
+    def __init__(
+        self, application: str, environment: str, profile: str, copy: Copy, provider: Provider | None = None
+    ) -> None:
         self._application = application
         self._environment = environment
         self._profile = profile
         self._given = provider
         self._provider = provider
+        self._copy = copy
+        self._copied: bytes | None = None
         self._parsed: tuple[bytes, Fleet] | None = None
 
     def fleet(self) -> Fleet:
         """Return the document in force.
 
         Raises:
-            ConfigError: with every problem of the document.
-            ObservationError: if AppConfig does not answer.
+            ConfigError: with every problem of the document, if there never was a good one.
+            ObservationError: if AppConfig does not answer, and nobody knows a good one.
         """
+        try:
+            fleet = self._newest()
+        except (ConfigError, ObservationError) as err:
+            last = self._last_good()
+            if last is None:
+                raise
+            self.trouble = f"the last good policy document stays in force: {err}"
+            return last
+        self.trouble = None
+        return fleet
+
+    def keep(self) -> None:
+        """Keep a copy of the document in force where other execution environments find it."""
+        if self._parsed and self.trouble is None and self._copied != self._parsed[0]:
+            self._copy.put_policy_copy(self._parsed[0])
+            self._copied = self._parsed[0]
+
+    def _newest(self) -> Fleet:
         content = self._content()
         if self._parsed is None or self._parsed[0] != content:
             self._parsed = (content, parse_fleet(_read(content)))
         return self._parsed[1]
+
+    def _last_good(self) -> Fleet | None:
+        if self._parsed is None and (content := self._copy.policy_copy()) is not None:
+            self._parsed = (content, parse_fleet(_read(content)))
+        return self._parsed[1] if self._parsed else None
 
     def _content(self) -> bytes:
         if self._provider is None:

@@ -8,12 +8,14 @@ TARGET#<resource id>#<dimension>   STATE                version, lease_until, le
 FLEET                              ROSTER#<resource id>#<dimension>   resource_id, dimension, profile, by_tag, ...
                                    SYNCED               nothing: that it is there says that the roster is whole
 OVERRIDES                          <id>                 body, expires_at
+POLICY                             COPY                 body: the last good policy document, compressed
 ```
 
 Overrides of every scope are one partition, so that a pass reads all of them in one call. DynamoDB removes expired items
 days late, so expiry is checked on read. Times come from the caller, never from a clock.
 """
 
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -54,6 +56,7 @@ _OVERRIDES = TypeAdapter(Override)
 _ORIGINALS = TypeAdapter(Original)
 _LEARNED = TypeAdapter(Learned)
 
+_COPY = ("POLICY", "COPY")
 _UNCHANGED = "version = :version"
 _STILL_NEW = "(attribute_not_exists(version) OR version = :version)"
 _FREE_OR_MINE = "(attribute_not_exists(lease_until) OR lease_until <= :now OR lease_holder = :holder)"
@@ -198,6 +201,15 @@ class Table:
             "body": {"S": _ORIGINALS.dump_json(original).decode()},
         }
         return self._put_once(item)
+
+    def policy_copy(self) -> bytes | None:
+        """Return the last good policy document, None if there is none."""
+        item = self._items({_COPY}, "copy of the policy document").get(_COPY)
+        return zlib.decompress(item["body"]["B"]) if item else None
+
+    def put_policy_copy(self, content: bytes) -> None:
+        """Keep a policy document, compressed: an item holds 400 kB."""
+        self._put({**_key(*_COPY), "body": {"B": zlib.compress(content)}})
 
     def _items(self, keys: Iterable[tuple[str, str]], what: str) -> dict[tuple[str, str], "Item"]:
         """Return those items that exist, read consistently."""

@@ -34,8 +34,21 @@ class Contents:
         return content
 
 
-def source(*contents: bytes | str | Exception) -> AppConfigPolicies:
-    return AppConfigPolicies("tidegate", "test", "fleet", Contents(*contents))
+class Kept:
+    """A copy in a dictionary's place; `writes` counts."""
+
+    def __init__(self, content: bytes | None = None) -> None:
+        self.content, self.writes = content, 0
+
+    def policy_copy(self) -> bytes | None:
+        return self.content
+
+    def put_policy_copy(self, content: bytes) -> None:
+        self.content, self.writes = content, self.writes + 1
+
+
+def source(*contents: bytes | str | Exception, copy: Kept | None = None) -> AppConfigPolicies:
+    return AppConfigPolicies("tidegate", "test", "fleet", copy or Kept(), Contents(*contents))
 
 
 def raw(document: object) -> bytes:
@@ -71,11 +84,40 @@ def test_what_is_not_json_is_the_documents_fault() -> None:
         source(b"version: 1").fleet()
 
 
-def test_appconfig_does_not_answer() -> None:
-    policies = source(GetParameterError("Could not connect"), raw(CAPPED))
+AWAY = GetParameterError("Could not connect")
+
+
+def test_appconfig_does_not_answer_and_nobody_knows_a_good_document() -> None:
+    policies = source(AWAY, raw(CAPPED))
     with pytest.raises(ObservationError, match="tidegate/test/fleet: Could not connect"):
         policies.fleet()
     assert policies.fleet().max_capacity == 7
+
+
+@pytest.mark.parametrize("bad", [AWAY, raw(BROKEN), b"version: 1", b""], ids=["away", "broken", "no JSON", "empty"])
+def test_the_last_good_document_stays_in_force_and_the_trouble_is_said(bad: bytes | Exception) -> None:
+    policies = source(raw(CAPPED), bad, bad, raw(EMPTY))
+    seen = [(policies.fleet().max_capacity, policies.trouble is None) for _ in range(4)]
+    assert seen == [(7, True), (7, False), (7, False), (100, True)]
+
+
+@pytest.mark.parametrize("bad", [AWAY, raw(BROKEN)], ids=["away", "broken"])
+def test_a_fresh_execution_environment_takes_the_copy(bad: bytes | Exception) -> None:
+    policies = source(bad, raw(EMPTY), copy=Kept(raw(CAPPED)))
+    assert policies.fleet().max_capacity == 7
+    assert policies.trouble is not None
+    assert policies.fleet().max_capacity == 100
+    assert policies.trouble is None
+
+
+def test_only_a_good_newest_document_is_copied_and_once() -> None:
+    copy = Kept(raw(EMPTY))
+    policies = source(AWAY, raw(BROKEN), raw(CAPPED), raw(CAPPED), copy=copy)
+    for written in (0, 0, 1, 1):
+        policies.fleet()
+        policies.keep()
+        assert copy.writes == written
+    assert copy.content == raw(CAPPED)
 
 
 def test_with_powertools_unchanged_content_comes_empty() -> None:
@@ -86,7 +128,7 @@ def test_with_powertools_unchanged_content_comes_empty() -> None:
             answer = {"Configuration": BytesIO(body), "NextPollConfigurationToken": token}
             script.add_response("get_latest_configuration", answer)
         provider = AppConfigProvider(environment="test", application="tidegate", boto3_client=client)
-        policies = AppConfigPolicies("tidegate", "test", "fleet", provider)
+        policies = AppConfigPolicies("tidegate", "test", "fleet", Kept(), provider)
         first = policies.fleet()
         provider.store.clear()
         assert policies.fleet() is first
