@@ -23,16 +23,15 @@ ROW |= {"clairvoyant_instance_hours", "theta_u", "theta_o"}
 QUEUE = {"objective_seconds", "late_share", "expired", "wait_p50_s", "wait_p95_s", "wait_max_s", "starts_from_zero"}
 
 
-@pytest.fixture
-def traces(tmp_path: Path) -> Path:
-    """Two days at two hours high, four low, with the work of each request in one of the files."""
-    folder = tmp_path / "traces"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A day at two hours high, four low, with the work of each request in one of the files."""
+    folder = tmp_path_factory.mktemp("traces")
     for name, fields in (("steps", ["timestamp", "requests"]), ("jobs", ["timestamp", "requests", "work_seconds"])):
         with (folder / f"{name}.csv").open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(fields)
-            for half_hour in range(96):
+            for half_hour in range(48):
                 load = 6_000 if half_hour % 12 < 4 else 600
                 row = [(START + timedelta(minutes=30 * half_hour)).isoformat(), load, load * 2]
                 rows.writerow(row[: len(fields)])
@@ -51,15 +50,20 @@ def bench(folder: Path, file: Path, *more: str) -> str:
     return result.stdout
 
 
-def test_each_policy_and_knob_has_a_row_in_each_mode_it_plays_in_and_two_runs_are_equal(
-    traces: Path, tmp_path: Path
-) -> None:
-    first, second = tmp_path / "first.json", tmp_path / "second.json"
-    page = bench(traces, first)
-    assert bench(traces, second, "--workers", "1") == page
-    assert first.read_bytes() == second.read_bytes()
+@pytest.fixture(scope="module")
+def benched(traces: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The page and the JSON of one run."""
+    file = tmp_path_factory.mktemp("bench") / "first.json"
+    return bench(traces, file), file.read_text()
 
-    said = json.loads(first.read_text())
+
+def test_two_runs_are_equal(traces: Path, benched: tuple[str, str], tmp_path: Path) -> None:
+    second = tmp_path / "second.json"
+    assert (bench(traces, second, "--workers", "1"), second.read_text()) == benched
+
+
+def test_each_policy_and_knob_has_a_row_in_each_mode_it_plays_in(benched: tuple[str, str]) -> None:
+    said = json.loads(benched[1])
     assert said["settings"]["metric_lag_minutes"] == 2
     seen = {(row["trace"], row["mode"], row["policy"], row["knob"]) for row in said["results"]}
     cases = [("steps", Mode.REALTIME), ("jobs", Mode.REALTIME), ("jobs", Mode.ASYNC)]
@@ -80,8 +84,8 @@ def test_each_policy_and_knob_has_a_row_in_each_mode_it_plays_in_and_two_runs_ar
     assert all(row["cost_ratio"] == 1 for row in said["results"] if row["policy"] == "clairvoyant")
 
 
-def test_the_page_shows_every_policy_and_names_who_loses(traces: Path, tmp_path: Path) -> None:
-    page = bench(traces, tmp_path / "out.json")
+def test_the_page_shows_every_policy_and_names_who_loses(benched: tuple[str, str]) -> None:
+    page, _ = benched
     assert "## Other (realtime)" in page
     assert "## Other (async)" in page
     assert "| **tidegate balanced** |" in page

@@ -542,8 +542,8 @@ def test_each_target_is_fitted_once_a_day_in_an_hour_of_its_own() -> None:
     world.sync()
     fitted = [world.store.learned([world.orders])[world.orders].fitted_at]
     start = world.now
-    for quarter in range(1, 3 * 96):
-        world.now = start + timedelta(minutes=15 * quarter)  # a policy push each quarter of an hour
+    for push in range(1, 3 * 48):
+        world.now = start + timedelta(minutes=30 * push)  # two in each hour
         office_hours(world, days=4).sync()
         newest = world.store.learned([world.orders])[world.orders].fitted_at
         if newest != fitted[-1]:
