@@ -19,8 +19,7 @@ from core.plan import (
     Action,
     Inventory,
     PutPolicy,
-    foreign_actions,
-    foreign_policies,
+    foreign,
     plan_bounds,
     plan_natives,
     plan_release,
@@ -213,9 +212,9 @@ class FleetSync:
         """Decide as any owner does, and put native policies, alarms and expiry in order beside it."""
         target, store = ctx.target, self._ports.store
         inventory = self._inventory(target, ctx.registered, ctx.profile.kind)
-        foreign = [p.name for p in foreign_policies(inventory, self._stage)]
-        foreign += [a.name for a in foreign_actions(inventory, self._stage)]
-        if foreign and not ctx.enrolment.adopt:
+        others = foreign(inventory.policies, self._stage)
+        made = [p.name for p in others] + [a.name for a in foreign(inventory.scheduled_actions, self._stage)]
+        if made and not ctx.enrolment.adopt:
             barred = replace(
                 ctx.memory,
                 enrolled=False,
@@ -224,9 +223,9 @@ class FleetSync:
             )
             if not when.dry_run and barred != ctx.memory:
                 store.record(target, barred, when.holder, when.now)
-            names = ", ".join(sorted(foreign))
+            names = ", ".join(sorted(made))
             error = f"left alone: others made {names}; `adopt: true` in the policy file replaces them (saved first)"
-            if foreign_policies(inventory, self._stage):
+            if others:
                 error += "; until then scale-in waits for their consent too"
             return Outcome(target=target, status=Status.LEFT_ALONE, error=error)
         ctx = self._reconciler.recovered(ctx)

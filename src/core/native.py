@@ -170,19 +170,16 @@ class _Shapes:
 
         Bounds are relative to the alarm's threshold: metric minus threshold (facts 1.5).
         """
-        found, metric, cooldown = [], self._metric(policy.metric), int(policy.cooldown.total_seconds())
-        out = [step for step in policy.ranges if step.change > 0]
-        if out:
-            at = out[0].lower or 0.0
-            steps = [_adjustment(_minus(s.lower, at), _minus(s.upper, at), s.change) for s in out]
-            alarm = self.alarm(metric, f"{policy.metric}-out", "GreaterThanOrEqualToThreshold", at, 3)
-            found.append(self._step(f"step-{policy.metric}-out", "ChangeInCapacity", steps, alarm, Cooldown=cooldown))
-        into = [step for step in policy.ranges if step.change < 0]
+        out, into = ([step for step in policy.ranges if step.change * way > 0] for way in (1, -1))
+        ways = [("out", out, out[0].lower or 0.0, "GreaterThanOrEqualToThreshold", 3)] if out else []
         if into and into[-1].upper is not None:
-            at = into[-1].upper
-            steps = [_adjustment(_minus(s.lower, at), _minus(s.upper, at), s.change) for s in into]
-            alarm = self.alarm(metric, f"{policy.metric}-in", "LessThanThreshold", at, 15)
-            found.append(self._step(f"step-{policy.metric}-in", "ChangeInCapacity", steps, alarm, Cooldown=cooldown))
+            ways.append(("in", into, into[-1].upper, "LessThanThreshold", 15))
+        found, metric, cooldown = [], self._metric(policy.metric), int(policy.cooldown.total_seconds())
+        for way, ranges, at, comparison, minutes in ways:
+            name = f"{policy.metric}-{way}"
+            steps = [_adjustment(s.lower, s.upper, s.change) for s in (each.moved(-at) for each in ranges)]
+            alarm = self.alarm(metric, name, comparison, at, minutes)
+            found.append(self._step(f"step-{name}", "ChangeInCapacity", steps, alarm, Cooldown=cooldown))
         return tuple(found)
 
     def doubling(self) -> list[NativePolicy]:
@@ -273,27 +270,21 @@ class _Shapes:
     def _custom(self, custom: CloudWatchMetric | MetricMath) -> dict[str, Any]:
         if isinstance(custom, CloudWatchMetric):
             return {"CustomizedMetricSpecification": {**self._query(custom), "Statistic": custom.statistic}}
-        metrics: list[dict[str, Any]] = [
-            {"Id": each.id, "MetricStat": {"Metric": self._query(each), "Stat": each.statistic}, "ReturnData": False}
-            for each in custom.metrics
-        ]
+        metrics = {each.id: (self._query(each), each.statistic) for each in custom.metrics}
         # An id of the file has no capitals, so this one is free.
-        metrics.append({"Id": "trackedValue", "Expression": custom.expression, "ReturnData": True})
-        return {"CustomizedMetricSpecification": {"Metrics": metrics}}
+        return {"CustomizedMetricSpecification": _math(metrics, Id="trackedValue", Expression=custom.expression)}
 
     def _query(self, metric: CloudWatchMetric) -> dict[str, Any]:
         named = self._enrolment.target.names
         names = {
-            "{endpoint}": self._enrolment.endpoint_name,
-            "{variant}": named.get("VariantName", ""),
-            "{inference_component}": named.get("InferenceComponentName", ""),
+            "endpoint": self._enrolment.endpoint_name,
+            "variant": named.get("VariantName", ""),
+            "inference_component": named.get("InferenceComponentName", ""),
         }
-        dimensions = []
-        for name, written in metric.dimensions.items():
-            value = written
-            for placeholder, meant in names.items():
-                value = value.replace(placeholder, meant)
-            dimensions.append({"Name": name, "Value": value})
+        dimensions = [
+            {"Name": name, "Value": re.sub(rf"\{{({'|'.join(names)})\}}", lambda found: names[found[1]], written)}
+            for name, written in metric.dimensions.items()
+        ]
         return {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions}
 
     def alarm(self, metric: Metric, what: str, comparison: str, threshold: float, minutes: int) -> dict[str, Any]:
@@ -316,22 +307,12 @@ class _Shapes:
 
     def _measured(self, metric: Metric, period: int | None) -> dict[str, Any]:
         """Return a metric, divided by what it is summed over; AAS takes no Period (facts 1.5), alarms need one."""
-        spread = {} if period is None else {"Period": period}
         query = metric.query(self._enrolment.target)
         if metric.per is None:
-            return {**query, **spread}
-        statistic = query.pop("Statistic")
-        return {
-            "Metrics": [
-                {"Id": "m1", "MetricStat": {"Metric": query, "Stat": statistic, **spread}, "ReturnData": False},
-                {
-                    "Id": "e1",
-                    "Expression": f"m1/{self._devices(metric)}",
-                    "Label": f"{metric.name}, {metric.unit}",
-                    "ReturnData": True,
-                },
-            ]
-        }
+            return query if period is None else {**query, "Period": period}
+        divided = {"m1": (query, query.pop("Statistic"))}
+        label = f"{metric.name}, {metric.unit}"
+        return _math(divided, period, Id="e1", Expression=f"m1/{self._devices(metric)}", Label=label)
 
     def _devices(self, metric: Metric) -> int:
         count = self._enrolment.gpus if metric.per == "gpus" else self._enrolment.vcpus
@@ -374,33 +355,26 @@ def _waiting(queue: str) -> dict[str, Any]:
 
     While none is in flight nothing says so (facts 8.5).
     """
-    parts = [SQS[Signal.BACKLOG], SQS[Signal.IN_FLIGHT]]
-    metrics: list[dict[str, Any]] = [
-        {
-            "Id": f"m{number}",
-            "MetricStat": {
-                "Metric": {
-                    "Namespace": part.namespace,
-                    "MetricName": part.name,
-                    "Dimensions": [{"Name": "QueueName", "Value": queue}],
-                },
-                "Stat": part.statistic,
-                "Period": 60,
-            },
-            "ReturnData": False,
-        }
-        for number, part in enumerate(parts, start=1)
+    dimensions = [{"Name": "QueueName", "Value": queue}]
+    metrics = {
+        name: ({"Namespace": part.namespace, "MetricName": part.name, "Dimensions": dimensions}, part.statistic)
+        for name, part in (("m1", SQS[Signal.BACKLOG]), ("m2", SQS[Signal.IN_FLIGHT]))
+    }
+    return _math(metrics, 60, Id="e1", Expression="m1+FILL(m2,0)", Label="messages, visible and in flight")
+
+
+def _math(
+    metrics: Mapping[str, tuple[Mapping[str, Any], object]], period: int | None = None, **expression: str
+) -> dict[str, Any]:
+    """Return metric math: metrics and their statistics by the ids that the expression calls them by, and itself."""
+    spread = {} if period is None else {"Period": period}
+    parts = [
+        {"Id": name, "MetricStat": {"Metric": metric, "Stat": statistic, **spread}, "ReturnData": False}
+        for name, (metric, statistic) in metrics.items()
     ]
-    metrics.append(
-        {"Id": "e1", "Expression": "m1+FILL(m2,0)", "Label": "messages, visible and in flight", "ReturnData": True}
-    )
-    return {"Metrics": metrics}
+    return {"Metrics": [*parts, {**expression, "ReturnData": True}]}
 
 
 def _microseconds(span: timedelta) -> float:
     """Return a span as CloudWatch counts latencies (facts 3.2)."""
     return span.total_seconds() * 1e6
-
-
-def _minus(bound: float | None, threshold: float) -> float | None:
-    return None if bound is None else round(bound - threshold, 9)

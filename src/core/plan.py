@@ -6,7 +6,7 @@ A dry run shows exactly these actions; applying them is `core.reconcile`'s busin
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from typing_extensions import override
 
@@ -18,6 +18,7 @@ from core.ports import NativePolicy, Original, ScheduledAction
 OWN_WRITE_LAG = timedelta(minutes=2)
 """A read that disagrees with our own write within this time is lag, not drift (ADR 0001)."""
 
+_Named = TypeVar("_Named", NativePolicy, ScheduledAction)
 RENEW_BEFORE = timedelta(minutes=30)
 EXPIRY_REPEATS = "rate(15 minutes)"
 
@@ -225,9 +226,9 @@ def plan_natives(
     prefix = owned_prefix(stage)
     actions: list[Action] = []
     if original is None:
-        actions.append(SaveOriginal(_original(inventory, prefix)))
-    actions += [DeletePolicy(p.name) for p in foreign_policies(inventory, stage)]
-    actions += [DeleteScheduledAction(a.name) for a in foreign_actions(inventory, stage)]
+        actions.append(SaveOriginal(_original(inventory, stage)))
+    actions += [DeletePolicy(p.name) for p in foreign(inventory.policies, stage)]
+    actions += [DeleteScheduledAction(a.name) for a in foreign(inventory.scheduled_actions, stage)]
     names = {policy.name for policy in wanted}
     actions += [DeletePolicy(name) for name in standing if name.startswith(prefix) and name not in names]
     actions += [PutPolicy(policy) for policy in wanted if not _stands(policy, standing, inventory)]
@@ -259,14 +260,9 @@ def plan_release(stage: str, inventory: Inventory, original: Original | None, *,
     return (*expiry, *ours, *alarms, SetBounds(original.envelope, "release"), *policies, *actions)
 
 
-def foreign_policies(inventory: Inventory, stage: str) -> tuple[NativePolicy, ...]:
-    """Return the policies that somebody else made."""
-    return tuple(p for p in inventory.policies if not p.name.startswith(owned_prefix(stage)))
-
-
-def foreign_actions(inventory: Inventory, stage: str) -> tuple[ScheduledAction, ...]:
-    """Return the scheduled actions that somebody else made."""
-    return tuple(a for a in inventory.scheduled_actions if not a.name.startswith(owned_prefix(stage)))
+def foreign(found: tuple[_Named, ...], stage: str) -> tuple[_Named, ...]:
+    """Return the policies or scheduled actions that somebody else made."""
+    return tuple(each for each in found if not each.name.startswith(owned_prefix(stage)))
 
 
 def _standing(ctx: Context) -> Envelope | None:
@@ -292,15 +288,13 @@ def _expiry(decision: Decision, envelope: Envelope) -> tuple[Action, ...]:
     return (PutExpiry(due, ctx.policy_envelope),)
 
 
-def _original(inventory: Inventory, prefix: str) -> Original:
+def _original(inventory: Inventory, stage: str) -> Original:
     """Return what stands apart from what is ours; if our policies stand already, the record was lost."""
-    if any(policy.name.startswith(prefix) for policy in inventory.policies):
-        return Original(envelope=inventory.registered, known=False)
-    return Original(
-        envelope=inventory.registered,
-        policies=inventory.policies,
-        scheduled_actions=tuple(a for a in inventory.scheduled_actions if not a.name.startswith(prefix)),
-    )
+    envelope, policies = inventory.registered, inventory.policies
+    if foreign(policies, stage) != policies:
+        return Original(envelope=envelope, known=False)
+    actions = foreign(inventory.scheduled_actions, stage)
+    return Original(envelope=envelope, policies=policies, scheduled_actions=actions)
 
 
 def _stands(wanted: NativePolicy, standing: Mapping[str, NativePolicy], inventory: Inventory) -> bool:

@@ -233,15 +233,18 @@ class StepRange(Strict):
     upper: float | None = Field(default=None, allow_inf_nan=False)
     change: int = Field(ge=-100, le=100)
 
+    @property
+    def bounds(self) -> Mapping[str, float]:
+        """Those bounds that it has."""
+        return {name: at for name, at in (("lower", self.lower), ("upper", self.upper)) if at is not None}
+
     def moved(self, by: float) -> "StepRange":
         """Return the step with both bounds moved."""
-        bounds = {"lower": self.lower, "upper": self.upper}
-        return self.model_copy(update={k: None if v is None else round(v + by, 9) for k, v in bounds.items()})
+        return self.model_copy(update={name: round(at + by, 9) for name, at in self.bounds.items()})
 
     def text(self) -> str:
         """Return the step as the policy file writes it."""
-        bounds = {"lower": self.lower, "upper": self.upper}
-        written = [f"{name}: {bound:.10g}" for name, bound in bounds.items() if bound is not None]
+        written = [f"{name}: {at:.10g}" for name, at in self.bounds.items()]
         return f"{{{', '.join([*written, f'change: {self.change}'])}}}"
 
 
@@ -254,7 +257,7 @@ def _fault(steps: Sequence[StepRange], start: float) -> str | None:
                 f"(seen upper {left.upper}, lower {right.lower})"
             )
     changes = [step.change for step in steps]
-    bounds = [bound + start for step in steps for bound in (step.lower, step.upper) if bound is not None]
+    bounds = [bound + start for step in steps for bound in step.bounds.values()]
     faults = {
         "each step needs lower < upper": any(
             step.lower is not None and step.upper is not None and step.lower >= step.upper for step in steps
@@ -334,11 +337,6 @@ class StepScaling(Strict):
     def followed(self) -> str:
         """The metric's name."""
         return self.metric
-
-    @property
-    def scale_out_at(self) -> float | None:
-        """The metric value from which capacity is added, or None if it never is."""
-        return next((step.lower or 0.0 for step in self.ranges if step.change > 0), None)
 
 
 DeclaredPolicy = Annotated[TargetTracking | StepScaling, Field(discriminator="type")]
@@ -926,13 +924,13 @@ def _parse(model: type[_Model], document: object, context: Mapping[str, Any]) ->
     except ValidationError as err:
         # A sequence whose items all failed is empty to pydantic: that is no problem of its own.
         # A default that follows from a field that is wrong is none either.
-        seen = [e for e in err.errors() if e["type"] != "too_short" or e["input"] in ([], ())]
-        seen = [e for e in seen if e["type"] != "default_factory_not_called"]
-        raise ConfigError(
-            [  # what pydantic saw of a missing field is everything around it
-                Problem(e["loc"], None if e["type"] == "missing" else e["input"], _said(e)) for e in seen
-            ]
-        ) from err
+        # What pydantic saw of a missing field is everything around it.
+        problems = [
+            Problem(e["loc"], None if e["type"] == "missing" else e["input"], _said(e))
+            for e in err.errors()
+            if e["type"] != "default_factory_not_called" and (e["type"] != "too_short" or e["input"] in ([], ()))
+        ]
+        raise ConfigError(problems) from err
 
 
 def _said(error: "ErrorDetails") -> str:

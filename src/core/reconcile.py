@@ -282,13 +282,10 @@ class Reconciler:
         self, enrolments: Sequence[Enrolment], now: datetime
     ) -> tuple[Sequence[Enrolment], Mapping[ScalableTarget, Learned]]:
         """Return what fresh fits say of these minutes, and the enrolments as they are where one does."""
-        able = [e.target for e in enrolments if e.profile.forecasting]
-        fits = self.ports.store.learned(able) if able else {}
+        able = {e.target: profile for e in enrolments if (profile := e.profile.forecasting)}
+        fits = self.ports.store.learned([*able]) if able else {}
         found = {target: forecast.around(fit, now) for target, fit in fits.items() if now - fit.fitted_at <= FRESH}
-        return [
-            replace(e, profile=e.profile.forecasting) if e.target in found and e.profile.forecasting else e
-            for e in enrolments
-        ], found
+        return [replace(e, profile=able[e.target]) if e.target in found else e for e in enrolments], found
 
     def _signals(
         self, enrolments: Sequence[Enrolment], now: datetime, learned: Mapping[ScalableTarget, Learned]

@@ -527,13 +527,6 @@ def test_what_a_refusal_shows_can_be_pasted(ranges: list[tuple[float | None, flo
             parse_fleet(document)
 
 
-SCALE_OUT_AT = [
-    ([(None, 30, -1), (30, 70, 0), (70, 90, 1), (90, None, 2)], 70.0),
-    ([(None, None, 1)], 0.0),
-    ([(None, 30, -1)], None),
-]
-
-
 def test_aws_s_form_counts_from_a_threshold() -> None:
     relative = steps((-40, 0, 0), (0, 20, 1), (20, None, 2)) | {"threshold": 70}
     (policy,) = profile_of(REALTIME | {"policies": [relative]}).native_policies
@@ -541,14 +534,6 @@ def test_aws_s_form_counts_from_a_threshold() -> None:
     assert [step.text() for step in policy.ranges] == [
         "{lower: 30, upper: 70, change: 0}", "{lower: 70, upper: 90, change: 1}", "{lower: 90, change: 2}",
     ]  # fmt: skip
-    assert policy.scale_out_at == 70
-
-
-@pytest.mark.parametrize(("ranges", "at"), SCALE_OUT_AT)
-def test_steps_scale_out_at(ranges: list[tuple[float | None, float | None, int]], at: float | None) -> None:
-    (policy,) = profile_of(REALTIME | {"policies": [steps(*ranges)]}).native_policies
-    assert isinstance(policy, StepScaling)
-    assert policy.scale_out_at == at
 
 
 # --- overrides -------------------------------------------------------------------------------------------------------

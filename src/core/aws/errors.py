@@ -1,7 +1,8 @@
 """Translates botocore's errors into ours; nothing above `core.aws` sees botocore."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -24,6 +25,7 @@ MEANINGS: Mapping[tuple[str, str], type[ActuationError]] = {
 }
 """Error code and a part of its text to what it means: AWS gives several meanings to ValidationException (facts 2.7)."""
 
+_Read = TypeVar("_Read")
 _ABSENT = {"ObjectNotFoundException", "ResourceNotFoundException", "ResourceNotFound"}
 
 
@@ -50,6 +52,17 @@ def reading(what: str) -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError) as err:
         raise ObservationError(f"{what}: {err}") from err
+
+
+def or_none(what: str, read: Callable[[], _Read]) -> _Read | None:
+    """Return what a read gives, None if there is no such thing; `what` names operation and subject."""
+    with reading(what):
+        try:
+            return read()
+        except ClientError as err:
+            if is_absent(err):
+                return None
+            raise
 
 
 @contextmanager

@@ -7,9 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from botocore.exceptions import ClientError
-
-from core.aws.errors import is_absent, reading, writing
+from core.aws.errors import or_none, reading, writing
 from core.errors import ObservationError
 from core.model import Capacity, Dimension, Missing, ScalableTarget, Serving
 from core.ports import Variant
@@ -178,26 +176,18 @@ class SageMaker:
             )
 
     def _endpoint(self, name: str) -> "DescribeEndpointOutputTypeDef | None":
-        with reading(f"DescribeEndpoint {name}"):
-            try:
-                found = self._client().describe_endpoint(EndpointName=name)
-            except ClientError as err:
-                if is_absent(err):
-                    return None
-                raise
-        self._modified[name] = found["LastModifiedTime"]
+        found = or_none(f"DescribeEndpoint {name}", lambda: self._client().describe_endpoint(EndpointName=name))
+        if found:
+            self._modified[name] = found["LastModifiedTime"]
         return found
 
     def _config(self, config: str) -> "Mapping[str, ProductionVariantOutputTypeDef]":
         """Return each variant's configuration, which may be deleted while its endpoint runs on."""
-        with reading(f"DescribeEndpointConfig {config}"):
-            try:
-                found = self._client().describe_endpoint_config(EndpointConfigName=config)
-            except ClientError as err:
-                if is_absent(err):
-                    return {}
-                raise
-        return {variant["VariantName"]: variant for variant in found["ProductionVariants"]}
+        found = or_none(
+            f"DescribeEndpointConfig {config}",
+            lambda: self._client().describe_endpoint_config(EndpointConfigName=config),
+        )
+        return {variant["VariantName"]: variant for variant in found["ProductionVariants"]} if found else {}
 
     def _components(self, endpoint: str, variants: Mapping[str, Variant]) -> list[Variant]:
         """Return the inference components of an endpoint."""
@@ -216,13 +206,12 @@ class SageMaker:
 
     def _copies(self, name: str) -> Capacity | Missing:
         """Return the copies of an inference component."""
-        with reading(f"DescribeInferenceComponent {name}"):
-            try:
-                found = self._client().describe_inference_component(InferenceComponentName=name)
-            except ClientError as err:
-                if is_absent(err):
-                    return Missing(f"inference component {name} does not exist")
-                raise
+        found = or_none(
+            f"DescribeInferenceComponent {name}",
+            lambda: self._client().describe_inference_component(InferenceComponentName=name),
+        )
+        if found is None:
+            return Missing(f"inference component {name} does not exist")
         counts, status = found.get("RuntimeConfig", {}), found.get("InferenceComponentStatus", "Creating")
         desired = counts.get("DesiredCopyCount", 0)
         return Capacity(counts.get("CurrentCopyCount", desired), desired, status, found["CreationTime"].astimezone(UTC))

@@ -118,9 +118,8 @@ class Table:
 
     def forget(self, target: ScalableTarget) -> None:
         """Remove the target's memory, original, fit and place in the roster."""
-        self._delete(_pk(target), "STATE")
-        self._delete(_pk(target), "ORIGINAL")
-        self._delete(_pk(target), "LEARNED")
+        for sk in ("STATE", "ORIGINAL", "LEARNED"):
+            self._delete(_pk(target), sk)
         self._delete("FLEET", _roster_sk(target))
 
     def put_decision(self, decision: Decision, outcome: str) -> None:
@@ -196,11 +195,7 @@ class Table:
 
     def put_original(self, target: ScalableTarget, original: Original) -> bool:
         """Save what stood before, once: False if something is saved already."""
-        item: Item = {
-            **_key(_pk(target), "ORIGINAL"),
-            "body": {"S": _ORIGINALS.dump_json(original).decode()},
-        }
-        return self._put_once(item)
+        return self._put_once({**_key(_pk(target), "ORIGINAL"), "body": {"S": _ORIGINALS.dump_json(original).decode()}})
 
     def policy_copy(self) -> bytes | None:
         """Return the last good policy document, None if there is none."""

@@ -1,4 +1,4 @@
-"""What one instance serves, learned once a day from its latency against the objective (algorithms 2, section 14)."""
+"""What one instance serves, learned once a day from its latency against the objective (algorithms 2 and 15)."""
 
 from collections import deque
 from collections.abc import Sequence
