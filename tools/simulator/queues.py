@@ -37,6 +37,16 @@ def finished(case: Case, ready: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(before + np.where(whole < len(work), partly, 0), dtype=np.int64)
 
 
+def need(case: Case) -> NDArray[np.int64]:
+    """Instances that each minute needs; of a queue, what serves the work of the last `objective` minutes in as many."""
+    if case.work_seconds is None:
+        return case.needed
+    work = np.cumsum(case.work_seconds)
+    window = work - np.concatenate([np.zeros(case.objective), work])[: len(work)]
+    instances = window / (60.0 * case.concurrency * case.objective)
+    return np.asarray(np.ceil(np.round(instances, 9)), dtype=np.int64)
+
+
 def _cumulated(case: Case) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     if case.work_seconds is None:
         raise ValueError(f"{case.trace}: work_seconds is missing, a queue needs the work of its arrivals")

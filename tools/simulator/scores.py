@@ -14,7 +14,7 @@ import numpy as np
 from core.learning.windows import OPENING, blocks
 from simulator.cases import DAY, Mode
 from simulator.oracle import clairvoyant, loose_bound
-from simulator.queues import finished
+from simulator.queues import finished, need
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -181,7 +181,7 @@ def score(case: Case, course: Course, best: Course | None = None, *, price_per_h
         instance_hours=_hours(case, course),
         clairvoyant_instance_hours=_hours(case, best),
         changes_per_day=orders / (case.judged_minutes / DAY),
-        elasticity=Elasticity.of(_demand(case)[case.judged], course.ready[case.judged]),
+        elasticity=Elasticity.of(np.maximum(need(case), case.minimum)[case.judged], course.ready[case.judged]),
         queue=_queue_score(case, course) if case.mode is Mode.ASYNC else None,
         **openings,
         price_per_hour=price_per_hour,
@@ -219,14 +219,6 @@ def _check(case: Case, course: Course) -> None:
 
 def _hours(case: Case, course: Course) -> float:
     return float(course.billed[case.judged].sum() / 60)
-
-
-def _demand(case: Case) -> NDArray[np.int64]:
-    """Instances that each minute needs; of a queue, for the work of the last `objective` minutes, spread over them."""
-    if case.work_seconds is None or case.mode is not Mode.ASYNC:
-        return np.maximum(case.needed, case.minimum)
-    recent = np.convolve(case.work_seconds, np.full(case.objective, 1 / case.objective))[: len(case.requests)]
-    return np.maximum(np.ceil(np.round(recent / (60 * case.concurrency), 9)).astype(np.int64), case.minimum)
 
 
 def _queue_score(case: Case, course: Course) -> QueueScore:

@@ -13,6 +13,7 @@ import numpy as np
 from simulator.baselines.autoscaling import AutoScaling, StepScaling, TargetTracking
 from simulator.baselines.stage import Stage
 from simulator.cases import Course, Mode
+from simulator.queues import need
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,16 +135,6 @@ def hourly_peaks(case: Case) -> NDArray[np.int64]:
 def _hour_of_day(case: Case, minutes: NDArray[np.int64]) -> NDArray[np.int64]:
     first = case.start.hour * HOUR + case.start.minute
     return (first + minutes) // HOUR % 24
-
-
-def need(case: Case) -> NDArray[np.int64]:
-    """Instances that each minute needs; of a queue, what serves the work of the last `objective` minutes in as many."""
-    if case.work_seconds is None:
-        return case.needed
-    work = np.cumsum(case.work_seconds)
-    window = work - np.concatenate([np.zeros(case.objective), work])[: len(work)]
-    instances = window / (60.0 * case.concurrency * case.objective)
-    return np.asarray(np.ceil(np.round(instances, 9)), dtype=np.int64)
 
 
 def async_guide(case: Case, knob: str) -> Course:

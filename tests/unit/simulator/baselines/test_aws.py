@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from simulator.account import SimulatedAccount
 from simulator.baselines import BASELINES, run
-from simulator.baselines.aws import daily_actions, forecast_floors, need
+from simulator.baselines.aws import daily_actions, forecast_floors
 from simulator.cases import Case, Course, Mode
+from simulator.queues import need
 from simulator.workload import AsyncWorkload, RealtimeWorkload, Workload
 from tests.unit.simulator.baselines.cases import START, minutes, queue, realtime
 from tests.unit.simulator.worlds import DIMENSIONS, VARIANT, register
