@@ -192,7 +192,7 @@ class Decision:
     @property
     def demand_floor(self) -> int:
         """The floor that demand asked for after stabilization: what is held while metrics are unknown."""
-        speaking = {"demand", "guard", "forecast", "stabilize"}
+        speaking = {"demand", "guard", "forecast", "outage", "stabilize"}
         return next((s.after.floor for s in reversed(self.steps) if s.rule in speaking), self.desired)
 
     def effective_mode(self, stack: Mode) -> Mode:

@@ -25,7 +25,7 @@ from core.model import (
 from core.overrides import in_force
 from core.policy import StepScaling
 from core.signals import recommendations
-from core.signals.forecast import foresee
+from core.signals.forecast import HELD, foresee, silent, usual_floor
 from core.signals.utilisation import instances
 from core.signals.window import needs
 
@@ -58,7 +58,7 @@ def decide(ctx: Context) -> Decision:
         if step := rule(ctx, wanted):
             steps.append(step)
             wanted = step.after
-    asked = next(step for step in reversed(steps) if step.rule in {"demand", "guard", "forecast"})
+    asked = next(step for step in reversed(steps) if step.rule in {"demand", "guard", "forecast", "outage"})
     return Decision(
         context=ctx,
         envelope=wanted,
@@ -148,6 +148,25 @@ def forecast(ctx: Context, wanted: Envelope) -> Step | None:
     )
 
 
+def outage(ctx: Context, wanted: Envelope) -> Step | None:
+    """Hold what is usual at this time while traffic is away: those who were kept out come back all at once."""
+    since, each = silent_since(ctx), ctx.profile.capacity_per_instance
+    if since is None or ctx.now - since > HELD or ctx.learned is None or each is None:
+        return None
+    floor = usual_floor(ctx.learned, ctx.now, each)
+    seen = {"usual": float(floor), "minutes_silent": (ctx.now - since).total_seconds() / 60}
+    return Step(rule="outage", reason=Reason.OUTAGE_HOLD, before=wanted, after=_raised(wanted, floor), seen=seen)
+
+
+def silent_since(ctx: Context) -> datetime | None:
+    """Return since when traffic has been away that is usual; unknown minutes neither begin nor end that."""
+    since, seen, each = ctx.memory.silent_since, ctx.signals.get(Signal.REQUESTS), ctx.profile.capacity_per_instance
+    if ctx.learned is None or each is None or not isinstance(seen, Observation):
+        return since
+    away = silent(ctx.learned, seen, each, fell=since is not None)
+    return since if away is None else (since or ctx.now) if away else None
+
+
 def _escape(ctx: Context, capacity: Capacity, floor: int) -> int:
     """Return the floor that hidden demand may ask for.
 
@@ -193,7 +212,7 @@ def stabilize(ctx: Context, wanted: Envelope) -> Step | None:
 def hold_unknown(ctx: Context, wanted: Envelope) -> Step | None:
     """Lower nothing for want of knowledge: missing metrics hold the last known floor, a lost state what stands.
 
-    The last known demand floor is held for 60 minutes, then the policy minimum applies.
+    The last known demand floor is held for 60 minutes, then what is usual, where a fit knows it, or the policy minimum.
     """
     memory, registered = ctx.memory, ctx.registered
     if ctx.state_lost and registered is not None:
@@ -202,6 +221,8 @@ def hold_unknown(ctx: Context, wanted: Envelope) -> Step | None:
     if not ctx.unknown:
         return None
     known = memory.demand_floor if memory.demand_at and ctx.now - memory.demand_at <= HOLD_UNKNOWN else None
+    if known is None and ctx.learned is not None and ctx.profile.capacity_per_instance is not None:
+        known = usual_floor(ctx.learned, ctx.now, ctx.profile.capacity_per_instance)
     held = _raised(wanted, known or 0)
     if isinstance(ctx.capacity, Capacity):
         held = Envelope(held.floor, max(held.ceiling, ctx.capacity.desired))
@@ -359,6 +380,7 @@ RULES: tuple[Rule, ...] = (
     demand,
     guard,
     forecast,
+    outage,
     stabilize,
     hold_unknown,
     windows,

@@ -111,6 +111,7 @@ class Reason(StrEnum):
     POLICY_MINIMUM = "PolicyMinimum"
     LOAD = "Load"
     FORECAST = "Forecast"
+    OUTAGE_HOLD = "OutageHold"
     BACKLOG = "Backlog"
     REQUESTS_EXPIRING = "RequestsExpiring"
     NO_CAPACITY = "NoCapacity"
@@ -392,6 +393,9 @@ class Memory:
     overloaded_at: datetime | None = None
     """When an instance last had as much load as it is taken to serve."""
 
+    silent_since: datetime | None = None
+    """Since when traffic has been away that was there yesterday and a week ago; it may be back for half an hour."""
+
     rate: float | None = None
     rate_at: datetime | None = None
     """Items a minute and instance as measured, and the newest minute that went into it."""
@@ -453,6 +457,9 @@ class Learned:
 
     errors: Mapping[int, tuple[Table, ...]]
     """By hour of the day (in `timezone`), horizon and level: quantiles of what came over what was expected."""
+
+    week: bool = False
+    """Whether the load of a week ago is known; else `season` has the mean of the days that are in its place."""
 
     timezone: str = "UTC"
     """IANA zone of the clock by which the load repeats."""

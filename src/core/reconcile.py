@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from core.context import Context, Decision, Enrolment
-from core.decide import decide, loaded
+from core.decide import decide, loaded, silent_since
 from core.errors import LeaseLostError, ObservationError, TidegateError
 from core.model import (
     Capacity,
@@ -464,6 +464,7 @@ def _remembered(decision: Decision) -> Memory:
         first_seen_at=ctx.memory.first_seen_at or ctx.now,
         decided=decision.envelope,
         reason=decision.reason,
+        silent_since=silent_since(ctx),
     )
     if isinstance(ctx.capacity, Capacity) and ctx.capacity.settled and ctx.capacity.desired != memory.count:
         memory = replace(memory, count=ctx.capacity.desired, tries=0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from core.context import CONTEXTS, Context
-from core.decide import decide
+from core.decide import decide, silent_since
 from core.learning.fit import fit
 from core.model import Envelope, Habit, Learned, Memory, Missing, Observation, Point, Reason
 from core.policy_windows import instant
@@ -411,3 +411,95 @@ def test_tracking_stands_by_where_a_forecast_holds_the_room(changes: dict[str, o
 )
 def test_the_knob_is_a_price(knob: str, price: float) -> None:
     assert profile(REALTIME, forecast=knob).forecast_price == price
+
+
+NOON = NOW.replace(hour=12)
+USUAL = 7  # instances for 6500 a minute, yesterday and a week ago
+
+
+def fallen(silent: int, back: int = 0) -> Context:
+    """What a pass sees at noon where the usual load was away for so many minutes, and came back so many ago."""
+    loads = [6500.0] * (LONG - silent - back) + [0.0] * silent + [6500.0] * back
+    points = tuple(Point(NOON - (LONG + 1 - i) * MINUTE, load) for i, load in enumerate(loads))
+    seen = foreseen(6500, NOON, USUAL)
+    return replace(seen, signals=dict.fromkeys(seen.signals, Observation(points)))
+
+
+def silent_for(seen: Context, minutes: int) -> Context:
+    return replace(seen, memory=replace(seen.memory, silent_since=seen.now - minutes * MINUTE))
+
+
+def holed(seen: Context, missing: set[int]) -> Context:
+    """The same without these minutes, counted back from the newest but one."""
+    [(signal, observed)] = seen.signals.items()
+    assert isinstance(observed, Observation)
+    points = tuple(p for i, p in enumerate(reversed(observed.points)) if i == 0 or i not in missing)
+    return replace(seen, signals={signal: Observation(tuple(reversed(points)))})
+
+
+class TestOutage:
+    @pytest.mark.parametrize(
+        ("seen", "held"),
+        [
+            (fallen(0), False),
+            (fallen(13), False),  # the mean of 15 minutes is 2 * 6500 / 15 = 867, more than a tenth of 6500
+            (fallen(14), True),  # 433
+            (fallen(45), True),
+            (fallen(60), False),  # it was not seen to go: a job that is late, or one that retired
+            (silent_for(fallen(60), 180), True),
+            (silent_for(fallen(60), 181), False),  # longer than that is no outage
+            (silent_for(fallen(30, back=30), 60), True),  # at a minute back the mean is 433 for the last time,
+            (silent_for(fallen(30, back=31), 61), False),  # and half an hour later that is forgotten
+        ],
+    )
+    def test_what_is_usual_is_held_while_traffic_is_away(self, seen: Context, *, held: bool) -> None:
+        steps = {step.rule: step for step in decide(seen).steps}
+        assert ("outage" in steps) == held
+        if held:
+            assert steps["outage"].reason is Reason.OUTAGE_HOLD
+            assert steps["outage"].after.floor >= USUAL
+            assert decide(seen).scale_in_to is None
+
+    def test_a_weekend_is_none(self) -> None:
+        """What is away was not there a week ago either, or nobody knows whether it was."""
+        for since in (timedelta(days=6), timedelta(days=8)):
+            points = trace(14, until=NOW.replace(hour=3)).points
+            quiet = (NOW - since).date()
+            known = [p for p in points if p.at > NOW - since] if since.days < 7 else points
+            found = learnt(Observation(tuple(Point(p.at, p.value * (p.at.date() != quiet)) for p in known)))
+            seen = replace(fallen(45), learned=around(found, NOON))
+            assert (silent_since(seen) is None) == (since.days < 7)
+
+    def test_it_is_remembered_when_it_began(self) -> None:
+        assert silent_since(fallen(20)) == NOON
+        assert silent_since(silent_for(fallen(60), 100)) == NOON - 100 * MINUTE
+        assert silent_since(silent_for(fallen(0), 100)) is None
+
+    @given(st.sets(st.integers(1, LONG)), st.sampled_from([None, 10, 170]))
+    @settings(max_examples=60, deadline=None)
+    def test_minutes_that_are_not_known_neither_begin_nor_end_it(self, missing: set[int], since: int | None) -> None:
+        usual, away = fallen(0), fallen(LONG)
+        if since is not None:
+            away = silent_for(away, since)
+        assert silent_since(holed(usual, missing)) is None
+        assert silent_since(holed(away, missing)) == away.memory.silent_since
+        gone = replace(away, signals=dict.fromkeys(away.signals, Missing("no data points")))
+        assert silent_since(gone) == away.memory.silent_since
+
+    def test_without_metrics_what_is_usual_follows_the_last_known_floor(self) -> None:
+        """5 were known an hour ago; nobody has seen since that the day's 7 are not needed."""
+        for minutes, floor in ((59, 5), (61, USUAL)):
+            memory = Memory(first_seen_at=NOW, demand_floor=5, demand_at=NOON - minutes * MINUTE)
+            seen = replace(
+                fallen(0), memory=memory, signals=dict.fromkeys(fallen(0).signals, Missing("no data points"))
+            )
+            assert decide(seen).envelope.floor == floor
+
+    @pytest.mark.parametrize(("minutes", "alike"), [(90, True), (240, False)])
+    def test_an_outage_that_ended_teaches_nothing(self, minutes: int, *, alike: bool) -> None:
+        whole = trace(14, until=NOW.replace(hour=3))
+        begun = NOON - timedelta(days=1)
+        away = Observation(
+            tuple(Point(p.at, p.value * (not begun <= p.at < begun + minutes * MINUTE)) for p in whole.points)
+        )
+        assert (learnt(away) == OFFICE) == alike

@@ -11,11 +11,13 @@ from core.learning.windows import AFTER, Recurring, blocks, recurring, wall_cloc
 from core.model import Habit, Learned, Observation
 from core.signals.forecast import (
     FRESH,
+    HELD,
     LAG,
     LEVELS,
     LOOK,
     QUANTILES,
     SCALE,
+    SILENT,
     SLOT,
     expected,
     level,
@@ -48,24 +50,45 @@ JUDGED = 14
 class _Days:
     """The history by minutes, with what the rows look up in it; a minute that is missing repeats the one before.
 
-    Its days are those of the wall clock in `zone`: an hour that is skipped is that of the hour after it.
+    An outage is taken for what was usual (algorithms 8). Its days are those of the wall clock in `zone`: an hour that
+    is skipped is that of the hour after it.
     """
 
-    def __init__(self, seen: Observation, zone: ZoneInfo) -> None:
+    def __init__(self, seen: Observation, zone: ZoneInfo, capacity: float) -> None:
         self.first, self.last = seen.points[0].at, seen.points[-1].at
         values = {point.at: point.value for point in seen.points}
         self.load: list[float] = []
         for i in range(int((self.last - self.first) / MINUTE) + 1):
             self.load.append(values.get(self.first + i * MINUTE, self.load[-1] if self.load else 0.0))
-        load, sums = self.load, [0.0, *accumulate(self.load)]
+        self.shown = wall_clock(self.first, zone)
+        hours = range(len(self.load) // 60 + 2 * A_DAY // 60)
+        local = [(self.first + hour * timedelta(hours=1)).astimezone(zone) for hour in hours]
+        self.offsets = [int((at.utcoffset() or timedelta(0)) / MINUTE) for at in local]
+        self._repair(capacity)
+        load = self.load
         self.logs = [math.log1p(value) for value in load]
         self.peaks = [max(load[max(0, i - AROUND) : i + AROUND + 1]) for i in range(len(load))]
         self.tops = [math.log1p(value) for value in self.peaks]
-        self.shown = wall_clock(self.first, zone)
-        hours = range(len(load) // 60 + 2 * A_DAY // 60)
-        local = [(self.first + hour * timedelta(hours=1)).astimezone(zone) for hour in hours]
-        self.offsets = [int((at.utcoffset() or timedelta(0)) / MINUTE) for at in local]
-        self.means = [math.log1p((sums[i + 1] - sums[max(0, i - 14)]) / min(15, i + 1)) for i in range(len(load))]
+        self.means = [math.log1p(mean) for mean in self._means()]
+
+    def _means(self) -> list[float]:
+        """Return the mean of the 15 minutes until each."""
+        sums = [0.0, *accumulate(self.load)]
+        return [(sums[i + 1] - sums[max(0, i - 14)]) / min(15, i + 1) for i in range(len(self.load))]
+
+    def _repair(self, capacity: float) -> None:
+        """Put what was usual in the place of each silence that was over as long as it was waited for."""
+        means, began = self._means(), None
+        for i in range(WEEK * A_DAY, len(means)):
+            day = min(self.before(i, 1), self.before(i, WEEK), key=means.__getitem__)
+            if means[day] > capacity / 2 and means[i] < SILENT * means[day]:
+                began = i if began is None and means[i - 15] > means[day] / 2 else began
+            elif began is not None:
+                if i - began <= HELD / MINUTE:
+                    for j in range(began - 14, i):
+                        usual = min(self.load[self.before(j, 1)], self.load[self.before(j, WEEK)])
+                        self.load[j] = max(self.load[j], usual)
+                began = None
 
     def before(self, at: int, days: int) -> int:
         """Return the minute so many days before at which clocks showed the same; -1 before all history."""
@@ -101,7 +124,7 @@ def fit(
         timezone: IANA zone of the clock by which the load repeats.
         start: from an order until instances serve (`D`).
     """
-    days = _Days(seen, ZoneInfo(timezone))
+    days = _Days(seen, ZoneInfo(timezone), capacity)
     if days.last - days.first < LEAST:
         return None
     minutes = math.ceil(start / MINUTE)
@@ -120,6 +143,7 @@ def fit(
         peak=max(days.load),
         lines=tuple(lines),
         first=days.last,
+        week=len(days.load) >= WEEK * A_DAY,
         season=tuple(tuple(round(SCALE * each[i]) for each in season) for i in range(6)),
         errors={hour: tuple(table[hour] for table in errors) for hour in range(24)},
         habits=_habits(days, capacity),

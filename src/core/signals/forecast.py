@@ -37,6 +37,11 @@ KEPT = 3
 SEEN = 5
 """Minutes after which a block that began needs no window any more."""
 
+SILENT, BACK, HELD = 0.1, 30, timedelta(minutes=180)
+"""Traffic below this share of what is usual is away (algorithms 8), and back when it was not so for so many minutes.
+
+It is waited for so long; after that it is no outage."""
+
 FRESH = timedelta(hours=26)
 """A fit is used so long: one that was missed is made up for in an hour or two."""
 
@@ -53,8 +58,9 @@ LEVELS = tuple(math.log(load + 0.05) for load in (0.0, 0.25, 1.0, 3.0, 8.0))
 def around(learned: Learned, now: datetime) -> Learned:
     """Return the part of a fit that decisions at `now` look at."""
     place = int((now - learned.first) / MINUTE) // SLOT
-    low = min(max(place - 2, 0), len(learned.season[0]) - 1)
-    high = low + 3 + (max(learned.horizons) + LAG) // SLOT + 1
+    last = len(learned.season[0]) - 1
+    low = min(max(place - 2 - BACK // SLOT, 0), last)
+    high = min(max(place, 0), last) + 1 + (max(learned.horizons) + LAG) // SLOT + 1
     ahead = [minutes for horizon in learned.horizons for minutes in (horizon - LAG - KEPT, horizon)]
     hours = {_hour(learned, now + minutes * MINUTE) for minutes in ahead}
     return replace(
@@ -100,6 +106,36 @@ def ready_for(learned: Learned, habit: Habit, seen: Observation, capacity: float
     late, waits = start + LAG + 2, (habit.latest - habit.earliest) / 2 + start + SEEN
     peaks = [(peak / capacity, 1 / len(habit.peaks)) for peak in habit.peaks]
     return worth(peaks, price * habit.kept * late / waits)
+
+
+def usual(learned: Learned, at: datetime) -> tuple[float, float]:
+    """Return the peak and the mean of yesterday or of a week ago, whichever is less; 0 where one is not known."""
+    place = min(max(round((at - learned.first) / (SLOT * MINUTE)), 0), len(learned.season[0]) - 1)
+    _, _, *days = (math.expm1(table[place] / SCALE) for table in learned.season)
+    return (min(days[0], days[2]), min(days[1], days[3])) if learned.week else (0.0, 0.0)
+
+
+def usual_floor(learned: Learned, now: datetime, capacity: float) -> int:
+    """Return the instances that are usual from now until an order placed now serves."""
+    peaks = (usual(learned, now + minutes * MINUTE)[0] for minutes in range(0, learned.horizons[1] + SLOT, SLOT))
+    return math.ceil(round(max(peaks) / capacity, 9))
+
+
+def silent(learned: Learned, seen: Observation, capacity: float, *, fell: bool) -> bool | None:
+    """Return whether in the last half hour the traffic was away that yesterday and a week ago had (algorithms 8).
+
+    None where too little is known to tell. With `fell`, it is known that it was there before; else that must be seen.
+    """
+    newest = seen.newest.at
+    load = known(seen, newest)
+    if load is None:
+        return None
+    for end in range(len(load) - BACK + 1, len(load) + 1):
+        mean = usual(learned, newest - (len(load) - end) * MINUTE)[1]
+        away = mean > capacity / 2 and sum(load[end - 15 : end]) / 15 < SILENT * mean
+        if away and (fell or sum(load[end - 30 : end - 15]) / 15 > mean / 2):
+            return True
+    return False
 
 
 def _hour(learned: Learned, at: datetime) -> int:
