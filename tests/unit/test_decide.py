@@ -461,6 +461,7 @@ def test_the_order_of_the_rules_is_the_documented_precedence() -> None:
         "demand",
         "guard",
         "forecast",
+        "outage",
         "stabilize",
         "hold_unknown",
         "windows",
