@@ -74,7 +74,12 @@ calendars = st.one_of(
 
 work = st.one_of(
     st.just(Missing("no data")),
-    st.builds(Progress, loads, st.lists(loads, max_size=15).map(lambda seen: minutes(seen).points if seen else ())),
+    st.builds(
+        Progress,
+        loads,
+        st.lists(loads, max_size=15).map(lambda seen: minutes(seen).points if seen else ()),
+        st.one_of(st.none(), st.integers(0, 300).map(lambda ago: NOW - timedelta(minutes=ago))),
+    ),
 )
 
 
@@ -95,6 +100,7 @@ def windows(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
     else:
         asked = draw(st.integers(0, int(document["max_capacity"]))) if need == "min_capacity" else draw(rates)
         told |= {need: asked, **draw(st.one_of(st.builds(dict, duration=spans), st.builds(dict, until=clocks)))}
+        told |= draw(st.sampled_from([{}, {}, {"hand_over": "0m"}, {"hand_over": "40m"}])) if measured else {}
     if draw(st.booleans()):
         told["max_capacity"] = draw(st.integers(max(lowest, int(told.get("min_capacity", 0))), 30))
     return told
@@ -119,9 +125,7 @@ def contexts(draw: st.DrawFn) -> Context:
         fleet_max=draw(st.integers(1, 30)),
         alarms=draw(alarm_states),
     )
-    return replace(
-        found, progress={w.name: draw(work) for w in found.profile.windows if w.items and draw(st.booleans())}
-    )
+    return replace(found, progress={w.name: draw(work) for w in found.profile.windows if draw(st.booleans())})
 
 
 @st.composite

@@ -193,6 +193,8 @@ class Progress:
 
     done: float
     recent: tuple[Point, ...]
+    begun: datetime | None = None
+    """When load was seen to begin (algorithms 10); None while it is not."""
 
 
 @dataclass(frozen=True, slots=True)

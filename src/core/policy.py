@@ -400,10 +400,10 @@ class Profile(Strict):
     policies: tuple[DeclaredPolicy, ...] | None = None
     """Native policies; None means the right one for the kind (`native_policies`)."""
 
-    forecast: Annotated[Literal["off", "economy", "balanced", "strict", "critical"], BeforeValidator(_spelled)] = (
-        "balanced"
+    forecast: Annotated[Literal["off", "economy", "balanced", "strict", "critical"], BeforeValidator(_spelled)] = Field(
+        default_factory=lambda data: "economy" if data.get("kind") is Kind.BATCH else "balanced"
     )
-    """How dear an instance may be that only a forecast asks for (`forecast_price`)."""
+    """How dear an instance may be that only a forecast asks for (`forecast_price`); for a batch nobody waits."""
 
     timezone: Zone = "UTC"
     """The clock by which the load repeats, for the forecast."""
@@ -546,9 +546,10 @@ class Profile(Strict):
                 )
             if window.max_capacity == 0 and serving and serving.lowest > 0:
                 raise ValueError(f"window {index} closes to 0, which only asynchronous endpoints and components can do")
-            if window.min_capacity is None and objectives and objectives.per_minute(serving) is None:
+            judged = window.min_capacity is None or window.hand_over is not None
+            if judged and objectives and objectives.per_minute(serving) is None:
                 rate = "items_per_minute" if serving is Serving.ASYNC else "requests_per_instance"
-                raise ValueError(f"window {index} needs objectives.{rate} to become instances")
+                raise ValueError(f"window {index} needs objectives.{rate}: what an instance gets done")
         if len({window.name for window in value}) < len(value):
             raise ValueError("window names must differ")
         if info.data.get("kind") is Kind.BATCH and not value:

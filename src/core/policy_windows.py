@@ -95,6 +95,9 @@ class Window(Strict):
     lead: Lead = "auto"
     """How long before the start the floor rises. `auto` is what this target's starts took (p95), and up to 5m more."""
 
+    hand_over: Duration | None = None
+    """How long after its load was seen to begin it ends, before its end: then demand and the forecast carry on."""
+
     items: int | None = Field(default=None, ge=1, le=10**12)
     """Requests, or items of a queue, to be done by `finish_by`. One of this and the next two says what is needed."""
 
@@ -105,7 +108,7 @@ class Window(Strict):
     max_capacity: int | None = Field(default=None, ge=0, le=10_000)
     """From the start on. It gives way to demand, except 0: then nothing runs, where the endpoint allows that."""
 
-    @field_validator("duration", "lead")
+    @field_validator("duration", "lead", "hand_over")
     @classmethod
     def _within_a_day(cls, value: timedelta | str | None, info: ValidationInfo) -> timedelta | str | None:
         if isinstance(value, timedelta) and (value > DAY or (info.field_name == "duration" and not value)):
@@ -161,6 +164,8 @@ class Window(Strict):
     def _work_has_a_deadline(cls, value: int | None, info: ValidationInfo) -> int | None:
         if "finish_by" in info.data and (value is None) != (info.data["finish_by"] is None):
             raise ValueError("items and finish_by go together")
+        if value is not None and info.data.get("hand_over") is not None:
+            raise ValueError("goes without hand_over: the window ends when they are done")
         return value
 
     @field_validator("min_capacity")

@@ -305,18 +305,18 @@ class Reconciler:
         self, enrolments: Sequence[Enrolment], now: datetime
     ) -> Mapping[ScalableTarget, Mapping[str, Progress | Missing]]:
         """Fetch how much of the open windows' work is done; asked from CloudWatch each time, it cannot be lost."""
-        open_work = {e.target: (window.query(e), o) for e in enrolments if (o := window.work_since(e, now))}
+        open_work = [(e, window.query(e), o) for e in enrolments if (o := window.work_since(e, now))]
         if not open_work:
             return {}
-        wanted = [query for query, _ in open_work.values()]
-        begun = min(opening.start for _, found in open_work.values() for opening in found)
+        wanted = [query for _, query, _ in open_work]
+        begun = min(opening.start for _, _, found in open_work for opening in found)
         try:
             seen = self.ports.metrics.fetch(wanted, now, now - begun + LOOKBACK)
         except ObservationError as err:
             seen = dict.fromkeys(wanted, Missing(str(err)))
         return {
-            target: {opening.window.name: window.progress(opening, seen[query]) for opening in found}
-            for target, (query, found) in open_work.items()
+            e.target: {o.window.name: window.progress(e, o, seen[query]) for o in found}
+            for e, query, found in open_work
         }
 
     def _alarm_states(self, names: Iterable[str]) -> Mapping[str, str] | Missing:

@@ -1,7 +1,7 @@
 """The fold: numbers in, an envelope and a reason out."""
 
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zlib import crc32
 
@@ -841,6 +841,89 @@ def test_provisioned_concurrency_is_never_set_directly() -> None:
     for policies in (None, [], [{"type": "target_tracking", "metric": "provisioned_concurrency", "target": 0.6}]):
         seen = context(SERVERLESS, load=steady(0), capacity=running(9), policies=policies)
         assert decide(seen).scale_in_to is None
+
+
+@pytest.mark.parametrize(
+    ("_what", "now", "ours", "theirs", "bounds"),
+    [
+        ("one alone", night(8, 30), {"min_capacity": 3}, {}, "3..12"),
+        ("the highest floor", night(9, 0), {"min_capacity": 3}, {"min_capacity": 5}, "5..12"),
+        ("the lowest ceiling", night(9, 0), {"max_capacity": 8}, {"max_capacity": 6}, "2..6"),
+        ("a floor wins over the other's ceiling", night(9, 0), {"min_capacity": 7}, {"max_capacity": 4}, "7..7"),
+        ("as it does over its own need's", night(9, 0), {"requests_per_minute": 6500}, {"max_capacity": 4}, "7..7"),
+        ("a floor holds from the lead on", night(8, 55), {}, {"min_capacity": 6}, "6..12"),
+        ("a ceiling from the start on", night(8, 55), {"max_capacity": 8}, {"max_capacity": 6}, "2..8"),
+        ("what ends as another begins", night(10, 0), {"min_capacity": 9}, {"min_capacity": 3}, "3..12"),
+        (
+            "never above the policy's maximum",
+            night(9, 0),
+            {"requests_per_minute": 30_000},
+            {"min_capacity": 5},
+            "12..12",
+        ),
+        (
+            "two needs are not added: the higher",
+            night(9, 0),
+            {"requests_per_minute": 4500},
+            {"min_capacity": 4},
+            "5..12",
+        ),
+    ],
+)
+def test_windows_that_overlap(
+    _what: str, now: datetime, ours: dict[str, Any], theirs: dict[str, Any], bounds: str
+) -> None:
+    """One from 08:00 to 10:00, the other from 09:00 to 11:00, ten minutes before ready; 1,000 a minute each, 2 to 12."""
+    spans = ({"name": "a", "start": "08:00"}, {"name": "b", "start": "09:00"})
+    told = [
+        {
+            **span,
+            "duration": "2h",
+            "lead": "10m",
+            **({} if "requests_per_minute" in needs else {"min_capacity": 2}),
+            **needs,
+        }
+        for span, needs in zip(spans, (ours, theirs), strict=True)
+    ]
+    for windows in (told, told[::-1]):
+        assert str(decide(context(REALTIME, now=now, windows=windows, load=steady(0))).envelope) == bounds
+
+
+@pytest.mark.parametrize(("scale_in", "count"), [("direct", 2), ("native", None)])
+def test_after_its_end_instances_go_at_once_or_by_tracking(scale_in: str, count: int | None) -> None:
+    window = {"name": "w", "start": "07:00", "duration": "2h", "min_capacity": 7}
+    seen: dict[str, Any] = {"windows": [window], "load": steady(500), "capacity": running(7), "scale_in": scale_in}
+    inside = decide(context(REALTIME, now=night(8, 59), registered=Envelope(7, 12), **seen))
+    after = decide(context(REALTIME, now=night(9), registered=Envelope(7, 12), **seen))
+    assert (inside.envelope.floor, inside.scale_in_to) == (7, None)
+    assert (after.envelope.floor, after.scale_in_to) == (2, count)
+
+
+BEGUN = Progress(0, (), night(8, 20))
+
+
+@pytest.mark.parametrize(
+    ("_what", "now", "seen", "hand_over", "load", "floor"),
+    [
+        ("its load has not come", night(10, 50), Progress(0, ()), "30m", 0, 7),
+        ("it came at 08:20, 29 minutes ago", night(8, 49), BEGUN, "30m", 0, 7),
+        ("half an hour ago: the window is over", night(8, 50), BEGUN, "30m", 0, 2),
+        ("and demand carries on: 4,000 a minute, 1,000 each", night(8, 50), BEGUN, "30m", 4000, 4),
+        ("at once", night(8, 20), BEGUN, "0m", 0, 2),
+        ("without handing over it lasts", night(10, 59), BEGUN, None, 0, 7),
+        ("until its end", night(11, 0), BEGUN, None, 0, 2),
+        ("not known: nothing is given back", night(10, 50), Missing("throttled"), "30m", 0, 7),
+        ("nor before it is asked", night(10, 50), None, "30m", 0, 7),
+        ("what began yesterday says nothing of today", night(7, 55), BEGUN, "30m", 0, 7),
+    ],
+)
+def test_a_window_gives_way_to_demand_once_its_load_has_begun(
+    _what: str, now: datetime, seen: Progress | Missing | None, hand_over: str | None, load: int, floor: int
+) -> None:
+    told = {"name": "w", "start": "08:00", "duration": "3h", "min_capacity": 7}
+    told |= {"hand_over": hand_over} if hand_over else {}
+    made = context(REALTIME, now=now, windows=[told], load=steady(load), capacity=running(7))
+    assert decide(replace(made, progress={"w": seen} if seen else {})).envelope.floor == floor
 
 
 # Work and a deadline (algorithms 10). An instance serves 1,000 a minute: 240,000 from 08:00 to 10:00 are

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -28,7 +29,7 @@ from core.signals.forecast import (
     worth,
 )
 from core.times import A_DAY, DAY, MINUTE
-from tests.builders import NOW, REALTIME, SETTLED_MEMORY, context, profile, running
+from tests.builders import BATCH, NOW, REALTIME, SETTLED_MEMORY, context, profile, running
 
 C = 1000.0
 STORED = TypeAdapter(Learned)
@@ -404,6 +405,21 @@ OWN = [{"type": "target_tracking", "metric": "requests_per_instance", "target": 
 def test_tracking_stands_by_where_a_forecast_holds_the_room(changes: dict[str, object], target: float | None) -> None:
     found = profile(REALTIME, **changes).forecasting
     assert (found.native_policies[0].target if found else None) == target  # type: ignore[union-attr] # it tracks
+
+
+@pytest.mark.parametrize(
+    ("document", "stated", "knob"),
+    [
+        (REALTIME, {}, "balanced"),
+        (BATCH, {}, "economy"),  # nobody waits for one answer of a batch
+        (BATCH, {"forecast": "strict"}, "strict"),
+        (BATCH, {"forecast": False}, "off"),
+    ],
+)
+def test_the_price_is_that_of_the_kind_unless_it_is_stated(
+    document: dict[str, Any], stated: dict[str, Any], knob: str
+) -> None:
+    assert profile(document, **stated).forecast == knob
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from core.errors import ActuationError, ObservationError, TargetBusyError, ThrottledError
-from core.model import Capacity, Envelope, Memory, Missing, Mode, Reason, Refusal
+from core.model import Capacity, Envelope, Memory, Missing, Mode, Observation, Point, Reason, Refusal
 from core.native import full
 from core.reconcile import Status
 from simulator.in_memory import InMemoryStore
@@ -516,3 +516,23 @@ def test_work_done_is_counted_from_the_start_of_its_window_and_asked_anew_each_p
     assert later is not None
     [need] = [step.seen for step in later.steps if step.rule == "windows"]
     assert need["left"] == 240_000 - sum(since) - 20 * 500
+
+
+def test_a_window_gives_way_once_its_load_was_seen_and_takes_that_from_the_metrics_each_time() -> None:
+    """Load is there from 08:32 to 08:52, so it was seen to begin at 08:31; at 10:00 the state is lost."""
+    world = World()
+    window = {"name": "w", "start": "08:00", "duration": "3h", "min_capacity": 7, "hand_over": "30m"}
+    world.document["profiles"]["p"]["windows"] = [window]
+    nine = world.enrolled().now
+    held = []
+    for minute in (0, 1, 60):
+        world.now = nine + timedelta(minutes=minute)
+        if minute == 60:
+            world.store = InMemoryStore()
+            world.sync()
+        since = ((nine + timedelta(minutes=at), 5000.0 * (-28 <= at < -8)) for at in range(-90, minute - 2))
+        world.metrics.series["Invocations"] = Observation(tuple(Point(at, load) for at, load in since))
+        decision = world.tick()["orders"].decision
+        assert decision is not None
+        held.append(any(step.rule == "windows" for step in decision.steps))
+    assert held == [True, False, False]

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from core.model import ScalableTarget
+from core.model import Observation, Point, Progress, ScalableTarget
 from core.policy_windows import Window
-from core.signals.window import LEAD, SPREAD, edge_within, lead_of, openings
+from core.signals.window import LEAD, SPREAD, edge_within, lead_of, openings, progress
+from tests.builders import REALTIME, context
 
 
 def window(**changes: Any) -> Window:
@@ -131,6 +132,8 @@ REFUSED = [
     ("two ends", {"duration": "4h", "until": "06:00"}, "exactly one of duration, until, finish_by must be given (seen duration, until)"),
     ("a deadline without work", {"finish_by": "06:00"}, "items and finish_by go together"),
     ("work without a deadline", {"items": 10, "min_capacity": None}, "items and finish_by go together"),
+    ("work that gives way", {"finish_by": "06:00", "items": 10, "min_capacity": None, "hand_over": "30m"}, "goes without hand_over: the window ends when they are done"),
+    ("giving way after days", {"hand_over": "25h"}, "must be above 0 and at most 24h"),
     ("two needs", {"requests_per_minute": 10}, "exactly one of items, requests_per_minute, min_capacity must be given (seen requests_per_minute, min_capacity)"),
     ("no need", {"min_capacity": None}, "exactly one of items, requests_per_minute, min_capacity must be given (seen none)"),
     ("a rule without its first date", {"rrule": "FREQ=DAILY"}, "needs `from`: the date it is counted from"),
@@ -168,6 +171,29 @@ ORDERS = ScalableTarget.variant("orders", "AllTraffic")
 
 def took(*minutes: float) -> tuple[timedelta, ...]:
     return tuple(timedelta(minutes=m) for m in minutes)
+
+
+@pytest.mark.parametrize(
+    ("_what", "loads", "begun"),
+    [
+        ("silence", [0] * 40, None),
+        ("below half of what an instance serves", [400] * 40, None),
+        ("a minute before the first of 10, 700, 900: their mean is above 500", [0] * 9 + [10, 700, 900], "02:10"),
+        ("one burst of a minute is one too", [0] * 9 + [2000, 0, 0], "02:08"),
+        ("load that is there already", [900] * 12, "02:00"),
+        ("what came before the start does not count", [], None),
+    ],
+)
+def test_load_is_seen_to_begin(_what: str, loads: list[float], begun: str | None) -> None:
+    """An instance serves 1,000 a minute; the window begins at 02:00 and half an hour before that there was load."""
+    [opening] = openings([window(hand_over="30m")], at("2026-11-18T03:00"))
+    enrolment = context(REALTIME).enrolment
+    first = opening.start - timedelta(minutes=30)
+    seen = Observation(tuple(Point(first + timedelta(minutes=i), load) for i, load in enumerate([5000] * 30 + loads)))
+    found = progress(enrolment, opening, seen)
+    assert isinstance(found, Progress)
+    assert found.begun == (at(f"2026-11-18T{begun}") if begun else None)
+    assert found.done == sum(loads)
 
 
 class TestLead:

@@ -220,7 +220,7 @@ def asked_of(decision: Decision) -> Table:
         table.add_row(signal.value, "", "unknown", missing.why)
     for need in needs(ctx):
         window, began = need.opening.window, need.opening.start <= ctx.now
-        left = "" if need.left is None else f", {need.left:g} left"
+        left = "" if need.left is None else f", {need.left:g} left" if window.items else ", its load is left to demand"
         asks = f"at least {need.floor}" + ("" if window.max_capacity is None else f", at most {window.max_capacity}")
         who = f"window {window.name}, {'open' if began else 'pre-warming'}"
         table.add_row(who, f"{need.opening.start:{_MINUTE}}", asks, f"until {need.opening.end:{_MINUTE}}{left}")

@@ -88,7 +88,7 @@ def proposals(case: Case, wanted: Wanted, zone: ZoneInfo) -> list[Proposal]:
     found = found_windows(case, len(case.requests), zone)
     if not found:
         return []
-    given = dict(wanted.profile or {})
+    given = dict(wanted.profile or {"forecast": "economy"})  # as of a batch profile, with and without
     ideal = clairvoyant(case)
 
     def played(windows: list[Mapping[str, Any]]) -> Score:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from core.fields import DAYS
-from core.learning.windows import Recurring, recurring, wall_clock
+from core.learning.windows import OPENING, Recurring, recurring, wall_clock
 from simulator.baselines import BASELINES, run
 from simulator.baselines.aws import hourly_peaks
 from simulator.cases import DEFAULT, Mode
@@ -109,7 +109,7 @@ def _under_windows(case: Case) -> dict[str, Mapping[str, Any] | None]:
     return {
         "by-hand": {"windows": windows_of(case)},
         "found": {"windows": found},
-        "found economy": {"windows": found, "forecast": "economy"},
+        "found balanced": {"windows": found, "forecast": "balanced"},
         "found 0.8": {"windows": found, "policies": [tracking], "stabilization": "30m"},
     }
 
@@ -152,6 +152,7 @@ def found_windows(case: Case, minutes: int, zone: ZoneInfo = UTC) -> list[tuple[
             "name": f"found-{job.earliest // 60:02d}{job.earliest % 60:02d}",
             "start": f"{job.earliest // 60:02d}:{job.earliest % 60:02d}",
             "duration": f"{job.minutes}m",
+            **({"hand_over": f"{OPENING}m"} if job.minutes > OPENING else {}),
             "min_capacity": min(job.instances, case.maximum),
             **({} if zone == UTC else {"timezone": zone.key}),
             **({} if len(days) == len(DAYS) else {"days": days}),

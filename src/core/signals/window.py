@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from zlib import crc32
 
 from core.context import Context, Enrolment
+from core.learning.windows import busy
 from core.model import ENOUGH, Capacity, Missing, Observation, Progress, ScalableTarget, usual
 from core.policy_windows import GRACE, Window
 from core.ports import MetricQuery
@@ -52,7 +53,7 @@ class Need:
     opening: Opening
     floor: int
     left: float | None = None
-    """Requests or items that are not done yet; None where there is no work stated, or it is not known."""
+    """Requests or items not done yet, 0 once the window was handed over; None where none is stated, or unknown."""
 
     each: float = 0.0
     """What one instance gets done in a minute, as stated or as measured."""
@@ -99,8 +100,9 @@ def needs(ctx: Context) -> tuple[Need, ...]:
 
 
 def work_since(enrolment: Enrolment, now: datetime) -> Sequence[Opening]:
-    """Return the open windows of which must be known how much is done."""
-    return [o for o in openings(enrolment.profile.windows, now) if o.window.items and o.start <= now]
+    """Return the open windows of which must be known how much is done, or since when."""
+    watched = (o for o in openings(enrolment.profile.windows, now) if o.window.items or o.window.hand_over is not None)
+    return [o for o in watched if o.start <= now]
 
 
 def query(enrolment: Enrolment) -> MetricQuery:
@@ -109,18 +111,22 @@ def query(enrolment: Enrolment) -> MetricQuery:
     return MetricQuery("AWS/SageMaker", name, tuple(enrolment.target.names.items()), "Sum", sparse=True)
 
 
-def progress(opening: Opening, seen: Observation | Missing) -> Progress | Missing:
-    """Return what was done since the window began."""
+def progress(enrolment: Enrolment, opening: Opening, seen: Observation | Missing) -> Progress | Missing:
+    """Return what was done since the window began, and when load did."""
     if isinstance(seen, Missing):
         return seen
     inside = tuple(point for point in seen.points if point.at >= opening.start)
     recent = tuple(point for point in inside if point.at > seen.newest.at - RECENT)
-    return Progress(sum(point.value for point in inside), recent)
+    loads, each = [point.value for point in inside], enrolment.profile.objectives.per_minute(enrolment.profile.serving)
+    begun = next(busy(loads, each), None) if each else None
+    return Progress(sum(loads), recent, None if begun is None else inside[begun].at)
 
 
 def _need(ctx: Context, opening: Opening) -> Need:
     """Return what one occurrence needs: the floor stated, the rate over what an instance serves, or its work."""
     window = opening.window
+    if _handed_over(ctx, opening):
+        return Need(opening, 0, 0.0)
     if window.min_capacity is not None:
         return Need(opening, window.min_capacity)
     each = ctx.profile.objectives.per_minute(ctx.profile.serving)
@@ -144,6 +150,13 @@ def _need(ctx: Context, opening: Opening) -> Need:
     if len(seen.recent) >= ENOUGH and not any(point.value for point in seen.recent):
         floor = 0  # nothing comes: more instances would not help
     return Need(opening, max(first, floor) if left else 0, left, each, as_of)
+
+
+def _handed_over(ctx: Context, opening: Opening) -> bool:
+    """Whether its load began long enough ago. A window of which that is not known stays."""
+    after, seen = opening.window.hand_over, ctx.progress.get(opening.window.name)
+    begun = seen.begun if isinstance(seen, Progress) and ctx.now >= opening.start else None
+    return after is not None and begun is not None and ctx.now >= begun + after
 
 
 def _measured(ctx: Context, opening: Opening, seen: Progress, stated: float) -> float:

@@ -5,8 +5,8 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from cli.overrides import RefusedError, named, place_of, request_of
 from core.aws.store import Table
 from core.decide import decide
 from core.errors import ConfigError, Problem
+from core.model import Progress
 from handlers.wiring import PassFailedError
 from simulator.invoke import FLEET, small_fleet
 from simulator.stack import SimulatedStack
-from tests.builders import BATCH, NIGHT, context
+from tests.builders import BATCH, NIGHT, context, steady
 
 ROOT = Path(__file__).resolve().parents[3]
 ORDERS = "orders-ranker-prod"
@@ -265,12 +266,17 @@ def test_explain_shows_the_overrides_in_force_in_their_order_and_none_that_was_e
 
 def test_explain_shows_what_each_window_asks_for() -> None:
     early = {"name": "early", "start": "05:10", "duration": "2h", "min_capacity": 3, "max_capacity": 8, "lead": "15m"}
-    decision = decide(context(BATCH, windows=[NIGHT, early], now=datetime(2026, 11, 18, 5, tzinfo=UTC)))
+    came = {"name": "came", "start": "04:00", "duration": "3h", "min_capacity": 9, "hand_over": "30m"}
+    now, each = datetime(2026, 11, 18, 5, tzinfo=UTC), {"requests_per_instance": 100}
+    seen = context(BATCH, windows=[NIGHT, early, came], objectives=each, load=steady(0), now=now)
+    decision = decide(replace(seen, progress={"came": Progress(5000, (), now - timedelta(minutes=40))}))
     shown = io.StringIO()
     Console(file=shown, width=160).print(decisions.asked_of(decision))
     lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
     assert "window night, open 2026-11-18T02:00Z at least 6 until 2026-11-18T06:00Z" in lines
     assert "window early, pre-warming 2026-11-18T05:10Z at least 3, at most 8 until 2026-11-18T07:10Z" in lines
+    given = "until 2026-11-18T07:00Z, its load is left to demand"
+    assert f"window came, open 2026-11-18T04:00Z at least 0 {given}" in lines
 
 
 def test_json_says_what_the_tables_say(aws: Aws) -> None:
