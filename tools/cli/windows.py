@@ -137,7 +137,7 @@ def _table(case: Case, found: list[Proposal]) -> Table:
 
 def _flow(window: Mapping[str, Any]) -> str:
     """Return one line of YAML; JSON says the same of each value, and quotes what needs it."""
-    plain = {"name", "duration"}
+    plain = {"name", "duration", "hand_over"}
     said = (f"{k}: {v if k in plain else json.dumps(v)}" for k, v in window.items())
     return "{" + ", ".join(said) + "}"
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from core.fields import DAYS
-from core.learning.windows import OPENING, Recurring, recurring, wall_clock
+from core.learning.windows import OPENING, Recurring, blocks, recurring, wall_clock
 from simulator.baselines import BASELINES, run
-from simulator.baselines.aws import hourly_peaks
-from simulator.cases import DEFAULT, Mode
+from simulator.baselines.aws import scheduled
+from simulator.cases import DAY, DEFAULT, Mode
 from simulator.oracle import clairvoyant
 from simulator.queues import finished
 from simulator.replay import Replayed, replay
@@ -88,6 +87,8 @@ def judge(
         if case.mode in baseline.modes:
             progress(policy, 0.0)
             courses += [run(policy, knob, case) for knob in baseline.knobs]
+    if case.mode is Mode.WINDOW:
+        courses.append(scheduled_jobs(case))
     length = len(case.requests)
     played = [
         replay(case, fields, knob=knob, progress=lambda minutes: progress("tidegate", minutes / length))
@@ -114,20 +115,54 @@ def _under_windows(case: Case) -> dict[str, Mapping[str, Any] | None]:
     }
 
 
-def windows_of(case: Case) -> list[dict[str, Any]]:
-    """Return the batch windows a careful person writes after the warm-up, with what `aas-scheduled` knows.
+class Job(NamedTuple):
+    """A job of the warm-up as a careful person knows it."""
 
-    Every stretch of hours of the day that needs more than the minimum, with the highest need that any day had in it.
-    """
-    peaks = hourly_peaks(case)
-    windows, hour = list[dict[str, Any]](), 0
-    for needed, hours in itertools.groupby(peaks.tolist()):
-        length = len(list(hours))
-        if needed > case.minimum:
-            window = {"name": f"from-{hour:02d}", "start": f"{hour:02d}:00", "duration": f"{length}h", "lead": "15m"}
-            windows.append({**window, "min_capacity": min(needed, case.maximum)})
-        hour += length
-    return windows
+    start: int
+    """Minute of the day of its earliest start."""
+
+    minutes: int
+    """From then until its latest end."""
+
+    instances: int
+    """Its highest need."""
+
+
+def known_jobs(case: Case) -> tuple[Job, ...]:
+    """Return what came at about one time on most days of the warm-up."""
+    loads, shown = case.requests[: case.warmup].tolist(), wall_clock(case.start, UTC)
+    past = [(shown(block.start) % DAY, block) for block in blocks(loads, case.capacity)]
+    found = []
+    for job in recurring(loads, case.capacity, shown):
+        own = [(start, block) for start, block in past if job.earliest <= start <= job.latest]
+        end = max(start + block.end - block.start for start, block in own)
+        most = max(int(case.needed[block.start : block.end].max()) for _, block in own)
+        if most > case.minimum:
+            found.append(Job(job.earliest, min(end - job.earliest, DAY), min(most, case.maximum)))
+    return tuple(found)
+
+
+def scheduled_jobs(case: Case) -> Course:
+    """Play scheduled actions for the jobs, where `aas-scheduled` holds the peak of each hour."""
+    daily = np.full(DAY, case.minimum)
+    for job in known_jobs(case):
+        minutes = np.arange(job.start, job.start + job.minutes) % DAY
+        daily[minutes] = np.maximum(daily[minutes], job.instances)
+    return replace(scheduled(case, "0.7", daily), knob="0.7 by job")
+
+
+def windows_of(case: Case) -> list[dict[str, Any]]:
+    """Return the batch windows that say the same as `scheduled_jobs`."""
+    return [
+        {
+            "name": f"job-{job.start // 60:02d}{job.start % 60:02d}",
+            "start": f"{job.start // 60:02d}:{job.start % 60:02d}",
+            "duration": f"{job.minutes}m",
+            "lead": "15m",
+            "min_capacity": job.instances,
+        }
+        for job in known_jobs(case)
+    ]
 
 
 def found_windows(case: Case, minutes: int, zone: ZoneInfo = UTC) -> list[tuple[Recurring, dict[str, Any]]]:

@@ -85,17 +85,18 @@ def cpu_utilization(stage: Stage) -> Metric:
     return read
 
 
-def scheduled(case: Case, knob: str) -> Course:
+def scheduled(case: Case, knob: str, daily: NDArray[np.int64] | None = None) -> Course:
     """Daily scheduled actions made from the first week, over target tracking (`knob`; of a queue, AWS's guide with it).
 
-    As a careful person sets them: for each hour of the day the highest need that any day of the warm-up had in it, 15
-    minutes ahead. They are never looked at again. An action that meets a change under way fails and is not retried.
+    As a careful person sets them: for each hour of the day the highest need that any day of the warm-up had in it, or
+    what `daily` says for each minute of the day, 15 minutes ahead. They are never looked at again. An action that meets
+    a change under way fails and is not retried.
 
     Rule: Application Auto Scaling User Guide, "Scheduled scaling" (facts 1.6): an action sets the bounds and stays.
     """
     stage = Stage(case)
     scaler = _guide(stage, knob) if case.mode is Mode.ASYNC else AutoScaling(stage, [_requests(stage, knob)])
-    return stage.play(Scheduled(stage, scaler, daily_actions(case)), "aas-scheduled", knob)
+    return stage.play(Scheduled(stage, scaler, daily_actions(case, daily)), "aas-scheduled", knob)
 
 
 class Scheduled:
@@ -112,13 +113,14 @@ class Scheduled:
         self._scaler.decide(now, seen)
 
 
-def daily_actions(case: Case) -> dict[int, int]:
-    """When an action runs, and the minimum it sets; none if the warm-up is shorter than a day."""
+def daily_actions(case: Case, daily: NDArray[np.int64] | None = None) -> dict[int, int]:
+    """When an action runs, and the minimum it sets (see `scheduled`); none if the warm-up is shorter than a day."""
     length, warmup = len(case.requests), case.warmup
     if warmup < DAY:
         return {}
-    hours, peaks = _hour_of_day(case, np.arange(length + ACTION_LEAD)), hourly_peaks(case)
-    floors = np.maximum(peaks[hours[:length]], peaks[hours[ACTION_LEAD:]])
+    minutes = _minute_of_day(case, np.arange(length + ACTION_LEAD))
+    peaks = (hourly_peaks(case).repeat(HOUR) if daily is None else daily)[minutes]
+    floors = np.maximum(peaks[:length], peaks[ACTION_LEAD:])
     changes = np.flatnonzero(np.diff(floors, prepend=-1))
     found = {int(minute): int(floors[minute]) for minute in changes if minute >= warmup}
     return {warmup: int(floors[warmup]), **found} if warmup < length else {}
@@ -127,14 +129,13 @@ def daily_actions(case: Case) -> dict[int, int]:
 def hourly_peaks(case: Case) -> NDArray[np.int64]:
     """Instances that each hour of the day needed at most in the warm-up, as the clock of the trace has it."""
     peaks = np.full(24, case.minimum)
-    hours = _hour_of_day(case, np.arange(case.warmup))
+    hours = _minute_of_day(case, np.arange(case.warmup)) // HOUR
     np.maximum.at(peaks, hours, need(case)[: case.warmup])
     return peaks
 
 
-def _hour_of_day(case: Case, minutes: NDArray[np.int64]) -> NDArray[np.int64]:
-    first = case.start.hour * HOUR + case.start.minute
-    return (first + minutes) // HOUR % 24
+def _minute_of_day(case: Case, minutes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (case.start.hour * HOUR + case.start.minute + minutes) % DAY
 
 
 def async_guide(case: Case, knob: str) -> Course:

@@ -5,6 +5,7 @@ The first three are played by the full model of the service too, minute by minut
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -132,6 +133,14 @@ def test_actions_hold_the_peak_of_each_hour_and_run_15_minutes_ahead() -> None:
     third = {2 * DAY + minute: floor for minute, floor in day.items()}
     fourth = {3 * DAY + minute: floor for minute, floor in day.items() if minute}
     assert daily_actions(case) == third | fourth
+
+
+def test_who_knows_better_than_each_hour_says_so_by_the_minute() -> None:
+    case = replace(realtime([100] * 3 * DAY, warmup=DAY), start=START.replace(hour=10))
+    daily = np.ones(DAY, dtype=np.int64)
+    daily[12 * HOUR + 5 : 13 * HOUR + 20] = 7
+    rises, falls = DAY + 2 * HOUR + 5 - 15, DAY + 3 * HOUR + 20
+    assert daily_actions(case, daily) == {DAY: 1, rises: 7, falls: 1, DAY + rises: 7, DAY + falls: 1}
 
 
 def test_less_than_a_day_teaches_nothing() -> None:
