@@ -804,7 +804,7 @@ class Fleet(Strict):
         return {entry.target(self.profiles[entry.profile].serving): entry for entry in self.endpoints}
 
 
-class Place(Strict):
+class _Place(Strict):
     """What an override is for."""
 
     target: Name | None = None
@@ -842,7 +842,7 @@ class Place(Strict):
         return (Scope.FLEET, "") if self.profile is None else (Scope.PROFILE, self.profile)
 
 
-class OverrideRequest(Place):
+class OverrideRequest(_Place):
     """What an operator sends to the Override function."""
 
     request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$")]
@@ -971,7 +971,7 @@ def parse_override(
     problems: list[Problem] = []
     said = event if isinstance(event, Mapping) else {}
     with suppress(ValidationError):  # what is wrong with the place is said below, with the rest
-        scope, subject = Place.model_validate({name: said[name] for name in Place.model_fields if name in said}).place
+        scope, subject = _Place.model_validate({name: said[name] for name in _Place.model_fields if name in said}).place
         problems = [Problem((scope.value,), subject, why)] if (why := unknown(scope, subject)) else []
     try:
         request = _parse(OverrideRequest, event, {"now": now, "longest": longest})
