@@ -105,6 +105,7 @@ def context(  # noqa: PLR0913 - a context has this many sides, and each test nam
     processed: Observation | Missing | None = None,
     failed: Observation | Missing | None = None,
     oldest: Observation | Missing = Missing("no data points"),
+    times: tuple[Observation | Missing, Observation | Missing] | None = None,
     capacity: Capacity | Missing | None = None,
     registered: Envelope | None = Envelope(2, 12),
     memory: Memory = SETTLED_MEMORY,
@@ -119,7 +120,8 @@ def context(  # noqa: PLR0913 - a context has this many sides, and each test nam
 ) -> Context:
     """Return what a pass sees of `orders`; the load is requests or backlog, whichever the kind measures.
 
-    Of requests that were refused for want of a copy there are none but `refused`.
+    Of requests that were refused for want of a copy there are none but `refused`. The `times` are those from arrival to
+    result and until work begins.
     """
     enrolled = enrolment(document, **changes)
     enrolled = replace(enrolled, profile=as_measured(enrolled.profile, memory))
@@ -138,6 +140,8 @@ def context(  # noqa: PLR0913 - a context has this many sides, and each test nam
     }.items():
         if signal in signals:
             signals[signal] = given if given is not None else steady(0)
+    if times is not None:
+        signals[Signal.TURNAROUND], signals[Signal.WAITED] = times
     return Context(
         now=now,
         enrolment=replace(enrolled, fleet_max=fleet_max),

@@ -118,7 +118,7 @@ class Context:
     def unknown(self) -> Mapping[Signal, Missing]:
         """The signals that could not be measured; an inference component without a copy in service serves nothing."""
         copies = self.capacity.current if isinstance(self.capacity, Capacity) else None
-        silent = {Signal.OLDEST}  # only tells how old those are that nobody saw arrive
+        silent = {Signal.OLDEST, Signal.TURNAROUND, Signal.WAITED}  # these only make more of what is known
         if self.target.dimension is Dimension.COPIES and copies == 0:
             silent.add(Signal.REQUESTS)
         return {name: seen for name, seen in self.signals.items() if isinstance(seen, Missing) and name not in silent}

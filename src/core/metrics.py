@@ -167,6 +167,12 @@ QUEUE: Mapping[Signal, Metric] = {
 }
 """What an asynchronous endpoint says of its queue (facts 3.4)."""
 
+TIMES: Mapping[Signal, Metric] = {
+    Signal.TURNAROUND: Metric(name="TotalProcessingTime", unit="milliseconds from arrival to result"),
+    Signal.WAITED: Metric(name="TimeInBacklog", unit="milliseconds until work begins"),
+}
+"""How long an item took that it finished. Means, which need not count the same items, as sums would."""
+
 _SQS = "AWS/SQS"
 SQS: Mapping[Signal, Metric] = {
     Signal.BACKLOG: Metric(namespace=_SQS, name="ApproximateNumberOfMessagesVisible", unit="messages"),

@@ -71,6 +71,8 @@ class Signal(StrEnum):
     PROCESSED = "processed"
     FAILED = "failed"
     OLDEST = "oldest"
+    TURNAROUND = "turnaround"
+    WAITED = "waited"
     NO_CAPACITY = "no_capacity"
     ALARMS = "alarms"
     """The states of our own alarms; never measured, missing where they could not be read."""

@@ -225,7 +225,7 @@ class Reconciler:
         seen = [e for e in enrolments if e.target in counts]
         heard = {e.target: _known(own[e.target], alarms) for e in seen}
         awake = [e for e in seen if not queue.asleep(e, counts[e.target], heard[e.target])]
-        signals = self._signals(awake, now, learned)
+        signals = self._signals(awake, memories, now, learned)
         progress = self._progress(seen, now)
         for enrolment in seen:
             target, capacity = enrolment.target, counts[enrolment.target]
@@ -288,10 +288,14 @@ class Reconciler:
         return [replace(e, profile=able[e.target]) if e.target in found else e for e in enrolments], found
 
     def _signals(
-        self, enrolments: Sequence[Enrolment], now: datetime, learned: Mapping[ScalableTarget, Learned]
+        self,
+        enrolments: Sequence[Enrolment],
+        memories: Mapping[ScalableTarget, Memory],
+        now: datetime,
+        learned: Mapping[ScalableTarget, Learned],
     ) -> Mapping[ScalableTarget, Mapping[Signal, Observation | Missing]]:
         """Fetch all metrics in one read; if it fails they are missing, and ends of windows still apply."""
-        wanted = {enrolment.target: queries(enrolment) for enrolment in enrolments}
+        wanted = {e.target: queries(e, working=bool(memories[e.target].demand_floor)) for e in enrolments}
         flat = [query for each in wanted.values() for query in each.values()]
         spans = [look_back(enrolment.profile) for enrolment in enrolments]
         span = max([*spans, *(forecast.span(each, now) for each in learned.values())], default=timedelta(0))

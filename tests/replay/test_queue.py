@@ -1,7 +1,6 @@
 """One queue from zero to what it needs and back: by ticks, by alarms alone, by AAS alone; and what its idleness costs."""
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +11,7 @@ from simulator.workload import AsyncWorkload
 
 START = datetime(2026, 11, 18, tzinfo=UTC)
 SILENCE, BURST = 60, 5
+OBJECTIVE = timedelta(minutes=30)
 PROFILE = {
     "kind": "async",
     "min_capacity": 0,
@@ -21,14 +21,11 @@ PROFILE = {
 DOCUMENT = {"version": 1, "profiles": {"ocr": PROFILE}, "endpoints": [{"name": "ocr", "profile": "ocr"}]}
 
 
-def queue() -> SimulatedStack:
-    """Nothing for an hour, then 5 minutes of 60 items, which keep an instance busy for 75 minutes."""
+def queue(requests: Sequence[int] = (*[0] * SILENCE, *[60] * BURST), from_zero: int = 8) -> SimulatedStack:
+    """Nothing for an hour, then 5 minutes of 60 items, which keep an instance busy for 75 minutes; or other requests."""
     account = SimulatedAccount(START)
-    requests = [0] * SILENCE + [60] * BURST
     workload = AsyncWorkload(
-        per_minute_requests=requests,
-        per_minute_work_seconds=[15.0 * n for n in requests],
-        objective=timedelta(minutes=30),
+        per_minute_requests=requests, per_minute_work_seconds=[15.0 * n for n in requests], objective=OBJECTIVE
     )
     account.add_endpoint(
         name="ocr",
@@ -36,7 +33,7 @@ def queue() -> SimulatedStack:
         instance_count=0,
         asynchronous=True,
         provisioning_delay=timedelta(minutes=6),
-        provisioning_from_zero=timedelta(minutes=8),
+        provisioning_from_zero=timedelta(minutes=from_zero),
     )
     made = SimulatedStack(account, DOCUMENT)
     made.invoke("FleetSync", {"trigger": "policy"})
@@ -90,18 +87,20 @@ def test_aas_alone_works_off_the_rest_and_goes_to_zero(stopped_after: int) -> No
 
 def test_an_idle_queue_costs_no_metric_and_a_deep_one_is_looked_at_every_minute() -> None:
     made = queue()
-    asked: Counter[int] = Counter()
+    asked: dict[int, list[int]] = {}
     for minute in range(SILENCE + 120):
         made.account.calls.clear()
         made.minute()
-        asked[minute] = sum(
+        asked[minute] = [
             len(call.params["MetricDataQueries"]) for call in made.account.calls if call.operation == "GetMetricData"
-        )
+        ]
     # Until the idle alarm has seen 8 minutes nobody knows that the queue is empty; FleetSync's pass is asked no more.
-    assert [asked[minute] for minute in range(15, SILENCE)] == [0] * (SILENCE - 15)
+    assert [asked[minute] for minute in range(15, SILENCE)] == [[]] * (SILENCE - 15)
+    assert {count for minute in range(15) for count in asked[minute]} == {4}, "of an empty queue no times"
     waiting = work(made).history.backlog
-    assert all(asked[minute] >= 4 for minute in range(SILENCE + 5, SILENCE + 120) if waiting[minute])
-    assert asked[SILENCE + 119] == 0
+    assert all(asked[minute] for minute in range(SILENCE + 5, SILENCE + 120) if waiting[minute])
+    assert {count for counts in asked.values() for count in counts} == {4, 6}
+    assert asked[SILENCE + 119] == []
 
 
 def test_a_start_that_takes_longer_than_usual_is_learned() -> None:
@@ -110,26 +109,12 @@ def test_a_start_that_takes_longer_than_usual_is_learned() -> None:
     After five starts (and one of which nobody knows that it was from zero) it is ordered for in time, and the endpoint
     stays up so much longer before it goes to zero.
     """
-    account, each = SimulatedAccount(START), 120
-    requests = [int(minute % each == each - 1) for minute in range(9 * each)]
-    workload = AsyncWorkload(
-        per_minute_requests=requests,
-        per_minute_work_seconds=[15.0 * n for n in requests],
-        objective=timedelta(minutes=30),
-    )
-    account.add_endpoint(
-        name="ocr",
-        workload=workload,
-        instance_count=0,
-        asynchronous=True,
-        provisioning_from_zero=timedelta(minutes=20),
-    )
-    made = SimulatedStack(account, DOCUMENT)
-    made.invoke("FleetSync", {"trigger": "policy"})
+    each = 120
+    made = queue([int(minute % each == each - 1) for minute in range(9 * each)], from_zero=20)
     for _ in range(9 * each):
         made.minute()
     assert made.failures == []
-    late = [minute // each for minute, count in enumerate(workload.history.late) if count]
-    assert (workload.served, late) == (8, [1, 2, 3, 4, 5, 6])
-    [idle] = [alarm for name, alarm in account.cloudwatch.alarms.items() if name.endswith("-idle")]
+    late = [minute // each for minute, count in enumerate(work(made).history.late) if count]
+    assert (work(made).served, late) == (8, [1, 2, 3, 4, 5, 6])
+    [idle] = [alarm for name, alarm in made.account.cloudwatch.alarms.items() if name.endswith("-idle")]
     assert idle.config["EvaluationPeriods"] == 20 - 3

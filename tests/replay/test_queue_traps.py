@@ -124,6 +124,8 @@ def test_a_backlog_that_comes_while_the_endpoint_updates_is_answered_as_soon_as_
         ["ApproximateBacklogSize", "ApproximateAgeOfOldestRequest"],
         ["ApproximateAgeOfOldestRequest"],
         ["InvocationsProcessed"],  # and so the rate is not learned
+        ["TotalProcessingTime"],
+        ["TimeInBacklog"],
     ],
 )
 def test_metrics_that_fall_silent_leave_the_queue_to_aas_and_lose_nothing(silenced: list[str]) -> None:
@@ -233,6 +235,22 @@ def test_failures_that_finish_fast_are_no_throughput(processed: bool) -> None:
     assert memory.rate is None, "as stated"
     first, again = (max(workload.history.desired[since : since + 15]) for since in (30, 150))
     assert first == again == 4
+
+
+@pytest.mark.parametrize("silenced", [None, "TotalProcessingTime", "TimeInBacklog"])
+def test_a_model_four_times_slower_than_stated_is_found_out_by_its_first_items(silenced: str | None) -> None:
+    """15 seconds an item are stated, a minute it takes: 300 items need 13 instances for 23 minutes.
+
+    Full instances tell it too, after five minutes and by degrees: too late where the times are silent, but not lost.
+    """
+    workload = items(60, work_seconds=60.0)
+    made = stack(workload, max_capacity=30)
+    if silenced is not None:
+        made.account.silence("AWS/SageMaker", silenced, OCR)
+    list(run(made, SILENCE + 120))
+    assert workload.served == 300
+    assert (workload.late > 0) is (silenced is not None)
+    assert never_empty_handed(workload)
 
 
 def test_items_that_will_expire_are_reported_long_before_and_all_there_is_works_for_them() -> None:

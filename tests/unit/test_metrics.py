@@ -68,6 +68,8 @@ READ: list[tuple[dict[str, Any], Signal, str, str, list[dict[str, str]]]] = [
     (COPY, Signal.REQUESTS, "Invocations", "Sum", BY_COMPONENT),
     (LESS, Signal.REQUESTS, "Invocations", "Sum", BY_VARIANT),
     (QUEUE, Signal.BACKLOG, "ApproximateBacklogSize", "Maximum", BY_ENDPOINT),
+    (QUEUE, Signal.TURNAROUND, "TotalProcessingTime", "Average", BY_VARIANT),
+    (QUEUE, Signal.WAITED, "TimeInBacklog", "Average", BY_VARIANT),
     (COPY, Signal.NO_CAPACITY, "NoCapacityInvocationFailures", "Sum", BY_COMPONENT),
 ]
 
@@ -151,7 +153,7 @@ def test_what_is_published_every_ten_seconds_has_no_average_to_step_on() -> None
 @pytest.mark.parametrize("row", READ, ids=lambda row: f"{row[1]}-{row[0].get('serving', row[0]['kind'])}")
 def test_what_a_pass_reads(row: tuple[dict[str, Any], Signal, str, str, list[dict[str, str]]]) -> None:
     document, signal, name, statistic, dimensions = row
-    asked = queries(enrolment(document))[signal]
+    asked = queries(enrolment(document), working=True)[signal]
     sent: list[dict[str, Any]] = []
 
     class Client:

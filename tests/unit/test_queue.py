@@ -238,7 +238,7 @@ def rated(processed: Sequence[float], *, backlog: float = 500, count: int = 2, *
         SETTLED_MEMORY, rate=4.0, rate_at=NOW - timedelta(minutes=7), ready=count, ready_since=NOW - timedelta(hours=1)
     )
     sides = {"memory": memory, **sides}
-    worked = minutes([*[0] * 15, *processed])
+    worked = minutes([*[0] * (20 - len(processed)), *processed])
     return learned(seen(minutes([backlog] * 20), count, processed=worked, **sides))[0]
 
 
@@ -261,9 +261,84 @@ def test_the_rate_is_measured(processed: Sequence[float], sides: dict[str, Any],
     assert rated(processed, **sides) == pytest.approx(rate)
 
 
+def spent(took: Sequence[float], *, waited: float = 10) -> tuple[Observation, Observation]:
+    """Items that took so many minutes each after they had waited for ten; of 0 there is no point."""
+    total, begun = minutes([60_000 * (waited + each) for each in took]), minutes([60_000 * waited] * len(took))
+    kept = [i for i, each in enumerate(took) if each]
+    return Observation(tuple(total.points[i] for i in kept)), Observation(tuple(begun.points[i] for i in kept))
+
+
 def test_the_rate_stays_within_four_times_of_what_was_stated() -> None:
     memory = replace(SETTLED_MEMORY, ready=2, ready_since=NOW - timedelta(hours=1), rate_at=NOW - timedelta(minutes=9))
     assert rated([0] * 5, memory=replace(memory, rate=1.0)) == 1.0  # a model that hangs does not buy the maximum
+
+
+SINCE_THREE_MINUTES = replace(
+    SETTLED_MEMORY, rate=4.0, rate_at=NOW - timedelta(minutes=5), ready=2, ready_since=NOW - timedelta(hours=1)
+)
+
+
+def after_three_minutes(took: Sequence[float] = (1, 1, 1), *, each_minute: float = 2, **sides: Any) -> float:
+    """The rate two minutes before it is learned from full instances; 10 items wait, which tells nothing."""
+    sides = {"memory": SINCE_THREE_MINUTES, "backlog": 10, "times": spent(took), **sides}
+    return rated([each_minute if each else 0 for each in took], **sides)
+
+
+@pytest.mark.parametrize(
+    ("took", "rate", "why"),
+    [
+        ([1, 1, 1], 4 + 6 / 16 * (4 / 3 - 4), "1 a minute, at most a third at once; 6 items count 6 / (6 + 10)"),
+        ([0.5, 0.5, 0.5], 4 + 6 / 16 * (2 - 4), "2 a minute"),
+        ([0.3, 0.3, 0.3], 4, "3.3 a minute: items differ"),
+        ([0.05, 0.05, 0.05], 4, "that they are faster alone says nothing of many at once"),
+        ([0.25, 60, 0.25], 4, "a poison item spoils its own minute"),
+        ([0.25, 60, 0], 4, "and is not believed against one other"),
+        ([0, 0, 1], 4, "nor alone"),
+        ([0.5, 60, 0], 4 + 4 / 14 * (2 - 4), "two minutes, the faster of them"),
+    ],
+)
+def test_items_that_prove_slower_lower_the_rate_at_once(took: Sequence[float], rate: float, why: str) -> None:
+    assert after_three_minutes(took) == pytest.approx(rate), why
+
+
+def test_slots_work_side_by_side() -> None:
+    objectives = {"items_per_minute": 4, "concurrency": 8}
+    assert after_three_minutes([4, 4, 4], objectives=objectives) == pytest.approx(4 + 6 / 16 * (8 / 4 - 4))
+
+
+@pytest.mark.parametrize(
+    ("sides", "why"),
+    [
+        ({"failed": minutes([5] * 20)}, "of what failed the time says nothing"),
+        ({"each_minute": 40}, "20 a minute and instance were done: they can do that, whatever the times say"),
+        ({"times": None}, "not asked for"),
+        ({"times": (Missing("no data points"), spent([1] * 3)[1])}, "nothing was finished"),
+        ({"times": (spent([1] * 3)[0], Missing("InternalError"))}, "without the wait all would be taken for work"),
+        ({"times": (spent([1] * 3)[0], spent([0, 0, 1])[1])}, "so it is where minutes of it are missing"),
+        ({"times": spent([1] * 3)[::-1]}, "more waiting than time altogether: the unit is not what it should be"),
+    ],
+)
+def test_times_that_cannot_be_trusted_change_nothing(sides: dict[str, Any], why: str) -> None:
+    assert after_three_minutes(**sides) == 4, why
+
+
+def test_what_items_took_is_written_down_with_the_rest() -> None:
+    """Each minute goes into the rate once."""
+    ctx = seen(minutes([10] * 20), 2, memory=SINCE_THREE_MINUTES, processed=minutes([2] * 20), times=spent([1] * 20))
+    assert learned(ctx)[0] < 4
+    assert remember(ctx) == ctx.memory
+    after = remember(replace(ctx, memory=replace(ctx.memory, rate_at=NOW - timedelta(minutes=7))))
+    assert after.rate == pytest.approx(4 + 10 / 20 * (4 / 3 - 4))
+    assert after.rate_at == NOW - timedelta(minutes=2)
+
+
+@given(st.lists(st.floats(0, 1000), min_size=3, max_size=3), st.integers(0, 50), st.integers(1, 64))
+def test_times_never_raise_the_rate_nor_lower_it_out_of_bounds(
+    took: list[float], each_minute: int, concurrency: int
+) -> None:
+    objectives = {"items_per_minute": 4, "concurrency": concurrency}
+    without = after_three_minutes(times=None, each_minute=each_minute, objectives=objectives)
+    assert 1 <= after_three_minutes(took, each_minute=each_minute, objectives=objectives) <= without
 
 
 def test_minutes_before_the_instances_ran_teach_nothing() -> None:
@@ -294,7 +369,16 @@ def test_each_metric_is_asked_for_with_its_own_dimensions() -> None:
         Signal.PROCESSED: MetricQuery("AWS/SageMaker", "InvocationsProcessed", (name, variant), "Sum", sparse=True),
         Signal.FAILED: MetricQuery("AWS/SageMaker", "InvocationFailures", (name, variant), "Sum", sparse=True),
         Signal.OLDEST: MetricQuery("AWS/SageMaker", "ApproximateAgeOfOldestRequest", (name,), "Maximum"),
-    } == queries(enrolment(ASYNC))
+        Signal.TURNAROUND: MetricQuery("AWS/SageMaker", "TotalProcessingTime", (name, variant), "Average"),
+        Signal.WAITED: MetricQuery("AWS/SageMaker", "TimeInBacklog", (name, variant), "Average"),
+    } == queries(enrolment(ASYNC), working=True)
+
+
+def test_times_are_only_asked_for_while_the_queue_works() -> None:
+    assert queries(enrolment(ASYNC), working=True).keys() - queries(enrolment(ASYNC), working=False).keys() == {
+        Signal.TURNAROUND,
+        Signal.WAITED,
+    }
 
 
 def test_a_queue_of_your_own_is_asked_for_by_its_name() -> None:
@@ -304,7 +388,7 @@ def test_a_queue_of_your_own_is_asked_for_by_its_name() -> None:
         Signal.IN_FLIGHT: MetricQuery("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", jobs, "Average", sparse=True),
         Signal.PROCESSED: MetricQuery("AWS/SQS", "NumberOfMessagesDeleted", jobs, "Sum", sparse=True),
         Signal.OLDEST: MetricQuery("AWS/SQS", "ApproximateAgeOfOldestMessage", jobs, "Maximum"),
-    } == queries(enrolment(ASYNC, queue={"sqs": "jobs"}))
+    } == queries(enrolment(ASYNC, queue={"sqs": "jobs"}), working=True)
 
 
 @pytest.mark.parametrize("document", [REALTIME, ASYNC, COMPONENT])
@@ -334,8 +418,10 @@ def test_a_silent_backlog_lowers_nothing(why: str) -> None:
     assert (decision.envelope.floor, decision.scale_in_to) == (3, None)
 
 
-def test_the_age_may_be_silent() -> None:
-    assert decide(seen([40], 0, oldest=Missing("no data points"))).desired == 4
+def test_age_and_times_may_be_silent() -> None:
+    silent = Missing("no data points")
+    decision = decide(seen([40], 0, oldest=silent, times=(silent, silent)))
+    assert (decision.desired, decision.context.unknown) == (4, {})
 
 
 def test_minutes_that_are_missing_make_no_item_younger() -> None:

@@ -342,9 +342,9 @@ class AsyncWorkload:
         finished = [count for _, count in done]
         publish(INVOCATION, "InvocationsProcessed", BOTH, samples((1.0,), (sum(finished),)) if done else sample(0.0))
         if done:
-            milliseconds = [1000.0 * cohort.work_seconds for cohort, _ in done]
             waits = [60_000.0 * (self.minute - cohort.arrived) for cohort, _ in done]
-            publish(INVOCATION, "TotalProcessingTime", BOTH, samples(milliseconds, finished))
+            totals = [wait + 1000.0 * cohort.work_seconds for wait, (cohort, _) in zip(waits, done, strict=True)]
+            publish(INVOCATION, "TotalProcessingTime", BOTH, samples(totals, finished))
             publish(INVOCATION, "TimeInBacklog", BOTH, samples(waits, finished))
 
 

@@ -14,11 +14,11 @@ LOOKBACK = timedelta(minutes=5)
 """Fetched beyond the stabilization window, so that late points do not shorten it."""
 
 
-def queries(enrolment: Enrolment) -> Mapping[Signal, MetricQuery]:
-    """Return the metrics a pass must read for this target."""
+def queries(enrolment: Enrolment, *, working: bool) -> Mapping[Signal, MetricQuery]:
+    """Return the metrics a pass must read for this target; `working` is whether the last saw its queue at work."""
     makers = {Signal.REQUESTS: utilisation.query, Signal.NO_CAPACITY: refused.query}
     found = {signal: make(enrolment.target) for signal, make in makers.items() if signal in enrolment.profile.signals}
-    return {**found, **(queue.queries(enrolment) if enrolment.profile.works_off_a_queue else {})}
+    return {**found, **(queue.queries(enrolment, working=working) if enrolment.profile.works_off_a_queue else {})}
 
 
 def look_back(profile: Profile) -> timedelta:

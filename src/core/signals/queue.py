@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import accumulate, pairwise
 
 from core.context import Context, Enrolment
-from core.metrics import QUEUE, SQS
+from core.metrics import QUEUE, SQS, TIMES
 from core.model import Capacity, Kind, Memory, Missing, Observation, Reason, Recommendation, Refusal, Signal
 from core.policy import MARGIN, Profile
 from core.ports import MetricQuery
@@ -26,6 +26,9 @@ MOST_ASTRAY = 4.0
 """How far the measured rate may be from the stated one, as a factor: a model that hangs must not buy the maximum."""
 
 ROUNDING = 1e-9
+
+ASTRAY = 1.5
+"""The rate is far off if it is by this factor."""
 
 MEMORY = 10.0
 """Minutes after which an arrival counts 1/e in the expected ones."""
@@ -108,6 +111,8 @@ class _Minute:
     processed: float
     failed: float
     measured: bool
+    took: float | None
+    """Minutes of work that an item took which was done in it, in the mean; None if not known."""
 
 
 def look_back(profile: Profile) -> timedelta:
@@ -116,11 +121,11 @@ def look_back(profile: Profile) -> timedelta:
     return min(timedelta(minutes=profile.objectives.finish_within(rate)), LONGEST_LOOK)
 
 
-def queries(enrolment: Enrolment) -> Mapping[Signal, MetricQuery]:
-    """Return the queue's metrics, the endpoint's own or those of SQS (facts 3.4)."""
+def queries(enrolment: Enrolment, *, working: bool) -> Mapping[Signal, MetricQuery]:
+    """Return the queue's metrics, the endpoint's own or those of SQS (facts 3.4); of items' times only if it works."""
     queue = enrolment.profile.queue
     found = {}
-    for signal, metric in (SQS if queue else QUEUE).items():
+    for signal, metric in (SQS if queue else {**QUEUE, **TIMES} if working else QUEUE).items():
         names = metric.dimensions(enrolment.target)
         dimensions = (("QueueName", queue.sqs),) if queue else tuple((each["Name"], each["Value"]) for each in names)
         found[signal] = MetricQuery(metric.namespace, metric.name, dimensions, metric.statistic, sparse=metric.sparse)
@@ -263,12 +268,14 @@ def _minutes(ctx: Context) -> list[_Minute]:
     levels = list(accumulate(reversed(grid), lambda later, at: waiting.get(at, later), initial=waiting[newest]))[:0:-1]
     before = [levels[0] if whole else 0.0, *levels]
     counts = [processed.get(at, 0.0) for at in grid]
+    total, waited = _values(ctx, Signal.TURNAROUND), _values(ctx, Signal.WAITED)
+    took = {at: (each - waited[at]) / 60_000 for at, each in total.items() if each > waited.get(at, math.inf)}
     arrived = [max(0.0, now - then + done) for then, now, done in zip(before, levels, counts, strict=False)]
     fade = math.exp(-1 / MEMORY)
     sums = accumulate(arrived, lambda total, new: fade * total + new)
     weights = accumulate([1.0] * len(grid), lambda total, new: fade * total + new)
     return [
-        _Minute(at, level, new, total / weight, done, failed.get(at, 0.0), at in waiting)
+        _Minute(at, level, new, total / weight, done, failed.get(at, 0.0), at in waiting, took.get(at))
         for at, level, new, total, weight, done in zip(grid, levels, arrived, sums, weights, counts, strict=True)
     ]
 
@@ -281,30 +288,55 @@ def _values(ctx: Context, signal: Signal) -> dict[datetime, float]:
 def learned(ctx: Context) -> tuple[float, datetime | None]:
     """Return the items a minute and instance as measured so far, and the newest minute that went into it.
 
-    Only minutes that began with more than all instances could finish tell how fast they are, or those in which they
-    were half as fast again as thought. What failed is no work; an item that hangs takes its slot's share and no more.
+    What instances did moves it every five minutes; items that prove slower lower it at once. What failed is no work.
     """
     memory, stated = ctx.memory, ctx.profile.objectives.items_per_minute or 1.0
     rate = memory.rate or stated
     minutes = _minutes(ctx)
     if not minutes:
         return rate, memory.rate_at
+    newest = minutes[-1].at
     if memory.rate_at is None or memory.ready_since is None or not memory.ready:
-        return rate, minutes[-1].at
-    if minutes[-1].at - memory.rate_at < LEARN_EVERY:
-        return rate, memory.rate_at
-    since = max(memory.rate_at, memory.ready_since)
-    fresh = [(a, b) for a, b in pairwise(minutes) if b.at > since and b.failed <= 0.1 * b.processed]
-    enough = memory.ready * (1.5 * rate + ctx.profile.objectives.concurrency)
-    full = [b for a, b in fresh if a.waiting >= enough]
-    if not full and sum(b.processed for _, b in fresh) > 1.5 * rate * memory.ready * len(fresh):
-        full = [b for _, b in fresh]
-    if full:
-        spent = memory.ready * len(full)
-        sample = sum(minute.processed for minute in full) / spent
-        inertia = 30 if sample > rate / 1.5 else 5  # instance-minutes; too few is late, too many is only dear
-        rate += spent / (spent + inertia) * (min(max(sample, rate / 3), 3 * rate) - rate)
-    return min(max(rate, stated / MOST_ASTRAY), stated * MOST_ASTRAY), minutes[-1].at
+        return rate, newest
+    due = newest - memory.rate_at >= LEARN_EVERY
+    fresh = [(a, b) for a, b in pairwise(minutes) if b.at > memory.rate_at and b.failed <= 0.1 * b.processed]
+    steady = [(a, b) for a, b in fresh if b.at > memory.ready_since]
+    done = sum(b.processed for _, b in steady) / (memory.ready * len(steady)) if steady else 0.0
+    if due:
+        rate = _as_full(steady, done, rate, memory.ready, ctx.profile.objectives.concurrency)
+    rate = _as_items_took([b for _, b in fresh], done, rate, ctx.profile.objectives.concurrency)
+    return min(max(rate, stated / MOST_ASTRAY), stated * MOST_ASTRAY), newest if due else memory.rate_at
+
+
+def _as_full(steady: Sequence[tuple[_Minute, _Minute]], done: float, rate: float, ready: int, slots: int) -> float:
+    """Return the rate as moved by minutes that began with more than all instances could finish.
+
+    Only those tell how fast they are, or others if they were half as fast again as thought. An item that hangs takes
+    its slot's share and no more.
+    """
+    full = [b for a, b in steady if a.waiting >= ready * (1.5 * rate + slots)]
+    if not full and done > ASTRAY * rate:
+        full = [b for _, b in steady]
+    if not full:
+        return rate
+    spent = ready * len(full)
+    sample = sum(minute.processed for minute in full) / spent
+    inertia = 30 if sample > rate / ASTRAY else 5  # instance-minutes; too few is late, too many is only dear
+    return rate + spent / (spent + inertia) * (min(max(sample, rate / 3), 3 * rate) - rate)
+
+
+def _as_items_took(fresh: Sequence[_Minute], done: float, rate: float, slots: int) -> float:
+    """Return the rate, lowered if the items that were finished took much longer than thought: `k` slots are no faster.
+
+    Of the minutes the median one counts, and one alone not at all: a poison item spoils the mean of its own. What
+    instances did they can do, whatever the times say.
+    """
+    known = sorted((b.took, b.processed) for b in fresh if b.took and b.processed)
+    if len(known) < 2:  # noqa: PLR2004 - see above
+        return rate
+    sample = max(slots / known[(len(known) - 1) // 2][0], done, rate / 3)
+    items = sum(count for _, count in known)
+    return rate if sample > rate / ASTRAY else rate + items / (items + 10) * (sample - rate)
 
 
 def remember(ctx: Context) -> Memory:
@@ -312,4 +344,6 @@ def remember(ctx: Context) -> Memory:
     if not ctx.profile.works_off_a_queue or Signal.BACKLOG not in ctx.signals:
         return ctx.memory
     rate, at = learned(ctx)
+    if at == ctx.memory.rate_at:
+        return ctx.memory
     return replace(ctx.memory, rate=rate if rate != ctx.profile.objectives.items_per_minute else None, rate_at=at)

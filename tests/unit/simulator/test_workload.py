@@ -222,6 +222,13 @@ def test_work_metrics_are_in_milliseconds_and_weighted_by_requests() -> None:
     assert published["CPUUtilization"] == pytest.approx(400.0)
 
 
+def test_total_processing_time_begins_with_the_arrival() -> None:
+    # 3 requests of 20 s; nobody serves for two minutes (facts 3.4)
+    published = run(queue([3], [60.0]), [0, 0, 1])[2]
+    assert published["TimeInBacklog"] == 3 * 120_000.0
+    assert published["TotalProcessingTime"] == pytest.approx(3 * 140_000.0)
+
+
 def test_dimensions_of_asynchronous_metrics() -> None:
     account = served(async_account([3], [60.0], count=1))
     for metric in ("ApproximateBacklogSize", "ApproximateAgeOfOldestRequest", "HasBacklogWithoutCapacity"):
