@@ -402,7 +402,7 @@ class Memory:
 
     rate: float | None = None
     rate_at: datetime | None = None
-    """Items a minute and instance as measured, and the newest minute that went into it."""
+    """Items a minute and instance as measured, and the newest minute that went into it; None while none is at work."""
 
     starts: Starts = field(default_factory=Starts)
 

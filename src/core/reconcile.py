@@ -295,7 +295,7 @@ class Reconciler:
         learned: Mapping[ScalableTarget, Learned],
     ) -> Mapping[ScalableTarget, Mapping[Signal, Observation | Missing]]:
         """Fetch all metrics in one read; if it fails they are missing, and ends of windows still apply."""
-        wanted = {e.target: queries(e, working=bool(memories[e.target].demand_floor)) for e in enrolments}
+        wanted = {e.target: queries(e, working=memories[e.target].rate_at is not None) for e in enrolments}
         flat = [query for each in wanted.values() for query in each.values()]
         spans = [look_back(enrolment.profile) for enrolment in enrolments]
         span = max([*spans, *(forecast.span(each, now) for each in learned.values())], default=timedelta(0))

@@ -286,7 +286,7 @@ def _values(ctx: Context, signal: Signal) -> dict[datetime, float]:
 
 
 def learned(ctx: Context) -> tuple[float, datetime | None]:
-    """Return the items a minute and instance as measured so far, and the newest minute that went into it.
+    """Return the items a minute and instance as measured so far, and the newest minute that went into it, if any work.
 
     What instances did moves it every five minutes; items that prove slower lower it at once. What failed is no work.
     """
@@ -295,6 +295,8 @@ def learned(ctx: Context) -> tuple[float, datetime | None]:
     minutes = _minutes(ctx)
     if not minutes:
         return rate, memory.rate_at
+    if not any(each.waiting or each.processed for each in minutes):
+        return rate, None
     newest = minutes[-1].at
     if memory.rate_at is None or memory.ready_since is None or not memory.ready:
         return rate, newest
