@@ -25,7 +25,7 @@ HOUR = 60
 C05, C31, C48, C61 = "servegen_small_c05", "servegen_small_c31", "servegen_large_c48", "servegen_large_c61"
 DAILY_AND_SURPRISE = (C31, C61)
 LOST = 0.12
-"""Of the requests of a storm, in the mean over all, at most this share may be violated."""
+"""Of the requests of a storm, in the mean over all, at most this share may be more than what is ready serves."""
 
 EVENT = 8 * DAY
 """What happens on one day, happens on this one, the second that is judged."""
@@ -33,6 +33,10 @@ EVENT = 8 * DAY
 OUTAGE = 90
 OUTAGES = (EVENT + 10 * HOUR, EVENT + 3 * DAY + 18 * HOUR)
 STORM = "storm"
+STORMY = 30
+"""Minutes after an outage that are judged; tries again get fewer by e each `FORGOTTEN` minutes."""
+
+FORGOTTEN = 15
 
 Part = tuple[int, int]
 """Minutes of a case, from and until before."""
@@ -73,12 +77,12 @@ def _shifted(case: Case) -> Case:
 
 
 def _stormy(case: Case) -> Case:
-    """Nothing arrives for 90 minutes, twice; each request missed comes once, 90 minutes late, on top of the others."""
-    stormy = case.requests.copy()
+    """Nothing arrives for 90 minutes, twice; then twice the usual load, which falls back to it as tries again end."""
+    stormy, again = case.requests.copy(), np.exp(-np.arange(OUTAGE) / FORGOTTEN)
     for begin in OUTAGES:
-        outage, after = slice(begin, begin + OUTAGE), slice(begin + OUTAGE, begin + 2 * OUTAGE)
-        stormy[after] += case.requests[outage]
-        stormy[outage] = 0
+        after = slice(begin + OUTAGE, begin + 2 * OUTAGE)
+        stormy[begin : begin + OUTAGE] = 0
+        stormy[after] = np.rint(stormy[after] * (1 + again[: len(stormy[after])]))
     return replace(case, requests=stormy)
 
 
@@ -128,7 +132,7 @@ ROWS: Mapping[str, Row] = {
         traces=(C05, C31, C48),
         parts={
             "all": (WARMUP, EVENT + 4 * DAY),
-            **{f"{STORM} {i}": (at + OUTAGE, at + 2 * OUTAGE) for i, at in enumerate(OUTAGES, 1)},
+            **{f"{STORM} {i}": (at + OUTAGE, at + OUTAGE + STORMY) for i, at in enumerate(OUTAGES, 1)},
         },
     ),
     "a new endpoint": Row(
@@ -140,8 +144,9 @@ ROWS: Mapping[str, Row] = {
 WHAT_ROWS_SAY = """
 One thing changed at a time. Both columns are played on the same minutes: Tidegate's `balanced`, told nothing of the
 change unless the row says so, and target tracking at 0.5 of what is stated. In an outage nothing arrives for 90
-minutes, once from 10:00 and once from 18:00 three days later; each request missed comes back once, 90 minutes late, on
-top of the others. Those 90 minutes are the storm.
+minutes, once from 10:00 and once from 18:00 three days later. Then so many try again that the load is twice the usual
+at first, and falls back to it by a factor of e each 15 minutes; the first 30 minutes are the storm. Lost are the
+requests of each minute beyond what is ready; violated, as everywhere, are all of such a minute.
 """.strip().splitlines()
 
 
@@ -161,10 +166,23 @@ class Outcome:
     part: str
     ours: Score
     plain: Score
+    lost: tuple[float, float] | None = None
+    """Of all requests, those beyond what was ready, of ours and of the plain one."""
 
     def rows(self) -> list[dict[str, Any]]:
         """Return two of `robustness` in `make bench JSON=FILE`."""
-        return [{"what": self.what, "part": self.part, **each.row()} for each in (self.ours, self.plain)]
+        lost = self.lost or (None, None)
+        return [
+            {"what": self.what, "part": self.part, **score.row(), "lost_share": share}
+            for score, share in zip((self.ours, self.plain), lost, strict=True)
+        ]
+
+    def cells(self) -> list[str]:
+        """Return what both columns show."""
+        told = [str(figure(score)) for score in (self.ours, self.plain)]
+        if self.lost is None or not self.part.startswith(STORM):
+            return told
+        return [f"{said}, {share:.1%} lost" for said, share in zip(told, self.lost, strict=True)]
 
 
 def trials(folder: Path) -> list[Trial]:
@@ -191,10 +209,16 @@ def play(trial: Trial) -> list[Outcome]:
         return []
     case = _until(whole, max(end for _, end in parts.values()))
     ours, plain = replay(case, what.profile(case)).course, run("aas-target-tracking", what.target, case)
-    return [
-        Outcome(what=trial.what, part=name, ours=judged(case, ours, part), plain=judged(case, plain, part))
-        for name, part in parts.items()
-    ]
+    return [outcome(trial.what, name, part, case, (ours, plain)) for name, part in parts.items()]
+
+
+def outcome(what: str, name: str, part: Part, case: Case, courses: tuple[Course, Course]) -> Outcome:
+    """Judge a part of both courses."""
+    load = case.requests[slice(*part)]
+    beyond = (np.maximum(load - course.ready[slice(*part)] * case.capacity, 0).sum() for course in courses)
+    ours, plain = (judged(case, course, part) for course in courses)
+    first, second = (round(float(each / max(1, load.sum())), 6) for each in beyond)
+    return Outcome(what=what, part=name, ours=ours, plain=plain, lost=(first, second))
 
 
 def _until(case: Case, end: int) -> Case:
@@ -224,12 +248,11 @@ def summary(outcomes: Sequence[Outcome], unchanged: Iterable[Mapping[tuple[str, 
     known = [Outcome(what="nothing, as above", part="all", ours=o, plain=p) for o, p in both if o.trace in names]
     yield from ("## Robustness", "", *WHAT_ROWS_SAY, "", *head(["changed", "trace", "judged", "Tidegate", "AAS 0.5"]))
     for each in (*known, *outcomes):
-        yield row([each.what, each.ours.trace, each.part, figure(each.ours), figure(each.plain)])
+        yield row([each.what, each.ours.trace, each.part, *each.cells()])
     yield ""
-    storms = [each for each in outcomes if each.part.startswith(STORM)]
+    storms = [each.lost for each in outcomes if each.lost and each.part.startswith(STORM)]
     if storms:
-        lost = fmean(each.ours.violated_share for each in storms)
-        natively = fmean(each.plain.violated_share for each in storms)
+        lost, natively = map(fmean, zip(*storms, strict=True))
         said = "met" if lost <= LOST else "missed"
-        yield f"Violated of a storm's requests, mean: {lost:.1%}, AAS 0.5 {natively:.1%}. Goal {LOST:.0%}: {said}."
+        yield f"Lost of a storm's requests, mean: {lost:.1%}, AAS 0.5 {natively:.1%}. Goal {LOST:.0%}: {said}."
         yield ""

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from bench.robustness import C31, EVENT, OUTAGE, OUTAGES, ROWS, Outcome, judged, play_all, summary, trials
+from bench.robustness import C31, EVENT, OUTAGE, OUTAGES, ROWS, Outcome, judged, outcome, play_all, summary, trials
 from simulator.baselines import run
-from simulator.cases import DAY, Case, case_of
+from simulator.cases import DAY, Case, Course, case_of
 from simulator.traces import MINUTE
 
 TRACES = Path(__file__).parents[2] / "traces"
@@ -31,15 +31,14 @@ def test_every_row_has_its_traces_and_parts_within_them() -> None:
             assert 0 <= first < end <= 14 * DAY, what
 
 
-def test_no_request_of_an_outage_is_lost_and_none_is_early(case: Case) -> None:
+def test_after_an_outage_comes_twice_the_usual_load_and_ever_less_of_it(case: Case) -> None:
     stormy = ROWS["two outages of 90 minutes, storms after them"].change(case)
-    assert stormy.requests.sum() == case.requests.sum()
     for begin in OUTAGES:
-        assert not stormy.requests[begin : begin + OUTAGE].any()
-        late = stormy.requests[begin + OUTAGE : begin + 2 * OUTAGE]
-        assert (
-            late == case.requests[begin : begin + OUTAGE] + case.requests[begin + OUTAGE : begin + 2 * OUTAGE]
-        ).all()
+        back = begin + OUTAGE
+        assert not stormy.requests[begin:back].any()
+        for later, share in ((0, 2.0), (15, 1.368), (30, 1.135), (89, 1.003)):  # 1 + exp(-minutes / 15)
+            assert stormy.requests[back + later] == pytest.approx(share * case.requests[back + later], abs=1)
+    assert np.count_nonzero(stormy.requests != case.requests) <= 4 * OUTAGE
 
 
 def test_clocks_skip_an_hour_and_show_the_same_again_afterwards(case: Case) -> None:
@@ -96,6 +95,16 @@ def test_parts_are_judged_alone_and_storms_are_held_against_their_goal(case: Cas
     assert sum(day.requests for day in days) == whole.requests == case.requests[8 * DAY : 10 * DAY].sum()
     assert sum(day.violated for day in days) == whole.violated
     assert sum(day.instance_hours for day in days) == pytest.approx(whole.instance_hours)
-    lost = replace(whole, violated=whole.requests // 10)
-    lines = summary([Outcome(what="two outages", part="storm 1", ours=lost, plain=whole)], [])
-    assert [line for line in lines if "storm's requests, mean: 10.0%" in line and line.endswith("Goal 12%: met.")]
+    storm = Outcome(what="two outages", part="storm 1", ours=whole, plain=whole, lost=(0.10, 0.33))
+    worse = replace(storm, lost=(0.16, 0.39))
+    assert "Lost of a storm's requests, mean: 13.0%, AAS 0.5 36.0%. Goal 12%: missed." in summary([storm, worse], [])
+
+
+def test_lost_is_what_comes_beyond_what_is_ready(case: Case) -> None:
+    """Two instances for a load that needs three is a third lost, and all of it violated."""
+    even = replace(case, requests=np.full(60, 300), capacity=100.0, warmup=0)
+    course = Course(policy="x", knob="", ready=np.full(60, 2), billed=np.full(60, 2), orders=np.empty(0, np.int64))
+    found = outcome("what", "storm 1", (0, 60), even, (course, replace(course, ready=course.ready // 2)))
+    assert found.lost == pytest.approx((1 / 3, 2 / 3), abs=1e-6)
+    assert found.ours.violated_share == 1
+    assert found.cells()[0].endswith("/ 100.00%, 33.3% lost")
