@@ -17,6 +17,7 @@ import numpy as np
 from bench.figures import figure, head, row
 from simulator.baselines import run
 from simulator.cases import DAY, DEFAULT, WARMUP, Case, Course, case_of, trace_name
+from simulator.judge import joining
 from simulator.replay import replay
 from simulator.scores import Score, score
 from simulator.workload import RealtimeWorkload
@@ -53,6 +54,9 @@ class Row:
 
     target: str = "0.5"
     """Of target tracking, as a share of what an instance really serves."""
+
+    late: bool = True
+    """Whether Tidegate joins a day before the judged part, as in the other tables; else it is there from the start."""
 
     parts: Mapping[str, Part] = field(default_factory=dict)
     """What is judged, by what it is called; all after the warm-up if nothing is said."""
@@ -109,10 +113,12 @@ ROWS: Mapping[str, Row] = {
     "demand above 1.05 of capacity is in no metric": Row(change=lambda case: replace(case, hidden=True)),
     "capacity is stated 20% too high": Row(profile=_stated(1.2), target="0.6", traces=(C31,)),
     "capacity is stated 20% too high, and learned": Row(
-        profile=_stated(1.2, learned=True), target="0.6", traces=(C31,)
+        profile=_stated(1.2, learned=True), late=False, target="0.6", traces=(C31,)
     ),
     "capacity is stated 20% too low": Row(profile=_stated(0.8), target="0.4", traces=(C31,)),
-    "capacity is stated 20% too low, and learned": Row(profile=_stated(0.8, learned=True), target="0.4", traces=(C31,)),
+    "capacity is stated 20% too low, and learned": Row(
+        profile=_stated(0.8, learned=True), late=False, target="0.4", traces=(C31,)
+    ),
     "1.8 times the load from a noon on": Row(
         change=_shifted,
         traces=(C05, C31),
@@ -208,7 +214,8 @@ def play(trial: Trial) -> list[Outcome]:
     if not parts:
         return []
     case = _until(whole, max(end for _, end in parts.values()))
-    ours, plain = replay(case, what.profile(case)).course, run("aas-target-tracking", what.target, case)
+    ours = replay(case, what.profile(case), joins=joining(case) if what.late else 0).course
+    plain = run("aas-target-tracking", what.target, case)
     return [outcome(trial.what, name, part, case, (ours, plain)) for name, part in parts.items()]
 
 

@@ -100,6 +100,15 @@ class TestMinutes:
         assert steps(played.course.ready) == {0: 5, 131: 1}
         assert steps(played.course.billed) == {0: 5, 131: 1}
 
+    def test_before_it_joins_the_endpoint_runs_what_its_largest_minute_needs(self) -> None:
+        """After that all is as if it had always been there."""
+        load = case([90] * 5 + [450] * 115 + [90] * 30)
+        played, late = replay(load, QUIET), replay(load, QUIET, joins=60)
+        assert steps(late.course.ready) == {0: 5, 131: 1}
+        assert late.course.orders.tolist() == [130]
+        assert (late.course.billed[60:] == played.course.billed[60:]).all()
+        assert steps(late.floor[60:]) == {0: 5, 70: 1}
+
     @pytest.mark.parametrize("window", [5, 20])
     def test_a_longer_window_holds_longer(self, window: int) -> None:
         played = replay(case([450] * 120 + [90] * 30), {**QUIET, "stabilization": f"{window}m"})

@@ -1,12 +1,15 @@
 """What is promised of the benchmarks, and how it is judged."""
 
+from pathlib import Path
+
 import pytest
 
 from bench.figures import Figure, mean
 from bench.goals import GOALS, Goal, chosen, summary, verdict
-from simulator.cases import KNOBS, Mode
+from simulator.cases import Mode, standing
 from simulator.scores import Elasticity, Score
 
+TRACES = Path(__file__).resolve().parents[2] / "traces"
 NONE = Elasticity(theta_u=0, theta_o=0, tau_u=0, tau_o=0)
 Trace = dict[tuple[str, str], Score]
 
@@ -114,7 +117,8 @@ def test_what_was_chosen_on_the_others_is_applied_to_the_one_left_out() -> None:
     ]
 
 
-def test_every_group_with_a_goal_and_several_traces_plays_more_than_one_position() -> None:
-    assert set(KNOBS) == set(GOALS) - {"trend"}
-    assert all("balanced" in knobs for knobs in KNOBS.values())
-    assert KNOBS["daily"] == ("economy", "balanced", "strict", "critical")
+def test_every_group_in_real_time_has_a_goal_and_is_played_with_all_positions() -> None:
+    planned = standing(TRACES)
+    assert {each.group for each in planned if each.mode is Mode.REALTIME} == set(GOALS)
+    assert {each.knobs for each in planned if each.group in GOALS} == {("economy", "balanced", "strict", "critical")}
+    assert {each.knobs for each in planned if each.group not in GOALS} == {("balanced",)}

@@ -51,13 +51,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 """The shipped traces by what they show. The first four groups are played in real time, the others in their own mode."""
 
-DEFAULT = ("balanced",)
-KNOBS: Mapping[str, tuple[str, ...]] = {
-    "daily": ("economy", "balanced", "strict", "critical"),
-    "surprise": ("economy", "balanced", "strict"),
-    "sparse": ("economy", "balanced", "strict"),
-}
-"""Positions of Tidegate's own knob that a group is played with; the others with the default alone."""
+KNOBS = ("economy", "balanced", "strict", "critical")
+"""Positions of Tidegate's own knob: each dearer and safer than the one before."""
+
+DEFAULT = KNOBS[1:2]
 
 COARSE = ("daily", "surprise", "sparse")
 """Groups of traces that have no count for each minute."""
@@ -227,10 +224,11 @@ def standing(folder: Path) -> tuple[Planned, ...]:
         raise TraceError(f"{folder}: no traces (*.csv, *.csv.gz) in this folder")
     listed = [(group, name) for group, names in GROUPS.items() for name in names if name in found]
     known = {name for _, name in listed}
-    planned = [
-        Planned(path=found[name], mode=_mode(group), group=group, knobs=KNOBS.get(group, DEFAULT))
-        for group, name in listed
-    ]
+    planned = list[Planned]()
+    for group, name in listed:
+        mode = _mode(group)
+        knobs = KNOBS if mode is Mode.REALTIME else DEFAULT
+        planned.append(Planned(path=found[name], mode=mode, group=group, knobs=knobs))
     for name in sorted(found.keys() - known):
         modes = (Mode.REALTIME, Mode.ASYNC) if has_work(found[name]) else (Mode.REALTIME,)
         planned += [Planned(path=found[name], mode=mode, group=OTHERS) for mode in modes]

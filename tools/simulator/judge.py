@@ -56,11 +56,12 @@ class Verdict:
         return np.maximum(0, due - finished(case, course.ready))
 
 
-def judge(
+def judge(  # noqa: PLR0913 - all but one have a default
     case: Case,
     profile: Mapping[str, Any] | None = None,
     *,
     knobs: Sequence[str] = DEFAULT,
+    joins: int = 0,
     price: float | None = None,
     progress: Callable[[str, float], None] = lambda _policy, _share: None,
 ) -> Verdict:
@@ -70,6 +71,7 @@ def judge(
         case: load and clockwork.
         profile: fields of the policy file that Tidegate plays under, where they differ from the case's own.
         knobs: positions of Tidegate's own knob, each played.
+        joins: as of `replay`.
         price: of an instance-hour, in any currency.
         progress: told which policy plays, and how far it is, 0 to 1.
 
@@ -91,7 +93,7 @@ def judge(
         courses.append(scheduled_jobs(case))
     length = len(case.requests)
     played = [
-        replay(case, fields, knob=knob, progress=lambda minutes: progress("tidegate", minutes / length))
+        replay(case, fields, knob=knob, joins=joins, progress=lambda minutes: progress("tidegate", minutes / length))
         for knob, fields in plays.items()
     ]
     courses += [each.course for each in played]
@@ -205,4 +207,13 @@ def judge_all(planned: Sequence[Planned], workers: int = 2) -> Iterator[tuple[Pl
 
 
 def _scores(planned: Planned) -> tuple[Score, ...]:
-    return judge(planned.case(), knobs=planned.knobs).scores
+    case = planned.case()
+    return judge(case, knobs=planned.knobs, joins=joining(case)).scores
+
+
+def joining(case: Case) -> int:
+    """Return when Tidegate joins a load whose past it reads from CloudWatch: a day before it is judged.
+
+    What a queue remembers it has seen itself.
+    """
+    return 0 if case.mode is Mode.ASYNC else max(0, case.warmup - DAY)

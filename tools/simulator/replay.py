@@ -90,6 +90,7 @@ def replay(
     profile: Mapping[str, Any] | None = None,
     *,
     knob: str = "balanced",
+    joins: int = 0,
     progress: Callable[[int], None] = lambda _minutes: None,
 ) -> Replayed:
     """Play a case from its first minute to its last.
@@ -98,12 +99,13 @@ def replay(
         case: load and clockwork.
         profile: fields of the policy file that are not as `profile_of` has them.
         knob: what the course is called.
+        joins: minutes before Tidegate is deployed, in which the endpoint runs what their largest needs.
         progress: told how many minutes were played, once a simulated day.
 
     Raises:
         ConfigError: if the profile is none.
     """
-    played = Replay(case, profile, knob=knob)
+    played = Replay(case, profile, knob=knob, joins=joins)
     while played.minute < len(case.requests):
         played.run(CHUNK)
         progress(played.minute)
@@ -117,21 +119,29 @@ class Replay:
         case: as for `replay`.
         profile: as for `replay`.
         knob: as for `replay`.
+        joins: as for `replay`.
         direct: False asks through botocore, which is the reference and takes much longer.
     """
 
     def __init__(
-        self, case: Case, profile: Mapping[str, Any] | None = None, *, knob: str = "balanced", direct: bool = True
+        self,
+        case: Case,
+        profile: Mapping[str, Any] | None = None,
+        *,
+        knob: str = "balanced",
+        joins: int = 0,
+        direct: bool = True,
     ) -> None:
         self.case = case
         self.knob = knob
+        self.joins = joins
         self.minute = 0
         self.account = SimulatedAccount(case.start, record_calls=False)
         self.account.cloudwatch.lag = timedelta(minutes=case.lag)
         self.endpoint = self.account.add_endpoint(
             name=ENDPOINT,
             workload=_workload(case),
-            instance_count=_first_count(case),
+            instance_count=_first_count(case, joins),
             asynchronous=case.mode is Mode.ASYNC,
             provisioning_delay=timedelta(minutes=case.provisioning),
             provisioning_from_zero=timedelta(minutes=case.provisioning_from_zero),
@@ -147,14 +157,22 @@ class Replay:
         self.stack = (DirectStack if direct else SimulatedStack)(self.account, document, store=store)
         self.stack.listener = self._hear
         self._log = _Log(self.endpoint.desired_count)
-        self.stack.invoke("FleetSync", {"trigger": "policy"})
+        self._deploy()
 
     def run(self, minutes: int) -> None:
         """Play so many minutes more, fewer where the case ends."""
         for _ in range(min(minutes, len(self.case.requests) - self.minute)):
             self._note()
-            self.stack.minute()
+            if self.minute < self.joins:
+                self.account.advance()
+            else:
+                self.stack.minute()
             self.minute += 1
+            self._deploy()
+
+    def _deploy(self) -> None:
+        if self.minute == self.joins:
+            self.stack.invoke("FleetSync", {"trigger": "policy"})
 
     def _note(self) -> None:
         """Write down what stands at the beginning of the minute: what was decided on all that is over."""
@@ -162,7 +180,12 @@ class Replay:
         if desired != log.desired:
             log.orders.append(self.minute)
             log.desired = desired
-        registered = self.account.autoscaling.targets[self.endpoint.resource_id]
+        registered = self.account.autoscaling.targets.get(self.endpoint.resource_id)
+        if registered is None:  # Tidegate is not there yet
+            for series in (log.floor, log.ceiling):
+                series.append(desired)
+            log.target.append(math.nan)
+            return
         log.floor.append(registered.minimum)
         log.ceiling.append(registered.maximum)
         tracking = (policy.tracking for policy in registered.policies.values())
@@ -222,7 +245,7 @@ def _workload(case: Case) -> Workload:
     )
 
 
-def _first_count(case: Case) -> int:
-    """What the first minute needs; a queue starts at its minimum."""
-    need = 0 if case.mode is Mode.ASYNC else math.ceil(case.requests[0] / case.capacity)
+def _first_count(case: Case, joins: int) -> int:
+    """What the minutes without Tidegate need, at least the first; a queue starts at its minimum."""
+    need = 0 if case.mode is Mode.ASYNC else math.ceil(case.requests[: max(1, joins)].max() / case.capacity)
     return min(max(need, case.minimum), case.maximum)
