@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SAM := .tools/sam/bin/sam
 CHECKOV := .tools/checkov/bin/checkov
+PARLIAMENT := .tools/security/bin/parliament
 MINISTACK := .tools/ministack/bin/ministack
 # Nothing here may reach a real account, ask for one, or phone home.
 export SAM_CLI_TELEMETRY := 0
@@ -16,7 +17,7 @@ export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo account test check unit lint typecheck template e2e build bench chaos speed lock schema clean
+.PHONY: help demo account test check unit lint typecheck template e2e build bench chaos speed sbom audit lock schema clean
 
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +46,7 @@ lint: $(VENV)/.done
 typecheck: $(VENV)/.done
 	$(BIN)/mypy
 
-template: $(VENV)/.done $(SAM) $(CHECKOV)  ## Lint template.yaml as written and as SAM translates it
+template: $(VENV)/.done $(SAM) $(CHECKOV) $(PARLIAMENT)  ## Lint template.yaml as written and as SAM translates it
 	$(SAM) validate --lint
 	$(BIN)/python tools/env/lint_template.py --checkov $(CHECKOV)
 
@@ -67,6 +68,13 @@ speed: $(VENV)/.done .aws-sam/build/.done  ## Size and import time of the artefa
 	$(BIN)/python bench/artefact.py
 	$(BIN)/python bench/replay.py
 
+sbom: $(PARLIAMENT)  ## Write out/tidegate.cdx.json: what runs in Lambda, in CycloneDX
+	@mkdir -p out
+	.tools/security/bin/cyclonedx-py requirements src/requirements.txt --output-reproducible --of JSON -o out/tidegate.cdx.json
+
+audit: $(PARLIAMENT)  ## Ask PyPI for known vulnerabilities of what runs in Lambda (needs the internet)
+	.tools/security/bin/pip-audit --requirement src/requirements.txt --require-hashes --disable-pip --strict
+
 schema: $(VENV)/.done  ## Write docs/fleet.schema.json from core.policy
 	$(BIN)/tidegate policy schema > docs/fleet.schema.json
 
@@ -78,6 +86,7 @@ lock: $(UV)  ## Renew the lock files after a change of pyproject.toml
 	$(COMPILE) tools/env/sam.in -o tools/env/sam.lock
 	$(COMPILE) tools/env/checkov.in -o tools/env/checkov.lock
 	$(COMPILE) tools/env/ministack.in -o tools/env/ministack.lock
+	$(COMPILE) tools/env/security.in -o tools/env/security.lock
 
 $(UV):
 	$(PYTHON) -m venv .tools/uv
@@ -98,6 +107,11 @@ $(VENV)/.done: requirements.lock pyproject.toml | $(UV)
 .tools/checkov/bin/checkov: tools/env/checkov.lock | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .tools/checkov
 	$(UV) pip sync --quiet --python .tools/checkov/bin/python --require-hashes tools/env/checkov.lock
+	@touch $@
+
+.tools/security/bin/parliament: tools/env/security.lock | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .tools/security
+	$(UV) pip sync --quiet --python .tools/security/bin/python --require-hashes tools/env/security.lock
 	@touch $@
 
 .tools/ministack/bin/ministack: tools/env/ministack.lock | $(UV)
