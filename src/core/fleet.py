@@ -160,7 +160,7 @@ class FleetSync:
             wanted = [each for each in wanted if each[0].lower() == only.lower()]
         for endpoint, profile_name, entry in wanted:
             try:
-                profile = _profile(fleet, profile_name, endpoint)
+                profile = _profile(fleet, profile_name, endpoint, by_tag=entry is None)
                 for seen in self._variants(endpoint, entry, profile):
                     made = _enrolment(fleet, endpoint, profile_name, entry, seen)
                     enrolments.append(replace(made, tags=tagged.get(endpoint.lower(), {})))
@@ -172,7 +172,9 @@ class FleetSync:
                 target = named_target or ScalableTarget.variant(endpoint, "*")
                 # News of an endpoint that is being made or deleted is no failure: the full pass says what is missing.
                 coming = only is not None and not self._ports.serving.variants(endpoint)
-                status = Status.WAITING if coming else Status.FAILED
+                # Nor is a tag: whoever may tag an endpoint could fail each pass, and roll every new policy back.
+                mistagged = entry is None and isinstance(err, ConfigError)
+                status = Status.WAITING if coming else Status.LEFT_ALONE if mistagged else Status.FAILED
                 rejected.append((endpoint, Outcome(target=target, status=status, error=str(err))))
         return Found(tuple(enrolments), tuple(rejected), remarks)
 
@@ -344,9 +346,11 @@ def _said(profile: Profile, memory: Memory) -> str:
     return f"{how}: requests_per_instance {found.capacity:g} ({found.tells})"
 
 
-def _profile(fleet: Fleet, name: str, endpoint: str) -> Profile:
-    if name not in fleet.profiles:
-        allowed = f"the tag tidegate:profile must name a profile ({', '.join(sorted(fleet.profiles)) or 'none'})"
+def _profile(fleet: Fleet, name: str, endpoint: str, *, by_tag: bool) -> Profile:
+    """Return the profile that the file or a tag names. Raises ConfigError if a tag may not enrol there."""
+    open_ones = [known for known, profile in sorted(fleet.profiles.items()) if profile.by_tag]
+    if by_tag and name not in open_ones:
+        allowed = f"the tag tidegate:profile must name a profile ({', '.join(open_ones) or 'none'})"
         raise ConfigError([Problem(("endpoints", endpoint, "profile"), name, allowed)])
     return fleet.profiles[name]
 

@@ -405,6 +405,9 @@ class Profile(Strict):
     )
     """How dear an instance may be that only a forecast asks for (`forecast_price`); for a batch nobody waits."""
 
+    by_tag: bool = True
+    """Whether endpoints may enrol in this profile by their tag."""
+
     timezone: Zone = "UTC"
     """The clock by which the load repeats, for the forecast."""
 

@@ -74,7 +74,7 @@ class Status(StrEnum):
     WAITING = "waiting"  # the endpoint is not InService; the wish is planned again when it is
     BUSY = "busy"  # another pass holds the lease or was faster; the next tick goes on
     NOT_ENROLLED = "not_enrolled"  # FleetSync comes first
-    LEFT_ALONE = "left_alone"  # others' policies stand there and the policy file does not say `adopt: true`
+    LEFT_ALONE = "left_alone"  # others' policies stand there without `adopt: true`, or a tag enrols what it may not
     RELEASED = "released"
     FAILED = "failed"
 
@@ -161,7 +161,7 @@ class Reconciler:
         for target, place in roster.items():
             entry = named.get(target)
             name = entry.profile if entry else place.profile
-            if (entry or place.by_tag) and name in fleet.profiles:
+            if name in fleet.profiles and (entry or (place.by_tag and fleet.profiles[name].by_tag)):
                 found.append(
                     Enrolment(
                         target=target,

@@ -250,10 +250,26 @@ def test_what_cannot_be_enrolled_is_named_and_the_rest_goes_on() -> None:
     world.document["endpoints"].append({"name": "ghost", "profile": "p"})
     outcomes = world.sync()
     assert outcomes["orders"].status is Status.CHANGED
-    errors = {name: str(o.error) for name, o in outcomes.items() if o.status is Status.FAILED}
+    errors = {name: str(o.error) for name, o in outcomes.items() if o.error}
     assert "the tag tidegate:profile must name a profile (p)" in errors["chat"]
     assert "'async': its profile is for serving: realtime" in errors["queue"]
     assert "no such endpoint in SageMaker" in errors["ghost"]
+    stated = {name: outcomes[name].status for name in errors}
+    assert stated == {"chat": Status.LEFT_ALONE, "queue": Status.LEFT_ALONE, "ghost": Status.FAILED}, (
+        "a tag fails no pass"
+    )
+
+
+def test_a_tag_enrols_only_where_the_profile_allows_it() -> None:
+    world = World()
+    world.serving.add("chat", profile="p")
+    world.document["profiles"]["p"]["by_tag"] = False
+    assert world.sync()["chat"].status is Status.LEFT_ALONE
+    assert world.sync()["orders"].status is not Status.LEFT_ALONE, "the file names it"
+    world.document["profiles"]["p"]["by_tag"] = True
+    assert world.sync()["chat"].status is Status.CHANGED
+    world.document["profiles"]["p"]["by_tag"] = False
+    assert "chat" not in world.tick(), "what is allowed no longer is left to its native policies at once"
 
 
 def test_news_of_an_endpoint_that_is_being_made_is_no_failure_but_its_absence_at_a_full_pass_is() -> None:
