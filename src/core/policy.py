@@ -845,6 +845,10 @@ class _Place(Strict):
         return (Scope.FLEET, "") if self.profile is None else (Scope.PROFILE, self.profile)
 
 
+_PRINTED = r"^[^\x00-\x1f\x7f-\x9f]*$"
+"""No control characters: terminals and logs show it to people."""
+
+
 class OverrideRequest(_Place):
     """What an operator sends to the Override function."""
 
@@ -858,8 +862,8 @@ class OverrideRequest(_Place):
 
     expires_at: AwareDatetime | None = None
 
-    reason: Annotated[str, StringConstraints(min_length=3, max_length=500)]
-    requested_by: Annotated[str, StringConstraints(min_length=2, max_length=200)]
+    reason: Annotated[str, StringConstraints(min_length=3, max_length=500, pattern=_PRINTED)]
+    requested_by: Annotated[str, StringConstraints(min_length=2, max_length=200, pattern=_PRINTED)]
     """Who asks: a claim. The request ID of the invocation is kept, under which CloudTrail knows."""
 
     dry_run: bool = False

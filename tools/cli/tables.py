@@ -10,8 +10,12 @@ PIPED_WIDTH = 160
 
 
 def console() -> Console:
-    """Return stdout: as wide as the terminal or `COLUMNS`, and wide enough for every table in a pipe."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH)
+    """Return stdout: as wide as the terminal or `COLUMNS`, and wide enough for every table in a pipe.
+
+    Square brackets are nothing but that: reasons and tags are other people's texts.
+    """
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def plain(*columns: str) -> Table:

@@ -264,6 +264,20 @@ def test_explain_shows_the_overrides_in_force_in_their_order_and_none_that_was_e
     assert json.loads(aws.run("explain", ORDERS, "--json").stdout)["overrides"] == ["new", "old", "wide"]
 
 
+HOSTILE = "[/bold] [link=https://evil.example]click[/link] :boom:"
+
+
+def test_what_somebody_wrote_is_shown_as_it_is_written(aws: Aws) -> None:
+    aws.run("override", "pin", ORDERS, "6", "--for", "2h", "--reason", HOSTILE)
+    assert any(HOSTILE in line for line in words(aws.run("explain", ORDERS, width=300)))
+
+
+@pytest.mark.parametrize("reason", ["quiet\x1b[2J", "done\n2026 all is well", "\x9b31mred"])
+def test_what_would_command_a_terminal_or_forge_a_line_is_refused(aws: Aws, reason: str) -> None:
+    result = aws.run("override", "pin", ORDERS, "6", "--for", "2h", "--reason", reason)
+    assert (result.exit_code, "reason" in result.stderr, aws.stack.store.overrides()) == (2, True, ())
+
+
 def test_explain_shows_what_each_window_asks_for() -> None:
     early = {"name": "early", "start": "05:10", "duration": "2h", "min_capacity": 3, "max_capacity": 8, "lead": "15m"}
     came = {"name": "came", "start": "04:00", "duration": "3h", "min_capacity": 9, "hand_over": "30m"}
