@@ -137,6 +137,23 @@ def test_a_function_logs_json_into_its_own_group_which_forgets(resources: dict[s
     assert in_stage(group["LogGroupName"]) == f"/aws/lambda/{in_stage(properties['FunctionName'])}"
 
 
+def test_nobody_outside_the_account_can_call_or_read_anything(resources: dict[str, Resource]) -> None:
+    doors = {"AWS::Lambda::Url", "AWS::ApiGateway::RestApi", "AWS::ApiGatewayV2::Api", "AWS::S3::Bucket"}
+    assert not doors & {resource["Type"] for resource in resources.values()}
+    callers = {n: r["Properties"] for n, r in resources.items() if r["Type"] == "AWS::Lambda::Permission"}
+    assert callers
+    for name, permission in callers.items():
+        assert permission["Principal"].endswith(".amazonaws.com"), name
+        assert permission.keys() & {"SourceArn", "SourceAccount"}, name
+    policies = [
+        r["Properties"]["PolicyDocument"]
+        for r in resources.values()
+        if r["Type"].endswith(("QueuePolicy", "TopicPolicy"))
+    ]
+    for statement in (each for policy in policies for each in policy["Statement"]):
+        assert statement["Effect"] == "Deny" or "Service" in statement["Principal"], statement
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_no_function_reserves_concurrency(resources: dict[str, Resource], function: str) -> None:
     assert "ReservedConcurrentExecutions" not in resources[f"{function}Function"]["Properties"]
