@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo account test check unit lint typecheck template e2e build bench chaos speed sbom audit lock schema clean
+.PHONY: help demo account test check unit lint typecheck lines template e2e build bench chaos speed sbom audit lock schema clean
 
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ account: $(VENV)/.done $(SAM) $(MINISTACK)  ## Deploy the template into an embed
 
 test: check e2e  ## Everything CI runs
 
-check: lint typecheck template unit
+check: lint typecheck template unit lines
 
 unit: $(VENV)/.done $(MINISTACK) .aws-sam/build/.done  ## Tests, with the branch-coverage gate on src/core
 	$(BIN)/python -m pytest -m "not e2e" -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered $(ARGS)
@@ -45,6 +45,11 @@ lint: $(VENV)/.done
 
 typecheck: $(VENV)/.done
 	$(BIN)/mypy
+
+lines:  ## Lines of Python by folder
+	@find src tools bench tests -name '*.py' | xargs wc -l | awk '$$2 != "total" {split($$2, part, "/"); \
+	  sum[part[1]] += $$1; if (part[3] != "") sum[part[1] "/" part[2]] += $$1} \
+	  END {for (name in sum) printf "%7d  %s\n", sum[name], name}' | sort -k2
 
 template: $(VENV)/.done $(SAM) $(CHECKOV) $(PARLIAMENT)  ## Lint template.yaml as written and as SAM translates it
 	$(SAM) validate --lint

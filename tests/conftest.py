@@ -16,7 +16,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 os.environ.pop("COLUMNS", None)  # readline sets it for the processes of pytest-xdist; tables are as wide as in a pipe
 
 HERE = Path(__file__).parent
-LONG = tuple(HERE / folder for folder in ("browser", "chaos", "e2e", "replay", "unit/cli", "unit/simulator"))
+LONG = [
+    *(HERE / folder for folder in ("browser", "chaos", "contract/http", "contract/simulator", "e2e", "replay")),
+    *(HERE / "unit" / part for part in ("cli", "local_account", "simulator")),
+    *(HERE / "unit" / f"test_{what}.py" for what in ("benchmarks", "permissions", "readme")),
+]
 """These play hours and days, or test tools. To trace each line makes them half as slow again."""
 
 
@@ -24,7 +28,7 @@ LONG = tuple(HERE / folder for folder in ("browser", "chaos", "e2e", "replay", "
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
     """Measure the coverage of the tests of parts only, their fixtures included."""
     measuring = coverage.Coverage.current()
-    if measuring is None or not any(item.path.is_relative_to(folder) for folder in LONG):
+    if measuring is None or not any(item.path.is_relative_to(place) for place in LONG):
         return (yield)
     measuring.stop()
     try:

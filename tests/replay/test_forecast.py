@@ -70,12 +70,14 @@ def test_the_evening_gives_back_at_once(played: Replay) -> None:
 
 
 def test_two_runs_give_the_same_bytes(played: Replay) -> None:
+    """Until the evening of the first day that is foreseen."""
+
     def digest(result: Replayed) -> str:
         series: tuple[Any, ...] = (result.course.ready, result.floor, result.ceiling, result.target)
-        return hashlib.sha256(b"".join(each.tobytes() for each in series)).hexdigest()
+        return hashlib.sha256(b"".join(each[: 4 * DAY].tobytes() for each in series)).hexdigest()
 
     again = Replay(office())
-    again.run(len(again.case.requests))
+    again.run(4 * DAY)
     assert digest(again.result()) == digest(played.result())
 
 

@@ -197,17 +197,20 @@ class TestWindow:
         assert same(replay(case(load, mode=Mode.WINDOW)), replay(case(load)))
 
 
-class TestEveryReplay:
-    def test_two_halves_equal_one(self) -> None:
-        whole, halves = Replay(a_day_of_c31()), Replay(a_day_of_c31())
-        whole.run(DAY)
-        for part in (7, 700, DAY):
-            halves.run(part)
-        assert same(whole.result(), halves.result())
+@pytest.fixture(scope="module")
+def day() -> Replay:
+    """A day of c31, played."""
+    played = Replay(a_day_of_c31())
+    played.run(DAY)
+    return played
 
-    def test_two_runs_give_the_same_bytes(self) -> None:
-        load = a_day_of_c31()
-        assert same(replay(load), replay(load))
+
+class TestEveryReplay:
+    def test_two_runs_give_the_same_bytes_in_parts_too(self, day: Replay) -> None:
+        parts = Replay(a_day_of_c31())
+        for part in (7, 700, DAY):
+            parts.run(part)
+        assert same(day.result(), parts.result())
 
     def test_what_was_played_so_far_does_not_depend_on_what_comes(self) -> None:
         one, other = case([100] * 60 + [450] * 60), case([100] * 60 + [900] * 60)
@@ -216,31 +219,27 @@ class TestEveryReplay:
         assert not np.array_equal(first.floor, second.floor)
 
     @pytest.mark.parametrize("mode", Mode)
-    def test_the_fast_path_decides_as_the_one_over_botocore(self, mode: Mode) -> None:
+    def test_the_fast_path_decides_as_the_one_over_botocore(self, day: Replay, mode: Mode) -> None:
         """A day of c31, and three hours in the other modes, where other owners have something to do."""
-        load = (
-            a_day_of_c31() if mode is Mode.REALTIME else case([0] * 30 + [40] * 20 + [350] * 60 + [0] * 70, mode=mode)
-        )
+        load = day.case if mode is Mode.REALTIME else case([0] * 30 + [40] * 20 + [350] * 60 + [0] * 70, mode=mode)
         settings = {"windows": WINDOWS} if mode is Mode.WINDOW else {}
-        fast, slow = Replay(load, settings), Replay(load, settings, direct=False)
+        fast, slow = day if mode is Mode.REALTIME else Replay(load, settings), Replay(load, settings, direct=False)
         for played in (fast, slow):
-            played.run(DAY)
+            played.run(DAY)  # which plays no minute twice
         assert same(fast.result(), slow.result())
         assert len(fast.result().course.orders) > (20 if mode is Mode.REALTIME else 1)
 
-    def test_instance_minutes_add_up(self) -> None:
+    def test_instance_minutes_add_up(self, day: Replay) -> None:
         """Paid are the instances that serve, those that start (D a piece) and those that leave (Din a piece)."""
-        played = Replay(a_day_of_c31())
-        played.run(DAY)
-        course = played.result().course
-        assert course.billed.sum() == played.endpoint.instance_minutes
+        course = day.result().course
+        assert course.billed.sum() == day.endpoint.instance_minutes
         assert np.all(course.billed >= course.ready)
         starting = np.maximum(np.diff(course.ready), 0).sum()
         assert (course.billed - course.ready).sum() == 6 * starting
 
-    def test_one_change_at_a_time_in_all_of_a_day(self) -> None:
+    def test_one_change_at_a_time_in_all_of_a_day(self, day: Replay) -> None:
         """The next order comes when D or Din have passed, and the pass after that has seen it."""
-        course = replay(a_day_of_c31()).course
+        course = day.result().course
         for order, following in pairwise(course.orders):
             started = course.billed[order] > course.ready[order]
             assert following - order > (6 if started else 1)

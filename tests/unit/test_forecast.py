@@ -122,10 +122,11 @@ class TestFit:
 
     def test_what_is_stored_fits_into_32_kb_and_what_is_recorded_into_16(self) -> None:
         noisy = [abs(5000 * math.sin(i / 229) + 700 * math.sin(i * i)) for i in range(5 * A_DAY + 77)]
-        body = STORED.dump_json(learnt(trace(14, noisy)))
+        found = learnt(trace(14, noisy))
+        body = STORED.dump_json(found)
         assert len(body) < 32_000
-        assert STORED.validate_json(body) == learnt(trace(14, noisy))
-        seen = context(load=trace(0.05, noisy), learned=around(learnt(trace(14, noisy)), NOW))
+        assert STORED.validate_json(body) == found
+        seen = context(load=trace(0.05, noisy), learned=around(found, NOW))
         assert len(CONTEXTS.dump_json(seen)) < 16_000
 
     def test_two_fits_of_the_same_minutes_are_equal(self) -> None:

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
 import botocore.session
 import pytest
+from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
 from core.aws.cloudwatch import CloudWatch
@@ -93,8 +95,13 @@ def natives(document: dict[str, Any], policy: dict[str, Any]) -> dict[str, Nativ
     return {native.name.removeprefix("tidegate-prod-"): native for native in made}
 
 
+@cache
+def model_of(service: str) -> ServiceModel:
+    return botocore.session.Session().get_service_model(service)
+
+
 def validate(service: str, operation: str, request: dict[str, Any]) -> None:
-    shape = botocore.session.Session().get_service_model(service).operation_model(operation).input_shape
+    shape = model_of(service).operation_model(operation).input_shape
     assert shape is not None
     report = ParamValidator().validate(request, shape)
     assert not report.has_errors(), report.generate_report()

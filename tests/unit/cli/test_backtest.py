@@ -43,9 +43,15 @@ def tidegate(*args: str | Path) -> Result:
     return CliRunner().invoke(app, ["backtest", *map(str, args)])
 
 
-def test_table_names_every_policy_and_says_what_it_comes_to(trace: Path) -> None:
-    result = tidegate(trace, "--price", "2")
+def test_table_names_every_policy_and_says_what_it_comes_to_and_the_page_is_complete(
+    trace: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "out" / "page.html"
+    result = tidegate(trace, "--price", "2", "--html", page)
     assert result.exit_code == 0, result.output
+    html = page.read_text()
+    for words in ("Backtest of wave", "Cost against harm", "aas-target-tracking 0.5", "Tracking rests at", "Floor"):
+        assert words in html
     for policy in [*POLICIES, "static-peak", "tidegate balanced"]:
         assert policy in result.stdout
     assert "2026-03-03 00:00 to 2026-03-04 00:00 (1440 minutes) after 1440 minutes of warm-up" in result.stdout
@@ -81,14 +87,6 @@ def test_tidegate_plays_under_a_profile_of_the_policy_file(trace: Path, tmp_path
     fleet.write_text(FLEET)
     said = json.loads(tidegate(trace, "--json", "--policy", fleet, "--use", "chat").stdout)
     assert (said["settings"]["capacity"], said["settings"]["minimum"], said["settings"]["maximum"]) == (150, 2, 9)
-
-
-def test_the_page_is_written_and_complete(trace: Path, tmp_path: Path) -> None:
-    page = tmp_path / "out" / "page.html"
-    assert tidegate(trace, "--html", page).exit_code == 0
-    html = page.read_text()
-    for words in ("Backtest of wave", "Cost against harm", "aas-target-tracking 0.5", "Tracking rests at", "Floor"):
-        assert words in html
 
 
 MISUSED: dict[str, tuple[list[str], str]] = {
