@@ -15,6 +15,7 @@ from core.model import (
     Envelope,
     Kind,
     Observation,
+    Option,
     OverrideAction,
     Reason,
     Recommendation,
@@ -64,7 +65,9 @@ def decide(ctx: Context) -> Decision:
         envelope=wanted,
         steps=tuple(steps),
         desired=asked.after.floor,
-        scale_in_to=_direct_scale_in(ctx, wanted, foreseen=any(step.rule == "forecast" for step in steps)),
+        scale_in_to=_direct_scale_in(
+            ctx, wanted, foreseen=any(step.seen.get("chosen") == Option.FORECAST for step in steps)
+        ),
         target_factor=_target_factor(ctx),
         paused=any(step.reason is Reason.OVERRIDE_PAUSE for step in steps),
         valid_until=max([ctx.now + _shortest(steps), *(step.valid_until for step in steps if step.valid_until)]),
@@ -133,13 +136,13 @@ def forecast(ctx: Context, wanted: Envelope) -> Step | None:
     found = foresee(ctx.learned, seen, capacity=each, price=price)
     if found is None:
         return None
-    floor = found.up_to if capacity.desired < found.order else min(capacity.desired, found.keep)
     return Step(
         rule="forecast",
         reason=Reason.FORECAST,
         before=wanted,
-        after=_raised(wanted, floor),
+        after=_raised(wanted, found.floor(capacity.desired)),
         seen={
+            "chosen": ctx.learned.chosen.value,
             "fit": f"{ctx.learned.fitted_at:%Y-%m-%dT%H:%MZ}",
             "order_below": float(found.order),
             "order_up_to": float(found.up_to),

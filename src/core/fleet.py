@@ -12,6 +12,7 @@ from core.decide import decide
 from core.errors import ConfigError, Problem, TidegateError
 from core.instances import gpus_of, vcpus_of
 from core.learning.capacity import measure, queries
+from core.learning.choice import choose
 from core.learning.fit import HISTORY, fit
 from core.model import Capacity, Envelope, Kind, Memory, Missing, Mode, Observation, ScalableTarget, Serving
 from core.native import ALARM_SUFFIX, alarm_prefix, scale_out_alarms, short, tracking_policies
@@ -113,7 +114,7 @@ class FleetSync:
                     if not isinstance(seen, Observation) or not capacity:
                         continue
                     if found := fit(seen, capacity, profile.timezone, profile.start_of(memory.starts)):
-                        self._ports.store.put_learned(each.target, found)
+                        self._ports.store.put_learned(each.target, choose(found, old, seen, profile))
         return told
 
     def _due(self, enrolment: Enrolment, last: datetime | None, when: Pass) -> bool:

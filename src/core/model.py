@@ -440,6 +440,38 @@ class Habit:
     """Share of such predictions for this target that came true."""
 
 
+class Option(StrEnum):
+    """What orders capacity before the load comes. Guard, tracking, batch windows and the outage hold act under each."""
+
+    FORECAST = "forecast"
+    WINDOWS = "windows"
+    """Only blocks of load that were found in history (`Habit`)."""
+
+    GUARD = "guard"
+    """Nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What one day would have come to under each option, by the fit that was in force (`core.learning.choice`)."""
+
+    price: float
+    """The knob's, at which it was replayed."""
+
+    load: float
+    """Instance-minutes of requests; so is `violated`, of those that met too little."""
+
+    instances: Mapping[Option, int]
+    """Instance-minutes paid."""
+
+    violated: Mapping[Option, float]
+    under: float
+    """Share of the minutes whose load was under what the forecast ordered up to for them."""
+
+    promised: float
+    """The share it had foreseen."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
     """What a daily fit found of a target's load, or what of it one decision needs. `core.signals.forecast` reads it."""
@@ -472,6 +504,12 @@ class Learned:
     """Minutes from now: before an order serves, when it does (D + 1), and when the next one does (2 D + 1)."""
 
     habits: tuple[Habit, ...] = ()
+
+    chosen: Option = Option.FORECAST
+    """What orders ahead until the next fit."""
+
+    judged: tuple[Judged, ...] = ()
+    """The last days that were replayed, newest first; not part of what a decision needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from core.model import (
     Missing,
     Mode,
     Observation,
+    Option,
     Override,
     Progress,
     Refusal,
@@ -285,7 +286,8 @@ class Reconciler:
         able = {e.target: profile for e in enrolments if (profile := e.profile.forecasting)}
         fits = self.ports.store.learned([*able]) if able else {}
         found = {target: forecast.around(fit, now) for target, fit in fits.items() if now - fit.fitted_at <= FRESH}
-        return [replace(e, profile=able[e.target]) if e.target in found else e for e in enrolments], found
+        by_forecast = {target for target, fit in found.items() if fit.chosen is Option.FORECAST}
+        return [replace(e, profile=able[e.target]) if e.target in by_forecast else e for e in enrolments], found
 
     def _signals(
         self,

@@ -1,14 +1,15 @@
 """Six office days through the whole controller: the fit, the floor before the ramp, and what stays without Tidegate."""
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
+from core.model import Option
 from simulator.cases import Case, Mode
-from simulator.replay import Replay, Replayed
+from simulator.replay import TARGET, Replay, Replayed
 
 START = datetime(2025, 4, 2, tzinfo=UTC)
 DAY, MORNING, EVENING = 24 * 60, 9 * 60, 17 * 60
@@ -90,3 +91,16 @@ def test_floors_expire_without_the_controller() -> None:
     bounds = run.account.snapshot("replayed")["bounds"]
     assert bounds == (1, 20)
     assert run.result().course.ready[-1] >= 7  # tracking holds on by itself
+
+
+def test_each_day_is_replayed_under_the_other_options_too(played: Replay) -> None:
+    """By the fit that was in force; what it says the forecast cost is what the day came to."""
+    learned = played.stack.store.learned([TARGET])[TARGET]
+    newest, *_ = learned.judged
+    first = (learned.fitted_at - START) // timedelta(minutes=1) - DAY
+    billed = played.result().course.billed[first : first + DAY]
+    assert newest.instances[Option.FORECAST] == pytest.approx(billed.sum(), rel=0.02)
+    assert newest.violated[Option.FORECAST] == 0 < newest.violated[Option.GUARD]
+    assert newest.instances[Option.FORECAST] < newest.instances[Option.GUARD]
+    assert newest.under == pytest.approx(newest.promised, abs=0.01)
+    assert learned.chosen is Option.FORECAST

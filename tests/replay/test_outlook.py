@@ -9,7 +9,7 @@ import pytest
 from moto import mock_aws
 from rich.console import Console
 
-from cli.forecast import KNOBS, Outlook, Source, ahead_of, document_of, lines_of, outlook_of, played_of
+from cli.forecast import KNOBS, Outlook, Source, ahead_of, document_of, lines_of, options_of, outlook_of, played_of
 from cli.overrides import RefusedError
 from core.aws.cloudwatch import CloudWatch
 from core.aws.store import Table
@@ -94,11 +94,26 @@ def test_what_it_changed_is_what_was_decided_for_it(found: Outlook, played: tupl
 
 
 def test_who_pays_more_pays_for_less_late(found: Outlook) -> None:
-    assert [each.knob for each in found.played] == list(KNOBS)
+    assert [each.name for each in found.played] == list(KNOBS)
     hours = [each.instance_hours for each in found.played]
     violated = [each.violated_share for each in found.played]
     assert hours == sorted(hours)
     assert violated == sorted(violated, reverse=True)
+
+
+def test_what_else_could_order_ahead_stands_beside_it(found: Outlook) -> None:
+    """The first 17 hours under a fit were replayed: tracking at 0.5 pays more for it, and is late at nine."""
+    assert (found.chosen, found.days) == ("forecast", 1)
+    forecast, windows, guard = found.options
+    assert (forecast.name, windows.name, guard.name) == ("forecast", "windows", "guard")
+    assert forecast.cost == pytest.approx(forecast.instance_hours)
+    assert forecast.violated_share == 0 < guard.violated_share
+    assert guard.cost > guard.instance_hours > forecast.instance_hours
+    assert found.bound is not None
+    assert found.bound[0] == pytest.approx(found.bound[1], abs=0.01)
+    for each in found.played:  # a violated instance-hour costs 32
+        late = each.violated_share * found.last_week.requests / 100 / 60
+        assert 0 <= each.cost - each.instance_hours <= 32 * late
 
 
 def test_it_is_said_in_words_a_chart_and_json(found: Outlook) -> None:
@@ -108,15 +123,17 @@ def test_it_is_said_in_words_a_chart_and_json(found: Outlook) -> None:
     console = Console(width=120)
     with console.capture() as shown:
         console.print(ahead_of(found))
+        console.print(options_of(found))
         console.print(played_of(found))
     text = shown.get()
+    assert "forecast (in force)" in text
     assert "balanced (in force)" in text
     assert "#" in text
     assert "|" in text
     said = json.loads(json.dumps(document_of(found)))
     assert said["ahead"][0]["at"] == f"{found.ahead[0].at:%Y-%m-%dT%H:%MZ}"
     assert said["changed"][0].keys() == {"at", "bounds"}
-    assert [each["knob"] for each in said["played"]] == list(KNOBS)
+    assert [each["name"] for each in said["played"]] == list(KNOBS)
 
 
 def test_without_a_fit_it_says_what_one_needs(source: Source) -> None:

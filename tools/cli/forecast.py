@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from cli.history import KEPT, read_history
 from cli.overrides import RefusedError
 from cli.tables import plain
 from core.aws.store import Table
+from core.learning.choice import LEAST, costs_of
 from core.model import Envelope, Observation, Point, Reason
 from core.policy import USUAL_START
 from core.signals.forecast import LAG, LOOK, SCALE, SLOT, foresee
@@ -23,14 +25,14 @@ from simulator.replay import replay
 from simulator.scores import score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from rich.table import Table as Shown
 
     from cli.history import History
     from core.context import Context
-    from core.model import Learned, Measured
+    from core.model import Judged, Learned, Measured
     from core.ports import Metrics
 
 KNOBS = ("economy", "balanced", "strict", "critical")
@@ -54,12 +56,15 @@ class Ahead:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """The last week under one position of the knob."""
+    """The last week under one position of the knob, or under one option of what orders ahead."""
 
-    knob: str
+    name: str
     violated_share: float
     instance_hours: float
-    changes_per_day: float
+    cost: float
+    """Instance-hours, and for each of requests that was violated as many as the knob in force says."""
+
+    changes_per_day: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,14 @@ class Outlook:
     fitted_at: datetime
     ahead: list[Ahead]
     last_week: Covered
+    bound: tuple[float, float] | None
+    """Share of last week's minutes under what was ordered up to for them, and the share foreseen; as issued."""
+
+    days: int
+    """So many days the options were replayed."""
+
+    chosen: str
+    options: list[Played]
     changed: list[tuple[datetime, str]]
     played: list[Played]
 
@@ -122,6 +135,7 @@ def outlook_of(source: Source, now: datetime, *, hours: int, told: Callable[[str
             "(stated or learned), and neither policies of your own nor `forecast: off`"
         )
     history = read_history(source.metrics, target, now, KEPT)
+    week = learned.judged[:7]
     return Outlook(
         target=target.resource_id,
         now=now,
@@ -131,6 +145,10 @@ def outlook_of(source: Source, now: datetime, *, hours: int, told: Callable[[str
         fitted_at=learned.fitted_at,
         ahead=list(_ahead(learned, history, capacity=capacity, price=profile.forecast_price, hours=hours)),
         last_week=_covered(history, capacity),
+        bound=(fmean(day.under for day in week), fmean(day.promised for day in week)) if week else None,
+        days=len(learned.judged),
+        chosen=learned.chosen.value,
+        options=list(_options(learned.judged)),
         changed=list(_changed(source, now - WEEK)),
         played=list(_played(ctx, history, capacity, told)) if told else [],
     )
@@ -174,6 +192,14 @@ def _covered(history: History, capacity: float) -> Covered:
     return Covered(len(requests) / 1440, int(requests.sum()), met / asked if asked else None, hours)
 
 
+def _options(days: Sequence[Judged]) -> Iterator[Played]:
+    """Yield what each option came to on the days that were replayed (`core.learning.choice`)."""
+    load = sum(day.load for day in days)
+    for option, cost in costs_of(days).items() if days else ():
+        paid, violated = sum(day.instances[option] for day in days), sum(day.violated[option] for day in days)
+        yield Played(option.value, violated / load if load else 0.0, paid / 60, cost / 60)
+
+
 def _changed(source: Source, since: datetime) -> Iterator[tuple[datetime, str]]:
     """Yield time and bounds of those recorded decisions that the forecast decided."""
     target = source.seen.target
@@ -210,7 +236,8 @@ def _played(ctx: Context, history: History, capacity: float, told: Callable[[str
     for number, knob in enumerate(KNOBS, start=1):
         told(f"Playing {len(case.requests) / 1440:.0f} days: {knob} ({number} of {len(KNOBS)})")
         found = score(case, replay(case, {**fields, "forecast": knob}, knob=knob).course, ideal)
-        yield Played(knob, found.violated_share, found.instance_hours, found.changes_per_day)
+        cost = found.instance_hours + profile.forecast_price * found.violated / capacity / 60
+        yield Played(knob, found.violated_share, found.instance_hours, cost, found.changes_per_day)
 
 
 def document_of(found: Outlook) -> dict[str, Any]:
@@ -232,14 +259,25 @@ def ahead_of(found: Outlook) -> Shown:
     return table
 
 
+def options_of(found: Outlook) -> Shown:
+    """Return what the options came to; the one in force is marked."""
+    table = plain("orders ahead", "violated", "instance-hours", "cost")
+    for each in found.options:
+        table.add_row(*_cells(each, found.chosen))
+    return table
+
+
 def played_of(found: Outlook) -> Shown:
     """Return what the positions of the knob came to; the one in force is marked."""
-    table = plain("forecast", "violated", "instance-hours", "changes a day")
+    table = plain("forecast", "violated", "instance-hours", "cost", "changes a day")
     for each in found.played:
-        mark = " (in force)" if each.knob == found.knob else ""
-        figures = (f"{each.violated_share:.2%}", f"{each.instance_hours:,.1f}", f"{each.changes_per_day:.1f}")
-        table.add_row(each.knob + mark, *figures)
+        table.add_row(*_cells(each, found.knob), f"{each.changes_per_day:.1f}")
     return table
+
+
+def _cells(each: Played, in_force: str) -> tuple[str, ...]:
+    mark = " (in force)" if each.name == in_force else ""
+    return (each.name + mark, f"{each.violated_share:.2%}", f"{each.instance_hours:,.1f}", f"{each.cost:,.1f}")
 
 
 def lines_of(found: Outlook) -> Iterable[str]:
@@ -252,5 +290,11 @@ def lines_of(found: Outlook) -> Iterable[str]:
     ran = "" if week.instance_hours is None else f" with {week.instance_hours:,.1f} instance-hours"
     met = "" if week.covered_share is None else f"; {week.covered_share:.2%} met enough instances"
     yield f"Last {week.days:.0f} days: {week.requests:,} requests{met}{ran}."
+    if found.bound is not None:
+        under, promised = found.bound
+        yield f"{under:.2%} of the minutes needed no more than was ordered up to for them; {promised:.2%} promised."
+    enough = found.days >= LEAST
+    why = f"cheapest of {found.days} days, or near it" if enough else f"choosing takes {LEAST} replayed days"
+    yield f"Orders ahead: {found.chosen} ({why})."
     newest = "".join(f"; {bounds} at {at:%Y-%m-%dT%H:%MZ}" for at, bounds in found.changed[-3:])
     yield f"The forecast changed bounds {len(found.changed)} times in that time{newest}."

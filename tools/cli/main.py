@@ -465,7 +465,7 @@ def forecast_command(  # noqa: PLR0913 - one argument an option
         return
     for line in forecast.lines_of(found):
         typer.echo(line)
-    tables.show(forecast.ahead_of(found), forecast.played_of(found))
+    tables.show(forecast.ahead_of(found), forecast.options_of(found), forecast.played_of(found))
 
 
 def _time(said: str | None) -> datetime | None:

@@ -46,6 +46,9 @@ EARLY = 15
 JUDGED = 14
 """Predictions by which the next are judged."""
 
+BY_CLOCK = [1 + 5 * math.exp(-((((m + A_DAY // 2) % A_DAY - A_DAY // 2) / 45) ** 2) / 2) for m in range(A_DAY)]
+"""How much an error counts that was made so many minutes of the clock later; earlier ones count from the end."""
+
 
 class _Days:
     """The history by minutes, with what the rows look up in it; a minute that is missing repeats the one before.
@@ -204,8 +207,9 @@ def _horizon(days: _Days, ahead: int, capacity: float) -> tuple[tuple[float, ...
             place = level(log_load, capacity)
             near = [0.1 + math.exp(-(((place - each) / 0.7) ** 2) / 2) for each in LEVELS]
             scores.append((days.logs[ends[i] + ahead] - log_load, days.clock(ends[i] + ahead), near))
-    scores.sort()
-    return _ridge(total, len(rows)), [_quantiles(scores, hour) for hour in range(24)]
+    errors, minutes, nearness = zip(*sorted(scores), strict=True)
+    levels = list(zip(*nearness, strict=True))
+    return _ridge(total, len(rows)), [_quantiles(errors, minutes, levels, hour) for hour in range(24)]
 
 
 Matrix = list[list[float]]
@@ -249,14 +253,22 @@ def _solved(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[f
     return found
 
 
-def _quantiles(scores: Sequence[tuple[float, int, list[float]]], hour: int) -> tuple[tuple[int, ...], ...]:
-    """Return the quantiles of the errors for each level, weighed towards this hour of the day and that level."""
+def _quantiles(
+    errors: Sequence[float], minutes: Sequence[int], levels: Sequence[Sequence[float]], hour: int
+) -> tuple[tuple[int, ...], ...]:
+    """Return the quantiles of the errors for each level, weighed towards this hour of the day and that level.
+
+    Args:
+        errors: ascending.
+        minutes: of the day, of each.
+        levels: for each of `LEVELS` how near each was to it.
+        hour: of the day.
+    """
     middle = hour * 60 + 30
-    clock = [1 + 5 * math.exp(-((((m - middle + 720) % A_DAY - 720) / 45) ** 2) / 2) for m in range(A_DAY)]
-    nearness = [clock[minute] for _, minute, _ in scores]
+    weights = [BY_CLOCK[minute - middle] for minute in minutes]
     found = []
-    for i in range(len(LEVELS)):
-        sums = list(accumulate(near * each[2][i] for near, each in zip(nearness, scores, strict=True)))
+    for near in levels:
+        sums = list(accumulate(map(float.__mul__, weights, near)))
         places = (min(bisect_left(sums, share * sums[-1]), len(sums) - 1) for share in QUANTILES)
-        found.append(tuple(round(SCALE * scores[place][0]) for place in places))
+        found.append(tuple(round(SCALE * errors[place]) for place in places))
     return tuple(found)

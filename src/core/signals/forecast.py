@@ -12,7 +12,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from core.learning.windows import AFTER, busy
-from core.model import Habit, Learned, Observation
+from core.model import Habit, Learned, Observation, Option
 from core.policy_windows import instant
 from core.times import DAY, MINUTE
 
@@ -69,6 +69,7 @@ def around(learned: Learned, now: datetime) -> Learned:
         season=tuple(table[low : high + 1] for table in learned.season),
         errors={hour: learned.errors[hour] for hour in sorted(hours)},
         habits=tuple(habit for habit in learned.habits if _opened(learned, habit, now)),
+        judged=(),
     )
 
 
@@ -238,6 +239,12 @@ class Wish:
     order: int
     up_to: int
     keep: int
+    promised: float = 0.0
+    """Probability that a minute in which such an order would serve needs no more than `up_to`, or than one."""
+
+    def floor(self, desired: int) -> int:
+        """Return the floor where so many are ordered."""
+        return self.up_to if desired < self.order else min(desired, self.keep)
 
 
 def foresee(learned: Learned, seen: Observation, *, capacity: float, price: float) -> Wish | None:
@@ -249,6 +256,10 @@ def foresee(learned: Learned, seen: Observation, *, capacity: float, price: floa
         capacity: requests a minute one instance serves (`c`).
         price: instance-minutes that are worth one instance-minute of requests in time (`lambda`).
     """
+    habits = learned.habits if learned.chosen is not Option.GUARD else ()
+    waiting = max([0, *(ready_for(learned, habit, seen, capacity, price) for habit in habits)])
+    if learned.chosen is not Option.FORECAST:
+        return Wish(order=waiting, up_to=waiting, keep=waiting)
     newest = seen.newest.at
     load = known(seen, newest)
     if load is None:
@@ -258,8 +269,7 @@ def foresee(learned: Learned, seen: Observation, *, capacity: float, price: floa
     def count(points: Iterable[tuple[float, float]], at: float) -> int:
         return min(worth(points, at), cap)
 
-    waiting = max([0, *(ready_for(learned, habit, seen, capacity, price) for habit in learned.habits)])
-    keep, order, up_to = waiting, 0, 0
+    keep, order, up_to, promised = waiting, 0, 0, 0.0
     for back in range(KEPT):
         recent = load[KEPT - 1 - back : len(load) - back]
         needed = math.ceil(round(recent[-1] / capacity, 9))
@@ -269,4 +279,5 @@ def foresee(learned: Learned, seen: Observation, *, capacity: float, price: floa
         if not back:
             both = [(z, p / 2) for z, p in (*ahead[1], *ahead[2])]
             order, up_to = first, max(first, count(both, price))
-    return Wish(order=order, up_to=up_to, keep=max(keep, up_to))
+            promised = sum(p for z, p in both if z <= max(up_to, 1))
+    return Wish(order=order, up_to=up_to, keep=max(keep, up_to), promised=promised)

@@ -1,0 +1,118 @@
+"""What orders ahead for a target: the option under which its own last weeks would have cost least (algorithms 14)."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from statistics import fmean
+
+from core.learning.fit import EVERY
+from core.model import Judged, Learned, Observation, Option
+from core.policy import Profile
+from core.signals import utilisation
+from core.signals.forecast import FRESH, LAG, around, foresee, span
+from core.times import A_DAY, MINUTE
+
+MOST, LEAST = 14, 7
+"""Days that are compared; with fewer nothing is chosen, and the forecast orders."""
+
+MARGIN = 0.1
+"""What is chosen stays until another is cheaper by this share: one episode more or less is worth as much."""
+
+WHOLE = 0.5
+"""Share of a day that must be known of it."""
+
+ALARM = 3
+"""Minutes above its target after which tracking orders (facts 2.1)."""
+
+
+def choose(found: Learned, before: Learned | None, seen: Observation, profile: Profile) -> Learned:
+    """Return a new fit with the days judged so far, and with what is to order ahead under it.
+
+    Each day is judged once, by the fit that was in force then: forecasts as issued, by which nothing of it was known.
+
+    Args:
+        found: the new fit.
+        before: the one it follows, if any.
+        seen: requests of each minute.
+        profile: as it is without a forecast.
+    """
+    price = profile.forecast_price
+    judged = (judge(before, seen, profile), *before.judged) if before else ()
+    days = tuple(day for day in judged if day and day.price == price)[:MOST]
+    if before is None or len(days) < LEAST:
+        return replace(found, judged=days)
+    costs = costs_of(days)
+    best = min(costs, key=costs.__getitem__)
+    chosen = best if costs[best] <= (1 - MARGIN) * costs[before.chosen] else before.chosen
+    return replace(found, chosen=chosen, judged=days)
+
+
+def costs_of(days: Sequence[Judged]) -> Mapping[Option, float]:
+    """Return what each option came to: instance-minutes paid, and `price` for each of requests that was violated."""
+    return {o: sum(day.instances[o] + day.price * day.violated[o] for day in days) for o in Option}
+
+
+def judge(learned: Learned, seen: Observation, profile: Profile) -> Judged | None:
+    """Replay the day after a fit under each option; None where less than half of it is known.
+
+    A reduced replay of every seventh minute. What an option asks for is asked of the rules that decide. Paid is what is
+    ordered; what was ordered all the time that an order takes is ready. A change under way delays nothing here.
+    """
+    capacity, standing_by, price = profile.capacity_per_instance, profile.forecasting, profile.forecast_price
+    if capacity is None or standing_by is None:
+        return None
+    minutes = {point.at: point.value / capacity for point in seen.points}
+    ordered: dict[Option, list[int]] = {option: [] for option in Option}
+    loads, under, promised = list[float](), list[bool](), list[float]()
+    for now, part, past in _passes(learned, seen):
+        tracked = _tracked(profile, past)
+        for option, counts in ordered.items():
+            wish = foresee(replace(part, chosen=option), past, capacity=capacity, price=price)
+            if wish is None:  # too little is known, under each option
+                break
+            asked = _tracked(standing_by, past) if option is Option.FORECAST else tracked
+            floor = max(wish.floor(counts[-1] if counts else 0), asked, profile.min_capacity)
+            counts.append(min(floor, profile.max_capacity))
+            if option is Option.FORECAST:
+                came = [minutes.get(now + ahead * MINUTE) for ahead in learned.horizons[1:]]
+                under += [load <= max(wish.up_to, 1) for load in came if load is not None]
+                promised.append(wish.promised)
+                loads.append(minutes[now])
+    if len(loads) * EVERY < WHOLE * A_DAY or not under:
+        return None
+    takes = max(1, round(learned.horizons[1] / EVERY))
+    return Judged(
+        price=price,
+        load=round(EVERY * sum(loads), 1),
+        instances={option: EVERY * sum(counts) for option, counts in ordered.items()},
+        violated={option: round(EVERY * _violated(loads, counts, takes), 1) for option, counts in ordered.items()},
+        under=round(fmean(under), 4),
+        promised=round(fmean(promised), 4),
+    )
+
+
+def _passes(learned: Learned, seen: Observation) -> Iterator[tuple[datetime, Learned, Observation]]:
+    """Yield every seventh minute for which a fit was in force, its part around it, and the requests seen then."""
+    times = [point.at for point in seen.points]
+    known = set(times)
+    for after in range(0, FRESH // MINUTE, EVERY):
+        newest = learned.fitted_at + after * MINUTE
+        now = newest + LAG * MINUTE
+        if newest in known and now in known:
+            part = around(learned, now)
+            first, end = bisect_left(times, now - span(part, now)), bisect_right(times, newest)
+            yield now, part, Observation(seen.points[first:end])
+
+
+def _tracked(profile: Profile, past: Observation) -> int:
+    """Return what guard and tracking ordered of late, as long as it is kept."""
+    kept = profile.stabilization // MINUTE
+    asked = [utilisation.recommend(profile, point) for point in past.points[-kept - ALARM + 1 :]]
+    rung = [min(each.settled for each in asked[i : i + ALARM]) for i in range(len(asked) - ALARM + 1)]
+    return max([*rung, *(each.floor for each in asked[-kept:])])
+
+
+def _violated(loads: Sequence[float], counts: Sequence[int], takes: int) -> float:
+    """Return the load of those minutes in which it was more than what had been ordered for the last `takes` of them."""
+    return sum(load for i, load in enumerate(loads) if round(load, 9) > min(counts[max(0, i - takes) : i + 1]))
