@@ -272,7 +272,7 @@ class FleetSync:
             scale_out_alarms=tuple(short(name, target) for name in scale_out_alarms(policies)),
             tracking=tracking_policies(policies, target, self._stage),
             missing_since=None,
-            starts=self._ports.autoscaling.starts(target),
+            starts=self._ports.autoscaling.starts(target, memory.config_since or memory.created_at),
         )
         if noted != memory:
             self._ports.store.record(target, noted, when.holder, when.now)

@@ -418,7 +418,7 @@ class Memory:
         # A new endpoint configuration (another model, another instance type) ends what was learned under the old one.
         known = self.measured.capacity if self.measured else None
         measured = None if known is None else Measured(at=now, capacity=round(LESS_EACH * known, 4))
-        anew = replace(seen, target_factor=1.0, target_changed_at=None, rate=None, rate_at=None)
+        anew = replace(seen, target_factor=1.0, target_changed_at=None, rate=None, rate_at=None, starts=Starts())
         return replace(anew, measured=measured, config_since=now)
 
 

@@ -192,8 +192,8 @@ class Autoscaling(Protocol):
     def refusal(self, target: ScalableTarget) -> Refusal | None:
         """Return why the newest finished scaling activity of the target failed, None if it did not."""
 
-    def starts(self, target: ScalableTarget) -> Starts:
-        """Return how long the newest scale-outs took, from order to service, the newest first; at most 20."""
+    def starts(self, target: ScalableTarget, since: datetime | None) -> Starts:
+        """Return how long the newest scale-outs ordered since then took to serve, the newest first; at most 20."""
 
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:
         """Set both bounds; AAS moves the capacity inside them at once."""

@@ -97,6 +97,8 @@ class FakeAutoscaling(_Fake):
     actions: dict[ScalableTarget, dict[str, ScheduledAction]] = field(default_factory=dict)
     refusals: dict[ScalableTarget, Refusal] = field(default_factory=dict)
     took: dict[ScalableTarget, Starts] = field(default_factory=dict)
+    took_until: datetime | None = None
+    """When the newest of them was ordered."""
 
     def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
         self._read("registered")
@@ -106,9 +108,10 @@ class FakeAutoscaling(_Fake):
         self._read("refusal")
         return self.refusals.get(target)
 
-    def starts(self, target: ScalableTarget) -> Starts:
+    def starts(self, target: ScalableTarget, since: datetime | None) -> Starts:
         self._read("starts")
-        return self.took.get(target, Starts())
+        over = since is not None and self.took_until is not None and self.took_until < since
+        return Starts() if over else self.took.get(target, Starts())
 
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:
         self._write("register", target, envelope)

@@ -1,5 +1,6 @@
 """Enrolment, repair and release: what FleetSync does to a fleet."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -551,6 +552,21 @@ def test_a_forecast_looks_as_far_ahead_as_an_order_takes() -> None:
         office_hours(world, days=3.1).sync()
         seen[said] = world.store.learned([world.orders])[world.orders].horizons
     assert seen == {"usual": (3, 7, 13), "seen": (3, 10, 19), "stated": (3, 13, 25)}
+
+
+def test_starts_are_of_the_configuration_that_serves() -> None:
+    """Another model or instance type starts otherwise; activities of before it are not learned again."""
+    world = World()
+    world.sync()
+    took = Starts((timedelta(minutes=9),) * 5)
+    world.autoscaling.took, world.autoscaling.took_until = {world.orders: took}, world.now
+    world.sync()
+    assert world.store.memories([world.orders])[world.orders].starts == took
+    world.later(minutes=1)
+    world.serving.capacities[world.orders] = replace(world.serving.capacities[world.orders], config="orders-config-2")
+    for _ in range(2):
+        world.sync()
+        assert world.store.memories([world.orders])[world.orders].starts == Starts()
 
 
 def test_each_target_is_fitted_once_a_day_in_an_hour_of_its_own() -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from core.errors import ActuationError, ObservationError, TargetBusyError, ThrottledError
-from core.model import Capacity, Envelope, Memory, Missing, Mode, Observation, Point, Reason, Refusal
+from core.model import Capacity, Envelope, Memory, Missing, Mode, Observation, Point, Reason, Refusal, Starts
 from core.native import full
 from core.reconcile import Status
 from simulator.in_memory import InMemoryStore
@@ -486,10 +486,11 @@ def test_an_override_outlives_the_endpoint_it_was_made_for() -> None:
 def test_memory_of_an_endpoint() -> None:
     made = World().now
     old = Memory(version=3, first_seen_at=made, enrolled=True, tries=2, created_at=made, config="a")
+    old = replace(old, starts=Starts((timedelta(minutes=6),) * 5))
     same = Capacity(2, 2, "InService", made, "a")
     assert old.of(same, NOW) == old
     assert old.of(Missing("gone"), NOW) == old  # perhaps it comes back
-    assert old.of(replace(same, config="b"), NOW) == replace(old, config="b", config_since=NOW)
+    assert old.of(replace(same, config="b"), NOW) == replace(old, config="b", config_since=NOW, starts=Starts())
     later = made + timedelta(hours=1)
     anew = Memory(version=3, created_at=later, config="a")
     assert old.of(replace(same, created_at=later), NOW) == anew

@@ -67,8 +67,8 @@ class ApplicationAutoScaling:
         code = next((code or part for part, code in _REFUSALS.items() if part in text), "Failed")
         return Refusal(newest.get("EndTime", newest["StartTime"]).astimezone(UTC), code, text)
 
-    def starts(self, target: ScalableTarget) -> Starts:
-        """Return how long the newest scale-outs took, from order to service, the newest first (algorithms 1).
+    def starts(self, target: ScalableTarget, since: datetime | None) -> Starts:
+        """Return how long the newest scale-outs ordered since then took to serve, the newest first (algorithms 1).
 
         An activity names only the count it asked for, so it is one if the successful one before it asked for less.
         """
@@ -79,7 +79,11 @@ class ApplicationAutoScaling:
             for item in found["ScalingActivities"]
             if item["StatusCode"] == "Successful" and (order := _ORDER.search(item["Description"]))
         )
-        took = [(before, end - start) for (_, _, before), (start, end, count) in pairwise(done) if count > before]
+        took = [
+            (before, end - start)
+            for (_, _, before), (start, end, count) in pairwise(done)
+            if count > before and (since is None or start >= since)
+        ]
         newest = took[: -STARTS_KEPT - 1 : -1]
         return Starts(tuple(t for before, t in newest if before), tuple(t for before, t in newest if not before))
 

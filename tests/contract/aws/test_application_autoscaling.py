@@ -292,12 +292,14 @@ class TestStarts:
     def test_of_a_simulated_account_they_are_its_provisioning_delay(self, account: Simulated) -> None:
         aas = ApplicationAutoScaling(account.client("application-autoscaling"))
         aas.register(ORDERS, Envelope(1, 8))
-        assert aas.starts(ORDERS) == Starts()
+        assert aas.starts(ORDERS, None) == Starts()
         for count in (3, 2, 6):
             aas.register(ORDERS, Envelope(count, count))
             for _ in range(8):
                 account.account.advance()
-        assert aas.starts(ORDERS) == Starts((timedelta(minutes=7),))  # to 6; before 3 nothing is known, 2 is fewer
+        assert aas.starts(ORDERS, None) == Starts(
+            (timedelta(minutes=7),)
+        )  # to 6; before 3 nothing is known, 2 is fewer
 
     @pytest.fixture
     def account(self, request: pytest.FixtureRequest) -> Simulated:
@@ -306,7 +308,15 @@ class TestStarts:
         made.add_endpoint("orders", 1)
         return made
 
-    def test_as_described(self) -> None:
+    @pytest.mark.parametrize(
+        ("since", "running", "from_zero"),
+        [
+            (None, (6, 4), (8,)),
+            (40, (6,), (8,)),  # what was ordered before is of other instances, or of another model on them
+            (81, (), ()),
+        ],
+    )
+    def test_as_described(self, since: int | None, running: tuple[int, ...], from_zero: tuple[int, ...]) -> None:
         def set_to(count: int, minute: int, took: int, status: str = "Successful") -> dict[str, Any]:
             begun = NINE + timedelta(minutes=minute)
             made = activity(status, minute) | {"Description": f"Setting desired instance count to {count}."}
@@ -324,5 +334,5 @@ class TestStarts:
         ]
         with scripted("application-autoscaling") as (c, script):
             script.add_response("describe_scaling_activities", {"ScalingActivities": activities})
-            six, four, eight = (timedelta(minutes=minutes) for minutes in (6, 4, 8))
-            assert ApplicationAutoScaling(c).starts(ORDERS) == Starts(running=(six, four), from_zero=(eight,))
+            found = ApplicationAutoScaling(c).starts(ORDERS, None if since is None else NINE + timedelta(minutes=since))
+            assert found == Starts(*(tuple(timedelta(minutes=m) for m in took) for took in (running, from_zero)))
