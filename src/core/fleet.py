@@ -240,7 +240,7 @@ class FleetSync:
         puts = tuple(action for action in natives if _needs_registration(action))
         outcome = self._reconciler.carry_out(decision, (*saves, *plan_bounds(decision), *puts), when)
         if outcome.status in {Status.CHANGED, Status.UNCHANGED}:
-            self._note_enrolment(target, self._ports.autoscaling.policies(target) if puts else inventory.policies, when)
+            self._note_enrolment(ctx, self._ports.autoscaling.policies(target) if puts else inventory.policies, when)
         return outcome
 
     def _inventory(self, target: ScalableTarget, registered: Envelope | None, *kinds: Kind) -> Inventory:
@@ -263,16 +263,18 @@ class FleetSync:
             if ALARM_SUFFIX.fullmatch(name.removeprefix(prefix))
         }
 
-    def _note_enrolment(self, target: ScalableTarget, policies: tuple[NativePolicy, ...], when: Pass) -> None:
+    def _note_enrolment(self, ctx: Context, policies: tuple[NativePolicy, ...], when: Pass) -> None:
         """Let the owners write from now on, and note which alarms forbid them a direct scale-in while in ALARM."""
+        target = ctx.target
         memory = self._ports.store.memories([target])[target]
+        known = memory.of(ctx.capacity, when.now)
         noted = replace(
-            memory,
+            known,
             enrolled=True,
             scale_out_alarms=tuple(short(name, target) for name in scale_out_alarms(policies)),
             tracking=tracking_policies(policies, target, self._stage),
             missing_since=None,
-            starts=self._ports.autoscaling.starts(target, memory.config_since or memory.created_at),
+            starts=self._ports.autoscaling.starts(target, known.config_since or known.created_at),
         )
         if noted != memory:
             self._ports.store.record(target, noted, when.holder, when.now)

@@ -103,6 +103,7 @@ def test_queues_are_held_against_their_goals(tmp_path: Path) -> None:
     verdicts = [line for line in queues.summary(found) if "goal" in line and line.startswith("- ")]
     assert len(verdicts) == 8  # two objectives, two concurrencies, two sets of traces
     assert all("late (azure_llm2023_code)" in line and line.endswith(("met", "not met")) for line in verdicts)
+    assert all("; 0 expired that the clairvoyant saves, goal 0: " in line for line in verdicts)
 
 
 def test_instances_of_more_slots_get_as_many_times_the_requests() -> None:
