@@ -40,9 +40,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)  # it judges what the others did
 
 
-def small_account(start: datetime = START) -> SimulatedAccount:
+def small_account(
+    start: datetime = START, region: str = "eu-central-1", account_id: str = "123456789012"
+) -> SimulatedAccount:
     """The endpoints of `POLICY`; rankers have some traffic, the others hardly any."""
-    account = SimulatedAccount(start)
+    account = SimulatedAccount(start, region, account_id)
     for ranker in (ORDERS, QUIET):
         account.add_endpoint(
             name=ranker,

@@ -1,4 +1,4 @@
-"""A second account beside the first, started in an environment full of real-looking credentials and dead proxies."""
+"""A second account in another Region beside the first, started in an environment full of real-looking credentials and dead proxies."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -30,6 +30,9 @@ POISON = {
 }
 
 
+REGION, ACCOUNT_ID = "us-east-1", "210987654321"
+
+
 @pytest.fixture(scope="module")
 def other(local: LocalAccount, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAccount]:
     """Deployed from the first one's artefact, while the first one runs."""
@@ -44,7 +47,7 @@ def other(local: LocalAccount, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**POISON, "HOME": str(home)}.items():
             patch.setenv(name, value)
-        with embedded(small_account(), artefact=local.sam.built) as account:
+        with embedded(small_account(region=REGION, account_id=ACCOUNT_ID), artefact=local.sam.built) as account:
             account.push_policy(POLICY)
             account.invoke("FleetSync", {"trigger": "policy"})
             yield account
@@ -61,7 +64,10 @@ def test_two_accounts_know_nothing_of_each_other_and_nothing_of_the_environment(
     assert (local.account.now, bounds(local, ORDERS)) == (here, there)
     assert bounds(other, ORDERS) == (2, 12)
     role = next(iter(other.deployed.roles.values()))
-    assert other.aws["iam"].get_role(RoleName=role)["Role"]["Arn"].split(":")[4] == "123456789012"
+    assert other.aws["iam"].get_role(RoleName=role)["Role"]["Arn"].split(":")[4] == ACCOUNT_ID
+    for account, place in ((local, "eu-central-1"), (other, REGION)):
+        table = account.aws["dynamodb"].describe_table(TableName=account.outputs["TableName"])["Table"]
+        assert table["TableArn"].split(":")[3] == place
 
 
 def test_sam_reaches_the_embedded_account_whatever_the_environment_says(other: LocalAccount, tmp_path: Any) -> None:

@@ -137,6 +137,19 @@ def test_a_function_logs_json_into_its_own_group_which_forgets(resources: dict[s
     assert in_stage(group["LogGroupName"]) == f"/aws/lambda/{in_stage(properties['FunctionName'])}"
 
 
+def test_a_stage_may_live_in_two_regions_and_two_stages_in_one(resources: dict[str, Resource]) -> None:
+    """IAM is global, so nothing there has a name of its own; all else that has one carries the stage."""
+    unnamed = {"AWS::IAM::Role": "RoleName", "AWS::IAM::ManagedPolicy": "ManagedPolicyName"}
+    named = {"FunctionName", "TableName", "QueueName", "TopicName", "AlarmName", "LogGroupName", "DashboardName"}
+    for name, resource in resources.items():
+        properties = resource.get("Properties", {})
+        assert unnamed.get(resource["Type"]) not in properties, name
+        for own in named & properties.keys():
+            assert "${Stage}" in str(properties[own]) or "Ref" in properties[own] or "Fn::GetAtt" in properties[own], (
+                name
+            )
+
+
 def test_nobody_outside_the_account_can_call_or_read_anything(resources: dict[str, Resource]) -> None:
     doors = {"AWS::Lambda::Url", "AWS::ApiGateway::RestApi", "AWS::ApiGatewayV2::Api", "AWS::S3::Bucket"}
     assert not doors & {resource["Type"] for resource in resources.values()}
