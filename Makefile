@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo account test check unit lint typecheck lines template e2e build bench chaos speed sbom audit lock schema clean
+.PHONY: help demo account test check unit lint typecheck lines template e2e build bench chaos speed cost sbom audit lock schema clean
 
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,10 @@ chaos: $(VENV)/.done  ## Every call of every pass x every fault, a kill after ea
 speed: $(VENV)/.done .aws-sam/build/.done  ## Size and import time of the artefact, time of a pass, time of a replay
 	$(BIN)/python bench/artefact.py
 	$(BIN)/python bench/replay.py
+	$(BIN)/python -m bench.scale
+
+cost: $(VENV)/.done  ## What the controller costs a month: calls of a simulated day x list prices
+	$(BIN)/python -m bench.cost $(ARGS)
 
 sbom: $(PARLIAMENT)  ## Write out/tidegate.cdx.json: what runs in Lambda, in CycloneDX
 	@mkdir -p out

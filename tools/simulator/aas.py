@@ -379,17 +379,8 @@ class ApplicationAutoScaling(Service):
         """Its own alarms of target tracking; of a step policy whatever calls it."""
         alarms = [self.cloudwatch.alarms[name] for name in policy.alarm_names if name in self.cloudwatch.alarms]
         if policy.tracking is None:
-            alarms = self._alarms_calling(policy)
+            alarms = _calling(policy, self.cloudwatch.alarms.values())
         return [{"AlarmName": alarm.name, "AlarmARN": alarm.arn} for alarm in alarms]
-
-    def _alarms_calling(self, policy: Policy) -> list[Alarm]:
-        """Alarm actions may carry a suffix behind the policy's ARN, so prefixes are compared (1.5)."""
-        arns = (policy.arn, f"{policy.arn}:")
-        return [
-            alarm
-            for alarm in self.cloudwatch.alarms.values()
-            if any(action == arns[0] or action.startswith(arns[1]) for action in alarm.actions)
-        ]
 
     def _delete_alarms(self, policy: Policy) -> None:
         for name in policy.alarm_names:
@@ -562,9 +553,11 @@ class ApplicationAutoScaling(Service):
 
     def act(self) -> None:
         """Finish what has arrived, then let the alarms of every target speak."""
+        every = self.cloudwatch.alarms.values()
+        ringing = [alarm for alarm in every if alarm.state.value == "ALARM" and alarm.latest is not None]
         for target in self.targets.values():
             self._finish(target)
-            wish = self._wish(target)
+            wish = self._wish(target, ringing)
             if wish is None:
                 continue
             if target.resource.status != IN_SERVICE:
@@ -597,7 +590,7 @@ class ApplicationAutoScaling(Service):
         else:
             target.in_until = now + change.cooldown
 
-    def _wish(self, target: Target) -> Wish | None:
+    def _wish(self, target: Target, ringing: Sequence[Alarm]) -> Wish | None:
         """The one capacity to go for: the largest scale-out of any policy, else the largest scale-in (2.4).
 
         Target tracking scales in only if all its policies that may do so agree; a silent metric therefore blocks it.
@@ -608,7 +601,7 @@ class ApplicationAutoScaling(Service):
         stepping = [policy for policy in target.policies.values() if not policy.tracking]
         cooling = target.out_until is not None and self.world.now < target.out_until
         base = min(current, target.out_base) if cooling else current  # what was just added counts as part of it (2.3)
-        outs = [*self._tracking_wishes(tracking, HIGH, base), *self._step_wishes(stepping, base)]
+        outs = [*self._tracking_wishes(tracking, HIGH, base), *self._step_wishes(stepping, base, ringing)]
         outs = [wish for wish in outs if wish.capacity > current]
         if outs:
             suspended = target.suspended["DynamicScalingOutSuspended"]
@@ -616,7 +609,7 @@ class ApplicationAutoScaling(Service):
         voters = [policy for policy in tracking if not (policy.tracking or {}).get("DisableScaleIn", False)]
         votes = self._tracking_wishes(voters, LOW, current)
         agreed = [max(votes, key=_capacity)] if votes and len(votes) == len(voters) else []
-        ins = [wish for wish in [*agreed, *self._step_wishes(stepping, current)] if wish.capacity < current]
+        ins = [wish for wish in [*agreed, *self._step_wishes(stepping, current, ringing)] if wish.capacity < current]
         if not ins or target.suspended["DynamicScalingInSuspended"]:
             return None
         return max(ins, key=_capacity)
@@ -630,11 +623,11 @@ class ApplicationAutoScaling(Service):
                 wishes.append(Wish(wanted, policy, alarm))
         return wishes
 
-    def _step_wishes(self, policies: Sequence[Policy], capacity: int) -> list[Wish]:
+    def _step_wishes(self, policies: Sequence[Policy], capacity: int, ringing: Sequence[Alarm]) -> list[Wish]:
         wishes = []
         for policy in policies:
-            for alarm in self._alarms_calling(policy):
-                if alarm.state.value == "ALARM" and alarm.latest is not None:
+            for alarm in _calling(policy, ringing):
+                if alarm.latest is not None:
                     wanted = step_capacity(capacity, alarm.latest, alarm.config, policy.steps)
                     wishes += [Wish(wanted, policy, alarm)] if wanted is not None else []
         return wishes
@@ -695,6 +688,14 @@ def _with_period(item: Mapping[str, Any]) -> dict[str, Any]:
     if "MetricStat" not in item:
         return dict(item)
     return {**item, "MetricStat": {**item["MetricStat"], "Period": 60}}
+
+
+def _calling(policy: Policy, alarms: Iterable[Alarm]) -> list[Alarm]:
+    """Those that call a policy. Alarm actions may carry a suffix behind its ARN, so prefixes are compared (1.5)."""
+    arns = (policy.arn, f"{policy.arn}:")
+    return [
+        alarm for alarm in alarms if any(action == arns[0] or action.startswith(arns[1]) for action in alarm.actions)
+    ]
 
 
 def _not_found(what: str, params: Mapping[str, Any]) -> ServiceError:

@@ -1,7 +1,7 @@
 """How the deployed functions reach AWS."""
 
 from collections.abc import Callable
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -30,3 +30,10 @@ def test_no_dead_call_uses_up_a_pass(make: Callable[[], Client]) -> None:
 def test_the_clock_shows_aware_utc() -> None:
     assert clock.now().tzinfo is UTC
     assert clock.now() - clock.now() < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("sent", [1763454600, 1763454600.5, "2025-11-18T08:30:00Z"])
+def test_times_of_answers_are_aware(sent: float | str) -> None:
+    read = clients._utc(sent)  # noqa: SLF001 - botocore calls it
+    assert read.utcoffset() == timedelta(0)
+    assert read.replace(microsecond=0) == datetime(2025, 11, 18, 8, 30, tzinfo=UTC)
