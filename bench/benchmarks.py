@@ -238,7 +238,7 @@ def _capacities(found: Sequence[Learned]) -> Iterable[str]:
     yield from head(["endpoint", "stated", *(f"day {day}" for day in days)])
     for each in found:
         yield figures.row([each.what, f"{each.stated:g}", *(f"{share:.2f}" for share in each.shares)])
-    yield ""
+    yield from ("", *goals.of_capacities(found), "")
 
 
 def _losers(judged: Sequence[Judged]) -> Iterable[str]:

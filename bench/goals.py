@@ -2,9 +2,11 @@
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from bench.figures import Figure, figure, head, mean, row
+from simulator.capacities import Learned
 from simulator.cases import DEFAULT
 from simulator.scores import Score
 
@@ -25,6 +27,9 @@ GOALS: Mapping[str, Goal] = {
     "surprise": Goal(Figure(2.00, 0.018), Figure(1.75, 0.017)),
     "sparse": Goal(Figure(2.00, 0.048), Figure(1.60, 0.040)),
 }
+NEAR = 0.05
+"""What is learned of a capacity is to be so near to the truth, as a share of it."""
+
 SAVED = {"0.5": 0.75, "0.6": 0.80, "0.7": 0.88}
 """On daily traces, at the violations of target tracking with these targets, at most these shares of its cost."""
 
@@ -81,6 +86,23 @@ def missed(found: Figure, goal: Figure) -> list[str]:
     return [what for what, is_so in above.items() if is_so]
 
 
+def of_capacities(found: Sequence[Learned]) -> Iterable[str]:
+    """Yield what was reached of the goals for what is learned of capacities."""
+    low, high = 1 - NEAR, 1 + NEAR
+    reaching = [each for each in found if each.stated >= 1]
+    near = [each for each in reaching if all(low <= share <= high for share in each.shares[2:])]
+    above = [each for each in found if any(min(pair) > high for pair in pairwise(each.shares))]
+    met = _said(met=len(near) == len(reaching))
+    yield f"Goal, from {low:.2f} to {high:.2f} from the third day on: {len(near)} of {len(reaching)}, {met}."
+    yield "Where less than the truth is stated, load reaches the limit only as the value rises: not counted here."
+    told = f"{len(above)} of {len(found)} are, at two days' ends, {_said(met=not above)}"
+    yield f"Goal, never above {high:.2f} for a day: {told}."
+
+
+def _said(*, met: bool) -> str:
+    return "met" if met else "missed"
+
+
 def _equal_violations(daily: Group) -> Iterable[str]:
     """Yield what the cheapest position costs that violates no more than target tracking does, trace by trace."""
     if not daily:
@@ -101,8 +123,8 @@ def _equal_violations(daily: Group) -> Iterable[str]:
             cells.append(f"{best.knob} {shares[-1]:.2f}" if best else "-")
         middle = statistics.median(shares) if shares else None
         said = "-" if middle is None else f"{middle:.2f}"
-        met = "met" if middle is not None and middle <= goal else "missed"
-        yield row([f"AAS {target}", *cells, said, f"{goal:.2f}, {met}"])
+        met = middle is not None and middle <= goal
+        yield row([f"AAS {target}", *cells, said, f"{goal:.2f}, {_said(met=met)}"])
     yield ""
 
 

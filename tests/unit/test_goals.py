@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bench.figures import Figure, mean
-from bench.goals import GOALS, Goal, chosen, summary, verdict
+from bench.goals import GOALS, Goal, chosen, of_capacities, summary, verdict
+from simulator.capacities import Learned
 from simulator.cases import Mode, standing
 from simulator.scores import Elasticity, Score
 
@@ -115,6 +116,31 @@ def test_what_was_chosen_on_the_others_is_applied_to_the_one_left_out() -> None:
         ["b", "balanced", "1.25 / 0.06%", "1.25 / 0.06%"],
         ["mean", "", "1.17 / 1.53%, violated missed", "1.22 / 0.13%"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("shares", "near", "above"),
+    [
+        (
+            (1.30, 1.04, 0.96, 1.05),
+            "1 of 1, met",
+            "0 of 1 are, at two days' ends, met",
+        ),  # the first two days may be off
+        ((1.10, 1.06, 1.02, 1.02), "1 of 1, met", "1 of 1 are, at two days' ends, missed"),
+        ((1.00, 1.00, 1.00, 0.94), "0 of 1, missed", "0 of 1 are, at two days' ends, met"),
+    ],
+)
+def test_what_is_learned_of_a_capacity_is_held_against_the_truth(
+    shares: tuple[float, ...], near: str, above: str
+) -> None:
+    first, _, last = of_capacities([Learned(what="x", stated=1.5, shares=shares)])
+    assert first.endswith(f": {near}.")
+    assert last.endswith(f": {above}.")
+
+
+def test_a_capacity_whose_limit_is_not_reached_is_not_held_against_it() -> None:
+    found = [Learned(what="x", stated=1.0, shares=(1.0,) * 4), Learned(what="y", stated=0.7, shares=(0.74,) * 4)]
+    assert "1 of 1, met" in next(iter(of_capacities(found)))
 
 
 def test_every_group_in_real_time_has_a_goal_and_is_played_with_all_positions() -> None:
