@@ -253,6 +253,29 @@ def test_a_model_four_times_slower_than_stated_is_found_out_by_its_first_items(s
     assert never_empty_handed(workload)
 
 
+def test_another_model_is_planned_for_as_stated_until_its_own_items_tell() -> None:
+    """The first takes a minute an item, four times what is stated; the second 15 seconds, as is stated."""
+    requests = [60 * (SILENCE <= minute % 150 < SILENCE + BURST) for minute in range(300)]
+    workload = AsyncWorkload(
+        per_minute_requests=requests,
+        per_minute_work_seconds=[n * (60.0 if minute < 150 else 15.0) for minute, n in enumerate(requests)],
+        objective=timedelta(minutes=30),
+    )
+    made = stack(workload, max_capacity=30)
+    orders = ScalableTarget.variant(OCR, "AllTraffic")
+    list(run(made, 150))
+    rate = made.store.memories([orders])[orders].rate
+    assert rate is not None
+    assert rate < 1.5
+    made.account.deploy(OCR, 1)
+    list(run(made, 150))
+    assert made.store.memories([orders])[orders].rate is None, "as stated"
+    assert (workload.served, workload.late) == (600, 0)
+    alone = items(60)
+    list(run(stack(alone, max_capacity=30), SILENCE + 45))
+    assert max(workload.history.desired[150:]) == max(alone.history.desired)
+
+
 def test_items_that_will_expire_are_reported_long_before_and_all_there_is_works_for_them() -> None:
     """1,000 items, at most 2 instances: 8 a minute from minute 41 on are 8 x 49 = 392 until the first expire at 90."""
     workload = items(200)
