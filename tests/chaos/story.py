@@ -15,6 +15,7 @@ from core.model import ScalableTarget
 from simulator.account import SimulatedAccount
 from simulator.components import Managed
 from simulator.workload import AsyncWorkload, ComponentWorkload, NoWorkload, RealtimeWorkload
+from tests.builders import ASYNC, COMPONENT, REALTIME
 from tests.chaos.cloud import CloudAccount, Snapshot
 from tests.chaos.passes import Ran, invoke
 from tests.chaos.wire import REGION, Call
@@ -27,43 +28,20 @@ AGO = 3
 GAPS = {"FleetSync": 5, "Override": 2}
 """Minutes until the same function is invoked again: a killed pass's lease is over by then (1 minute for the others)."""
 
+SOON = {"stabilization": "5m"}
 DOCUMENT: Mapping[str, Any] = {
     "version": 1,
     "profiles": {
-        "shop": {
-            "kind": "realtime",
-            "min_capacity": 2,
-            "max_capacity": 12,
-            "objectives": {"requests_per_instance": 1000},
-            "stabilization": "5m",
-        },
-        "rank": {
-            "kind": "realtime",
-            "min_capacity": 2,
-            "max_capacity": 12,
-            "objectives": {"requests_per_instance": 1000, "latency_p95": "800ms"},
-            "stabilization": "5m",
-        },
-        "read": {
-            "kind": "async",
-            "min_capacity": 0,
-            "max_capacity": 8,
-            "objectives": {"items_per_minute": 4, "drain_within": "15m"},
-            "stabilization": "5m",
-        },
+        "shop": {**REALTIME, **SOON},
+        "rank": {**REALTIME, **SOON, "objectives": {**REALTIME["objectives"], "latency_p95": "800ms"}},
+        "read": {**ASYNC, **SOON},
         "score": {
             "kind": "batch",
             "min_capacity": 1,
             "max_capacity": 10,
             "windows": [{"name": "morning", "start": "09:00", "duration": "1h", "min_capacity": 5, "max_capacity": 6}],
         },
-        "talk": {
-            "kind": "realtime",
-            "serving": "inference_component",
-            "min_capacity": 0,
-            "max_capacity": 6,
-            "objectives": {"requests_per_instance": 30},
-        },
+        "talk": COMPONENT,
     },
     "endpoints": [
         {"name": "orders", "profile": "shop"},

@@ -15,6 +15,7 @@ from core.model import Missing, Observation
 from core.ports import MetricQuery
 from simulator.account import SimulatedAccount
 from simulator.workload import AsyncWorkload, RealtimeWorkload
+from tests.builders import ASYNC, REALTIME
 from tests.chaos.cloud import CloudAccount, Snapshot
 from tests.chaos.passes import Build, invoke, runtime
 from tests.chaos.story import START
@@ -24,18 +25,8 @@ from tests.chaos.wire import REGION, the_wire
 OWNERS = {"realtime": "RealtimeTarget", "async": "AsyncQueue"}
 TICK = {"trigger": "schedule"}
 PROFILES = {
-    "realtime": {
-        "kind": "realtime",
-        "min_capacity": 2,
-        "max_capacity": 12,
-        "objectives": {"requests_per_instance": 1000, "latency_p95": "800ms"},
-    },
-    "async": {
-        "kind": "async",
-        "min_capacity": 1,
-        "max_capacity": 8,
-        "objectives": {"items_per_minute": 4, "drain_within": "15m"},
-    },
+    "realtime": {**REALTIME, "objectives": {**REALTIME["objectives"], "latency_p95": "800ms"}},
+    "async": {**ASYNC, "min_capacity": 1},
 }
 
 Budget = Callable[[int], int]
