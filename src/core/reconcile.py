@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
+from zlib import crc32
 
 from core.context import Context, Decision, Enrolment
 from core.decide import decide, loaded, silent_since
@@ -60,8 +61,9 @@ SLOW_CHANGE = timedelta(minutes=10)
 CLOCKS_APART = timedelta(minutes=1)
 """How far AAS's clock may be behind ours when a failure is matched with the write that caused it."""
 
-REMEMBER_EVERY = timedelta(minutes=5)
-"""An unchanged demand floor is written down this often: the table is billed by the write."""
+TURNS, LITTLE = 5, timedelta(seconds=90)
+REMEMBER_EVERY = timedelta(minutes=TURNS)
+"""An unchanged demand floor is written down this often, in turns: the table is billed by the write."""
 
 
 class Status(StrEnum):
@@ -478,7 +480,9 @@ def _remembered(decision: Decision) -> Memory:
         memory = replace(memory, ready=ctx.capacity.current, ready_since=ctx.now)
     if loaded(ctx) and (memory.overloaded_at is None or ctx.now - memory.overloaded_at >= REMEMBER_EVERY):
         memory = replace(memory, overloaded_at=ctx.now)
-    fresh = memory.demand_at is not None and ctx.now - memory.demand_at < REMEMBER_EVERY
+    age = ctx.now - memory.demand_at if memory.demand_at else REMEMBER_EVERY
+    due = crc32(ctx.target.resource_id.encode()) % TURNS == ctx.now.minute % TURNS and age > LITTLE
+    fresh = age < REMEMBER_EVERY and not due
     if ctx.unknown or (fresh and memory.demand_floor == decision.demand_floor):
         return memory
     return replace(memory, demand_floor=decision.demand_floor, demand_at=ctx.now)
