@@ -1,6 +1,6 @@
 """Enrolment: find the fleet's targets, put in order what stands on them, give back those that left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -9,11 +9,11 @@ from zlib import crc32
 
 from core.context import Context, Enrolment
 from core.decide import decide
-from core.errors import ConfigError, Problem, TidegateError
+from core.errors import ConfigError, ObservationError, Problem, TidegateError
 from core.instances import gpus_of, vcpus_of
 from core.learning.capacity import measure, queries
 from core.learning.choice import choose
-from core.learning.fit import HISTORY, fit
+from core.learning.fit import HISTORY, RECENT, belied, fit
 from core.model import Capacity, Envelope, Kind, Memory, Missing, Mode, Observation, ScalableTarget, Serving
 from core.native import ALARM_SUFFIX, alarm_prefix, scale_out_alarms, short, tracking_policies
 from core.plan import (
@@ -26,7 +26,7 @@ from core.plan import (
     plan_release,
 )
 from core.policy import Endpoint, Fleet, Profile
-from core.ports import NativePolicy, Place, Variant
+from core.ports import MetricQuery, NativePolicy, Place, Variant
 from core.reconcile import Outcome, Pass, Reconciler, Status, as_measured
 from core.signals import utilisation
 
@@ -92,12 +92,13 @@ class FleetSync:
     def _learn(self, enrolments: Sequence[Enrolment], when: Pass) -> dict[ScalableTarget, str]:
         """Learn of those targets whose hour of the day it is, and of new ones, while there is time; say what.
 
-        CloudWatch keeps minutes for 15 days, so all history is one read a day. Without a fit the old one serves on, and
-        then tracking at its own target.
+        CloudWatch keeps minutes for 15 days, so all history is one read. Without a fit the old one serves on, and then
+        tracking at its own target. One that the last two hours belied is made anew in any hour (ADR 0003).
         """
         able = [e for e in enrolments if e.profile.learn != "off" or e.profile.forecasting]
         fits = self._ports.store.learned([e.target for e in able])
         memories = self._ports.store.memories([e.target for e in able])
+        recent = self._recent(fits, when.now)
         told: dict[ScalableTarget, str] = {}
         for each in able:
             memory, old = memories[each.target], fits.get(each.target)
@@ -108,14 +109,23 @@ class FleetSync:
                     memory = self._measure(each, memory, when)
                     told[each.target] = _said(each.profile, memory)
                 profile = as_measured(each.profile, memory)
-                if profile.forecasting and self._due(each, old.fitted_at if old else None, when):
-                    query, capacity = utilisation.query(each.target), profile.capacity_per_instance
+                query, capacity = utilisation.query(each.target), profile.capacity_per_instance
+                lately = recent.get(query)
+                wrong = old and capacity and isinstance(lately, Observation) and belied(old, lately, capacity)
+                if profile.forecasting and self._due(each, old.fitted_at if old and not wrong else None, when):
                     seen = self._ports.metrics.fetch([query], when.now, HISTORY)[query]
                     if not isinstance(seen, Observation) or not capacity:
                         continue
                     if found := fit(seen, capacity, profile.timezone, profile.start_of(memory.starts)):
                         self._ports.store.put_learned(each.target, choose(found, old, seen, profile))
         return told
+
+    def _recent(self, targets: Iterable[ScalableTarget], now: datetime) -> Mapping[MetricQuery, Observation | Missing]:
+        """Fetch the last hours of these targets' load in one read; what cannot be read belies no fit."""
+        wanted = [utilisation.query(target) for target in targets]
+        with suppress(ObservationError):
+            return self._ports.metrics.fetch(wanted, now, RECENT) if wanted else {}
+        return {}
 
     def _due(self, enrolment: Enrolment, last: datetime | None, when: Pass) -> bool:
         """Whether something was never learned, or this is the target's hour for it; and there is time."""

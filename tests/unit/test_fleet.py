@@ -584,6 +584,24 @@ def test_each_target_is_fitted_once_a_day_in_an_hour_of_its_own() -> None:
     assert [at - first for at in later] == [timedelta(days=1), timedelta(days=2)]
 
 
+def test_a_fit_that_the_last_hours_belied_is_made_anew_in_any_hour() -> None:
+    world = office_hours(World(), days=4)
+    world.sync()
+    first = world.store.learned([world.orders])[world.orders].fitted_at
+    fitted = []
+    for bursts in (False, True):
+        world.later(hours=2)  # not 12 o'clock, the hour of its own
+        seen = office_hours(world, days=4).metrics.series["Invocations"]
+        assert isinstance(seen, Observation)
+        loud = [bursts and point.at > first and point.at.minute % 20 < 5 for point in seen.points]
+        points = tuple(Point(p.at, 90_000.0 if each else p.value) for p, each in zip(seen.points, loud, strict=True))
+        world.metrics.series["Invocations"] = Observation(points)
+        world.sync()
+        fitted.append(world.store.learned([world.orders])[world.orders].fitted_at)
+    assert fitted[0] == first
+    assert fitted[1] == world.now - timedelta(minutes=2)
+
+
 def test_a_fit_that_is_not_renewed_is_left_after_26_hours() -> None:
     world = office_hours(World(), days=4)
     world.sync()

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from core.context import CONTEXTS, Context
 from core.decide import decide, silent_since
-from core.learning.fit import fit
+from core.learning.fit import RECENT, belied, fit
 from core.model import Envelope, Habit, Learned, Memory, Missing, Observation, Point, Reason
 from core.policy_windows import instant
 from core.signals.forecast import (
@@ -224,6 +224,31 @@ class TestForesight:
         assert len(OFFICE.lines) == len(OFFICE.horizons)
         assert {len(levels) for horizons in OFFICE.errors.values() for levels in horizons} == {len(LEVELS)}
         assert {len(row) for hs in OFFICE.errors.values() for levels in hs for row in levels} == {len(QUANTILES)}
+
+
+class TestBelied:
+    @pytest.mark.parametrize(
+        ("every", "usual", "burst", "fitted_ago", "wrong"),
+        [
+            # 60 minutes of two hours are judged, every other one; more than 6 of them must be above 97 %
+            (40, 6500, 26_000, 600, True),  # three bursts of eight minutes: 12
+            (120, 6500, 26_000, 600, False),  # one of eight: 4
+            (40, 500, 990, 600, False),  # no more than an instance serves
+            (40, 6500, 26_000, 30, False),  # since the fit there was one
+        ],
+    )
+    def test_a_fit_is_wrong_where_a_tenth_of_two_hours_comes_above_what_was_likely(
+        self, every: int, usual: float, burst: float, fitted_ago: int, *, wrong: bool
+    ) -> None:
+        newest = NOW.replace(hour=14 if usual > C else 7)
+        count = int(RECENT / MINUTE)
+        points = (Point(newest - back * MINUTE, burst if back % every < 8 else usual) for back in range(count))
+        learned = replace(OFFICE, fitted_at=newest - fitted_ago * MINUTE)
+        assert belied(learned, Observation(tuple(points)[::-1]), C) == wrong
+
+    def test_minutes_that_are_not_known_belie_nothing(self) -> None:
+        newest = NOW.replace(hour=14)
+        assert not belied(OFFICE, Observation((Point(newest, 26_000.0),)), C)
 
 
 def foreseen(load: float, at: datetime, count: int, **seen: object) -> Context:

@@ -20,7 +20,9 @@ from core.signals.forecast import (
     SILENT,
     SLOT,
     expected,
+    known,
     level,
+    outlook,
     row,
 )
 from core.times import A_DAY, MINUTE
@@ -42,6 +44,12 @@ FIRST = 20
 
 EARLY = 15
 """A block that begins so many minutes before its window is no surprise either."""
+
+DOUBTED, UNLIKELY = 120, QUANTILES.index(0.97)
+"""Minutes in which a fit that is belied shows, and above which quantile."""
+
+RECENT = timedelta(minutes=DOUBTED + 2 * LOOK)
+"""What `belied` looks at, with the longest way ahead."""
 
 JUDGED = 14
 """Predictions by which the next are judged."""
@@ -151,6 +159,22 @@ def fit(
         errors={hour: tuple(table[hour] for table in errors) for hour in range(24)},
         habits=_habits(days, capacity),
     )
+
+
+def belied(learned: Learned, seen: Observation, capacity: float) -> bool:
+    """Return whether, since the fit, over a tenth of the last two hours needed more than 97 % should.
+
+    More instances than that quantile of the load, and than one. Then today is of another kind than the fit knows; one that is made anew has its errors.
+    """
+    ahead, values = (learned.horizons[1] + LAG) * MINUTE, {point.at: point.value for point in seen.points}
+    judged = [seen.newest.at - back * MINUTE for back in range(0, DOUBTED, 2)]
+    above = 0
+    for at in judged:
+        recent = known(seen, at - ahead) if at > learned.fitted_at and at in values else None
+        if recent is not None:
+            likely, _ = outlook(learned, recent[-LOOK:], at - ahead, capacity)[1][UNLIKELY]
+            above += math.ceil(round(values[at] / capacity, 9)) > max(math.ceil(round(likely, 9)), 1)
+    return above > len(judged) / 10
 
 
 def _habits(days: _Days, capacity: float) -> tuple[Habit, ...]:
