@@ -19,8 +19,8 @@ MOST, LEAST = 14, 7
 MARGIN = 0.1
 """What is chosen stays until another is cheaper by this share: one episode more or less is worth as much."""
 
-WHOLE = 0.5
-"""Share of a day that must be known of it."""
+WHOLE = 1 / 12
+"""Share of a day that must be known of it: a fit that was belied (ADR 0003) leaves a day in parts, and these count."""
 
 ALARM = 3
 """Minutes above its target after which tracking orders (facts 2.1)."""
@@ -54,7 +54,7 @@ def costs_of(days: Sequence[Judged]) -> Mapping[Option, float]:
 
 
 def judge(learned: Learned, seen: Observation, profile: Profile) -> Judged | None:
-    """Replay the day after a fit under each option; None where less than half of it is known.
+    """Replay the day after a fit under each option; None where less than two hours of it are known.
 
     A reduced replay of every seventh minute. What an option asks for is asked of the rules that decide. Paid is what is
     ordered; what was ordered all the time that an order takes is ready. A change under way delays nothing here.

@@ -45,8 +45,8 @@ FIRST = 20
 EARLY = 15
 """A block that begins so many minutes before its window is no surprise either."""
 
-DOUBTED, UNLIKELY = 120, QUANTILES.index(0.97)
-"""Minutes in which a fit that is belied shows, and above which quantile."""
+DOUBTED, UNLIKELY, MORE = 120, QUANTILES.index(0.97), 1.05
+"""Minutes in which a fit that is belied shows, above which quantile, and how far: one of quiet days has no width."""
 
 RECENT = timedelta(minutes=DOUBTED + 2 * LOOK)
 """What `belied` looks at, with the longest way ahead."""
@@ -162,9 +162,9 @@ def fit(
 
 
 def belied(learned: Learned, seen: Observation, capacity: float) -> bool:
-    """Return whether, since the fit, over a tenth of the last two hours needed more than 97 % should.
+    """Return whether over a tenth of the last two hours was above what 97 % should stay below, since the fit.
 
-    More instances than that quantile of the load, and than one. Then today is of another kind than the fit knows; one that is made anew has its errors.
+    Then today is of another kind than the fit knows; one that is made anew has its errors.
     """
     ahead, values = (learned.horizons[1] + LAG) * MINUTE, {point.at: point.value for point in seen.points}
     judged = [seen.newest.at - back * MINUTE for back in range(0, DOUBTED, 2)]
@@ -173,7 +173,7 @@ def belied(learned: Learned, seen: Observation, capacity: float) -> bool:
         recent = known(seen, at - ahead) if at > learned.fitted_at and at in values else None
         if recent is not None:
             likely, _ = outlook(learned, recent[-LOOK:], at - ahead, capacity)[1][UNLIKELY]
-            above += math.ceil(round(values[at] / capacity, 9)) > max(math.ceil(round(likely, 9)), 1)
+            above += values[at] > max(MORE * likely, 1.0) * capacity
     return above > len(judged) / 10
 
 
