@@ -15,6 +15,7 @@ from core.model import (
     Missing,
     Mode,
     Observation,
+    Option,
     Point,
     ScalableTarget,
     Serving,
@@ -609,6 +610,22 @@ def test_a_fit_that_is_not_renewed_is_left_after_26_hours() -> None:
     world.later(hours=26)
     world.sync()
     assert target_value(world) == 500
+
+
+def test_where_something_else_orders_ahead_tracking_keeps_the_room() -> None:
+    """The target is 900 with a forecast, and 500 without."""
+    world = office_hours(World(), days=4)
+    world.sync()
+    target = world.orders
+    world.store.put_learned(target, replace(world.store.learned([target])[target], chosen=Option.GUARD))
+    world.sync()
+    assert target_value(world) == 500
+    decision = office_hours(world, days=4).tick()["orders"].decision
+    assert decision is not None
+    assert next(step.seen["chosen"] for step in decision.steps if step.rule == "forecast") == "guard"
+    world.store.put_learned(target, replace(world.store.learned([target])[target], chosen=Option.FORECAST))
+    world.sync()
+    assert target_value(world) == 900
 
 
 def test_news_of_one_endpoint_and_a_dry_run_fit_nothing() -> None:
