@@ -162,7 +162,12 @@ def outage(ctx: Context, wanted: Envelope) -> Step | None:
 
 
 def silent_since(ctx: Context) -> datetime | None:
-    """Return since when traffic has been away that is usual; unknown minutes neither begin nor end that."""
+    """Return since when traffic has been away that is usual; unknown minutes neither begin nor end that.
+
+    A batch that ends early is done: nobody was kept out.
+    """
+    if ctx.profile.kind is Kind.BATCH:
+        return None
     since, seen, each = ctx.memory.silent_since, ctx.signals.get(Signal.REQUESTS), ctx.profile.capacity_per_instance
     if ctx.learned is None or each is None or not isinstance(seen, Observation):
         return since

@@ -502,6 +502,12 @@ class TestOutage:
             assert steps["outage"].after.floor >= USUAL
             assert decide(seen).scale_in_to is None
 
+    def test_a_batch_that_ends_early_is_done(self) -> None:
+        seen = fallen(45)
+        job = profile(BATCH, objectives={"requests_per_instance": 1000})
+        assert job.capacity_per_instance == seen.profile.capacity_per_instance
+        assert silent_since(replace(seen, enrolment=replace(seen.enrolment, profile=job))) is None
+
     def test_a_weekend_is_none(self) -> None:
         """What is away was not there a week ago either, or nobody knows whether it was."""
         for since in (timedelta(days=6), timedelta(days=8)):
