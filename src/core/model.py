@@ -471,6 +471,9 @@ class Judged:
     promised: float
     """The share it had foreseen."""
 
+    minutes: int = 24 * 60
+    """So much of the day is known; what was judged in parts is put together."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:

@@ -66,6 +66,30 @@ class TestChoice:
         assert len(found.judged) == MOST
         assert found.judged[1:] == old.judged[:-1]
 
+    def test_parts_of_a_day_are_put_together(self) -> None:
+        """Ten hours, to which three are added, are no day of their own; 22 and three are more than one."""
+        seen = trace(2, until=OFFICE.fitted_at + timedelta(hours=3))
+        part = judge(OFFICE, seen, PLAIN)
+        assert part is not None
+        for hours, entries in ((10, LEAST), (22, LEAST + 1)):
+            short = replace(a_day((100, 100, 10)), minutes=hours * 60)
+            found = choose(OFFICE, replace(OFFICE, judged=(short, *[a_day((100, 100, 10))] * (LEAST - 1))), seen, PLAIN)
+            assert len(found.judged) == entries
+            assert sum(day.minutes for day in found.judged) == (LEAST - 1) * A_DAY + hours * 60 + part.minutes
+            assert sum(day.instances[GUARD] for day in found.judged) == LEAST * 10 + part.instances[GUARD]
+
+    def test_a_share_of_parts_is_weighed_by_their_minutes(self) -> None:
+        seen = trace(2, until=OFFICE.fitted_at + timedelta(hours=3))
+        part = judge(OFFICE, seen, PLAIN)
+        assert part is not None
+        old = replace(OFFICE, judged=(replace(a_day((100, 100, 10)), minutes=600, under=0.5),))
+        [day] = choose(OFFICE, old, seen, PLAIN).judged
+        assert day.under == pytest.approx((600 * 0.5 + part.minutes * part.under) / (600 + part.minutes))
+
+    def test_seven_parts_are_no_week(self) -> None:
+        parts = (replace(a_day((100, 100, 10)), minutes=800),) * LEAST
+        assert choose(OFFICE, replace(OFFICE, judged=parts), NOTHING, PLAIN).chosen is FORECAST
+
     def test_what_is_stored_comes_back_and_no_decision_needs_it(self) -> None:
         stored = TypeAdapter(Learned)
         full = replace(OFFICE, chosen=WINDOWS, judged=(a_day((12345, 12345, 12345), (123.4, 123.4, 123.4)),) * MOST)

@@ -15,7 +15,7 @@ from cli.history import KEPT, read_history
 from cli.overrides import RefusedError
 from cli.tables import plain
 from core.aws.store import Table
-from core.learning.choice import LEAST, costs_of
+from core.learning.choice import LEAST, costs_of, days_of
 from core.model import Envelope, Observation, Point, Reason
 from core.policy import USUAL_START
 from core.signals.forecast import LAG, LOOK, SCALE, SLOT, foresee
@@ -146,7 +146,7 @@ def outlook_of(source: Source, now: datetime, *, hours: int, told: Callable[[str
         ahead=list(_ahead(learned, history, capacity=capacity, price=profile.forecast_price, hours=hours)),
         last_week=_covered(history, capacity),
         bound=(fmean(day.under for day in week), fmean(day.promised for day in week)) if week else None,
-        days=len(learned.judged),
+        days=days_of(learned.judged),
         chosen=learned.chosen.value,
         options=list(_options(learned.judged)),
         changed=list(_changed(source, now - WEEK)),

@@ -38,14 +38,38 @@ def choose(found: Learned, before: Learned | None, seen: Observation, profile: P
         profile: as it is without a forecast.
     """
     price = profile.forecast_price
-    judged = (judge(before, seen, profile), *before.judged) if before else ()
-    days = tuple(day for day in judged if day and day.price == price)[:MOST]
-    if before is None or len(days) < LEAST:
+    days = tuple(day for day in before.judged if day.price == price) if before else ()
+    days = _with(judge(before, seen, profile) if before else None, days)[:MOST]
+    if before is None or days_of(days) < LEAST:
         return replace(found, judged=days)
     costs = costs_of(days)
     best = min(costs, key=costs.__getitem__)
     chosen = best if costs[best] <= (1 - MARGIN) * costs[before.chosen] else before.chosen
     return replace(found, chosen=chosen, judged=days)
+
+
+def days_of(days: Sequence[Judged]) -> int:
+    """Return how many days they are, to the nearest."""
+    return round(sum(day.minutes for day in days) / A_DAY)
+
+
+def _with(part: Judged | None, days: tuple[Judged, ...]) -> tuple[Judged, ...]:
+    """Return the days with what was judged last: a day of its own, or added to the newest while that is not full."""
+    if part is None:
+        return days
+    if not days or days[0].minutes + part.minutes > A_DAY:
+        return (part, *days)
+    last, minutes = days[0], days[0].minutes + part.minutes
+    both = replace(
+        last,
+        minutes=minutes,
+        load=last.load + part.load,
+        instances={option: last.instances[option] + part.instances[option] for option in Option},
+        violated={option: last.violated[option] + part.violated[option] for option in Option},
+        under=(last.minutes * last.under + part.minutes * part.under) / minutes,
+        promised=(last.minutes * last.promised + part.minutes * part.promised) / minutes,
+    )
+    return (both, *days[1:])
 
 
 def costs_of(days: Sequence[Judged]) -> Mapping[Option, float]:
@@ -89,6 +113,7 @@ def judge(learned: Learned, seen: Observation, profile: Profile) -> Judged | Non
         violated={option: round(EVERY * _violated(loads, counts, takes), 1) for option, counts in ordered.items()},
         under=round(fmean(under), 4),
         promised=round(fmean(promised), 4),
+        minutes=EVERY * len(loads),
     )
 
 
