@@ -134,10 +134,12 @@ def record(count: int, file: str) -> None:
     """Play passes over so many endpoints that need nothing, and keep what AWS answered."""
     from core.aws import clock  # noqa: PLC0415
     from handlers import fleet_sync, wiring  # noqa: PLC0415
+    from simulator import aas  # noqa: PLC0415
     from simulator.account import SimulatedAccount  # noqa: PLC0415
     from simulator.workload import RealtimeWorkload  # noqa: PLC0415
     from tests.chaos.cloud import CloudAccount  # noqa: PLC0415
 
+    aas.MAX_TARGETS = 10 * max(SIZES)  # an account whose quota was raised
     account = SimulatedAccount(START, region=ENVIRONMENT["AWS_DEFAULT_REGION"], record_calls=False)
     names = [f"endpoint-{number:04}" for number in range(count)]
     for name in names:
