@@ -99,20 +99,31 @@ def test_no_other_count_is_cheaper(points: list[tuple[float, float]], price: flo
 
 @pytest.mark.parametrize(
     ("missing", "there"),
-    [((), True), ((1,), True), ((1, 2, 3), True), ((1, 2, 3, 4), False), ((61,), False), ((10, 30, 50), True)],
+    [
+        ((), True),
+        ((1,), True),
+        ((1, 2, 3), True),
+        ((1, 2, 3, 4), False),
+        ((61,), True),  # the oldest that is looked at: the one before it stands for it
+        ((59, 60, 61), True),
+        ((59, 60, 61, 62), False),
+        ((62, 63, 64), True),  # nobody looks at these
+        ((61, 62, 63, 64), False),
+        ((10, 30, 50), True),
+    ],
 )
 def test_a_gap_repeats_the_minute_before_it_and_more_than_three_are_unknown(
     missing: tuple[int, ...], *, there: bool
 ) -> None:
     newest = NOW - 2 * MINUTE
-    points = [Point(newest - back * MINUTE, float(back)) for back in reversed(range(62)) if back not in missing]
+    points = [Point(newest - back * MINUTE, float(back)) for back in reversed(range(65)) if back not in missing]
     found = known(Observation(tuple(points)), newest)
     assert (found is not None) == there
     if found is not None:
         assert len(found) == 62
         assert found[-1] == 0
-        for back in missing:
-            assert found[61 - back] == next(b for b in range(back, 62) if b not in missing)
+        for back in (b for b in missing if b < 62):
+            assert found[61 - back] == next(b for b in range(back, 65) if b not in missing)
 
 
 class TestFit:
@@ -358,6 +369,15 @@ class TestHabits:
         habit = Habit(earliest=360, latest=360 + spread, peaks=(12_000.0,) * on + (0.0,) * (7 - on), kept=kept)
         assert ready_for(OFFICE, habit, flat(0.0, NOW.replace(hour=6, minute=0)), C, price) == count
 
+    @pytest.mark.parametrize("late", [0, 1, 2, 3])
+    def test_metrics_that_come_late_are_looked_at_as_any(self, late: int) -> None:
+        """What a pass fetches is `span` before now; the newest minute it finds there may be older than usual."""
+        part = around(OFFICE, NOW)
+        newest = NOW - (LAG + late) * MINUTE
+        fetched = [NOW - back * MINUTE for back in reversed(range(1, span(part, NOW) // MINUTE + 1))]
+        seen = Observation(tuple(Point(at, 500.0) for at in fetched if at <= newest))
+        assert foresee(part, seen, capacity=C, price=32) is not None
+
     def test_the_forecast_orders_it(self) -> None:
         found = learnt(job())
         now = NOW.replace(hour=5, minute=52)
@@ -367,8 +387,10 @@ class TestHabits:
 
     def test_a_wide_window_needs_more_of_the_past(self) -> None:
         wide = replace(OFFICE, habits=(replace(HABIT, latest=480),))
-        assert span(around(wide, NOW.replace(hour=8)), NOW.replace(hour=8)) == (8 * 60 - 351 + 3) * MINUTE
-        assert span(around(wide, NOW), NOW) == (60 + 3) * MINUTE
+        assert span(around(wide, NOW.replace(hour=8)), NOW.replace(hour=8)) == (8 * 60 - 351 + 9) * MINUTE
+        assert (
+            span(around(wide, NOW), NOW) == (60 + 9) * MINUTE
+        )  # three for KEEP, three for a gap, three that the newest may be late
         assert around(wide, NOW).habits == ()
 
 

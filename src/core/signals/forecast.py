@@ -16,8 +16,8 @@ from core.model import Habit, Learned, Observation, Option
 from core.policy_windows import instant
 from core.times import DAY, MINUTE
 
-LAG = 2
-"""Minutes from the newest readable one until now (`l`)."""
+LAG, LATE = 2, 3
+"""Minutes from the newest readable one until now (`l`), and how many more it may be before it is missing."""
 
 SPARE = 2
 """Minutes before the last moment at which a window opens."""
@@ -76,7 +76,7 @@ def around(learned: Learned, now: datetime) -> Learned:
 def span(learned: Learned, now: datetime) -> timedelta:
     """Return how much of the past a decision needs to see."""
     opened = [at for habit in learned.habits if (at := _opened(learned, habit, now))]
-    return max([LOOK * MINUTE, *(now - at for at in opened)]) + KEPT * MINUTE
+    return max([LOOK * MINUTE, *(now - at for at in opened)]) + (2 * KEPT + LATE) * MINUTE
 
 
 def _opened(learned: Learned, habit: Habit, now: datetime) -> datetime | None:
@@ -150,15 +150,15 @@ def known(seen: Observation, newest: datetime) -> list[float] | None:
     None where more is missing: then the past says nothing of the next minutes.
     """
     values = {point.at: point.value for point in seen.points}
-    found: list[float] = []
-    missing = 0
-    for back in range(LOOK + KEPT - 2, -1, -1):
+    length, found, missing = LOOK + KEPT - 1, list[float](), 0
+    for back in range(length + KEPT - 1, -1, -1):  # what came before the oldest may have to stand for it
         value = values.get(newest - back * MINUTE)
         missing = missing + 1 if value is None else 0
-        if missing > KEPT or (value is None and not found):
+        if missing > KEPT:
             return None
-        found.append(found[-1] if value is None else value)
-    return found
+        if value is not None or found:
+            found.append(found[-1] if value is None else value)
+    return found[-length:] if len(found) >= length else None
 
 
 def row(recent: Sequence[float], season: Sequence[float], capacity: float) -> tuple[float, list[float]]:
