@@ -206,7 +206,7 @@ def frontier(compared: Sequence[Compared]) -> Figure:
                 "x": [round(each.cost_ratio, 4) for each in points],
                 "y": [round(100 * each.harmed_share, 4) for each in points],
                 "text": [f"Tidegate {each.knob}" if ours else each.knob for each in points],
-                "textposition": "top center",
+                "textposition": "bottom center" if ours else "top center",
                 "textfont": {"size": 10, "color": "--tidegate" if ours else "--soft"},
                 "hovertext": [
                     f"{policy} {each.knob}: {each.cost_ratio:.2f} x clairvoyant, {each.harmed_share:.2%} harmed, "
