@@ -18,7 +18,7 @@ from tests.chaos.wire import Answer, Attempt, Fault
 
 HOURLY = {"trigger": "schedule"}
 ONLY_THERE = "lost what stood before adoption"
-SETTLED = 30
+SETTLED = 12
 """Minutes after which a target that no override moves stands where it would."""
 
 
