@@ -60,7 +60,7 @@ def gone_within(seconds: float, folder: Path) -> bool:
 def test_nothing_is_left_behind(started: tuple[subprocess.Popen[str], Path], number: signal.Signals) -> None:
     process, folder = started
     process.send_signal(number)
-    process.wait(timeout=20)
+    process.wait(timeout=60)
     assert gone_within(10, folder), (processes_of(folder), folder.exists())
 
 
@@ -81,7 +81,7 @@ def test_make_account_ends_on_sigterm_too(local: LocalAccount) -> None:
             assert shown[-1], process.communicate()
         (folder,) = [Path(line.split()[-1]) for line in shown if line.startswith("Folder")]
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
         assert process.returncode == 0
     assert gone_within(10, folder)
     assert any(line.startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:") for line in shown)
