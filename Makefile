@@ -70,7 +70,7 @@ chaos: $(VENV)/.done  ## Every call of every pass x every fault, a kill after ea
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 speed: $(VENV)/.done .aws-sam/build/.done  ## Size and import time of the artefact, time of a pass, time of a replay
-	$(BIN)/python bench/artefact.py
+	$(BIN)/python -m bench.artefact
 	$(BIN)/python bench/replay.py
 	$(BIN)/python -m bench.scale
 

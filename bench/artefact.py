@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from typing_extensions import override
 
+from bench.scale import ENVIRONMENT
 from simulator.account import SimulatedAccount
 from simulator.stack import SimulatedStack
 from simulator.workload import RealtimeWorkload
@@ -59,22 +60,6 @@ started = time.perf_counter()
 made()
 print(time.perf_counter() - started)
 """
-ENVIRONMENT = {
-    "AWS_DEFAULT_REGION": "eu-central-1",
-    "AWS_ACCESS_KEY_ID": "bench",
-    "AWS_SECRET_ACCESS_KEY": "bench",
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    "POWERTOOLS_SERVICE_NAME": "tidegate",
-    "POWERTOOLS_METRICS_NAMESPACE": "Tidegate",
-    "TIDEGATE_STAGE": "bench",
-    "TIDEGATE_MODE": "shadow",
-    "TIDEGATE_TABLE": "tidegate-bench",
-    "TIDEGATE_APPCONFIG_APPLICATION": "application",
-    "TIDEGATE_APPCONFIG_ENVIRONMENT": "environment",
-    "TIDEGATE_APPCONFIG_PROFILE": "profile",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +199,7 @@ def main(
 
     Examples:
       make bench
-      python bench/artefact.py --json
+      python -m bench.artefact --json
     """
     err = Console(stderr=True)
     total, parts = sizes(artefact_of(BUILT))
