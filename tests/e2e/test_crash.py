@@ -15,9 +15,10 @@ from local_account.rundir import candidates, run_directory, sweep
 from tests.e2e.conftest import MINISTACK_PYTHON, ROOT, SAM, processes_of
 
 PROGRAM = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from tests.e2e.conftest import embedded, POLICY, small_account
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 with embedded(small_account(), artefact=Path(sys.argv[1])) as account:
     account.push_policy(POLICY)
     account.invoke("FleetSync", {"trigger": "policy"})
