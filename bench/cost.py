@@ -32,6 +32,7 @@ from simulator.account import SimulatedAccount
 from simulator.cases import DAY, Case, Mode, case_of
 from simulator.replay import Replay
 from simulator.stack import SimulatedStack
+from tests import tables
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -105,12 +106,7 @@ def table() -> "Iterator[DynamoDBClient]":
     """An empty table on moto."""
     with mock_aws():
         client = boto3.Session("bench", "bench", region_name="eu-central-1").client("dynamodb")
-        client.create_table(
-            TableName="tidegate",
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        tables.create(client)
         yield client
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from io import BytesIO, StringIO
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +28,8 @@ import typer
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from rich.console import Console
 from rich.table import Table
-from typing_extensions import override
+
+from simulator.transport import Raw
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (1, 10, 100, 500, 1000, 2000, 5000)
@@ -77,18 +78,6 @@ class Invocation:
         return 1000 * TIMEOUT_S
 
 
-class _Raw(BytesIO):
-    """As much of urllib3's response as botocore reads."""
-
-    def stream(self, **_: object) -> Iterator[bytes]:
-        while content := self.read():
-            yield content
-
-    @override
-    def __hash__(self) -> int:
-        return id(self)
-
-
 @contextmanager
 def answered(answering: Answering) -> Iterator[None]:
     """Let every client made from now on be answered by a function, below retries, signing and parsing."""
@@ -96,7 +85,7 @@ def answered(answering: Answering) -> Iterator[None]:
     def send(request: AWSPreparedRequest, event_name: str, **_: object) -> AWSResponse:
         service, operation = event_name.split(".")[1:]
         status, body, headers = answering(service, operation, request)
-        return AWSResponse(str(request.url), status, headers, _Raw(body))  # type: ignore[arg-type]
+        return AWSResponse(str(request.url), status, headers, Raw(body))  # type: ignore[arg-type]
 
     session = botocore.session.Session()
     emitter: Any = session.get_component("event_emitter")

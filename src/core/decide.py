@@ -6,7 +6,6 @@ To learn why a target has its capacity, read the steps of its decision beside `R
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
-from zlib import crc32
 
 from core.context import EXPIRY, ORDER_EXPIRY, Context, Decision
 from core.model import (
@@ -427,9 +426,8 @@ def _target_factor(ctx: Context) -> float:
     drained = not loaded(ctx) and (overloaded is None or ctx.now - overloaded >= DRAINED)
     if ctx.profile.request_targets and latency == "ALARM" and age >= ctx.profile.stabilization and drained:
         return max(LEAST_FACTOR, round(factor * LESS_EACH, 4))
-    own_hour = crc32(ctx.target.resource_id.encode()) % 24
     calm = latency == slow == "OK" and not ctx.unknown and age >= RAISED_EACH
-    return min(1.0, round(factor * MORE_EACH, 4)) if calm and ctx.now.hour == own_hour else factor
+    return min(1.0, round(factor * MORE_EACH, 4)) if calm and ctx.now.hour == ctx.target.turn(24) else factor
 
 
 def loaded(ctx: Context) -> bool:

@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
-from zlib import crc32
 
 from core.context import Context, Enrolment
 from core.decide import decide
@@ -129,7 +128,7 @@ class FleetSync:
 
     def _due(self, enrolment: Enrolment, last: datetime | None, when: Pass) -> bool:
         """Whether something was never learned, or this is the target's hour for it; and there is time."""
-        own_hour = when.now.hour == crc32(enrolment.target.resource_id.encode()) % 24
+        own_hour = when.now.hour == enrolment.target.turn(24)
         due = last is None or (own_hour and when.now - last > FITTED_EACH)
         return due and self._ports.clock() + FIT_TAKES < when.deadline
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from math import ceil
 from typing import NamedTuple
+from zlib import crc32
 
 from typing_extensions import override
 
@@ -160,6 +161,10 @@ class ScalableTarget:
         if self.dimension is Dimension.COPIES:
             return {"InferenceComponentName": parts[1]}
         return {"EndpointName": parts[1], "VariantName": parts[3]}
+
+    def turn(self, among: int) -> int:
+        """Return a stable place of its own, from 0, `among` so many, so that a fleet does not do all at once."""
+        return crc32(self.resource_id.encode()) % among
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,16 +196,16 @@ class Window(Strict):
 
     def times(self, day: date) -> tuple[datetime, datetime]:
         """Return start and end (or deadline) of the occurrence that starts on a local date, in UTC."""
-        start = instant(day, self.start, self.zone)
+        start = instant(day, time.fromisoformat(self.start), self.zone)
         if self.duration is not None:
             return start, start + self.duration
         clock = self.until or self.finish_by or self.start
-        return start, instant(day if clock > self.start else day + DAY, clock, self.zone)
+        return start, instant(day if clock > self.start else day + DAY, time.fromisoformat(clock), self.zone)
 
 
-def instant(day: date, clock: str, zone: ZoneInfo) -> datetime:
+def instant(day: date, clock: time, zone: ZoneInfo) -> datetime:
     """Return when a local clock shows a time, in UTC: the first time if it does twice, else right after the gap."""
-    wall = datetime.combine(day, time.fromisoformat(clock))
+    wall = datetime.combine(day, clock)
     while (found := wall.replace(tzinfo=zone).astimezone(UTC)).astimezone(zone).replace(tzinfo=None) != wall:
         wall += MINUTE
     return found

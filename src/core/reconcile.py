@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
-from zlib import crc32
 
 from core.context import Context, Decision, Enrolment
 from core.decide import decide, loaded, silent_since
@@ -481,7 +480,7 @@ def _remembered(decision: Decision) -> Memory:
     if loaded(ctx) and (memory.overloaded_at is None or ctx.now - memory.overloaded_at >= REMEMBER_EVERY):
         memory = replace(memory, overloaded_at=ctx.now)
     age = ctx.now - memory.demand_at if memory.demand_at else REMEMBER_EVERY
-    due = crc32(ctx.target.resource_id.encode()) % TURNS == ctx.now.minute % TURNS and age > LITTLE
+    due = ctx.target.turn(TURNS) == ctx.now.minute % TURNS and age > LITTLE
     fresh = age < REMEMBER_EVERY and not due
     if ctx.unknown or (fresh and memory.demand_floor == decision.demand_floor):
         return memory

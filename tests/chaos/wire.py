@@ -9,17 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from io import BytesIO
 from typing import Any, Protocol
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.retries import quota, standard
-from typing_extensions import override
 
 from core.aws.clients import CONFIG
 from local_account.plant import wire
 from simulator.service import ServiceError, service_model
-from simulator.transport import bare_session
+from simulator.transport import Raw, bare_session
 
 REGION = "eu-central-1"
 SERVICES = (
@@ -147,25 +145,13 @@ class Wire:
             self.calls.append(Call(len(self.calls), service, operation, body or str(request.url)))
         self._attempt += 1
         answer = self._fault(Attempt(self.calls[-1], request, cloud))
-        return AWSResponse(str(request.url), answer.status, answer.headers, _Raw(answer.body))  # type: ignore[arg-type]
+        return AWSResponse(str(request.url), answer.status, answer.headers, Raw(answer.body))  # type: ignore[arg-type]
 
 
 def body_of(request: AWSPreparedRequest) -> bytes:
     """Return the body that would be sent."""
     body: Any = request.body or b""
     return body if isinstance(body, bytes) else str(body).encode()
-
-
-class _Raw(BytesIO):
-    """As much of urllib3's response as botocore reads."""
-
-    def stream(self, **_: object) -> Iterator[bytes]:
-        while content := self.read():
-            yield content
-
-    @override
-    def __hash__(self) -> int:
-        return id(self)
 
 
 def _none(attempt: Attempt) -> Answer:

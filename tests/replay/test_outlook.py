@@ -17,6 +17,7 @@ from core.context import Context, Decision
 from core.decide import decide
 from core.model import Reason, ScalableTarget
 from simulator.replay import TARGET, Replay
+from tests import tables
 from tests.replay.test_forecast import DAY, MORNING, office
 
 UNTIL = 4 * DAY + MORNING - 8
@@ -48,12 +49,7 @@ def source(played: tuple[Replay, list[Decision]]) -> Iterator[Source]:
     run, decisions = played
     with mock_aws():
         dynamodb = boto3.Session("testing", "testing", region_name="eu-central-1").client("dynamodb")
-        dynamodb.create_table(
-            TableName="tidegate",
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        tables.create(dynamodb)
         table = Table(dynamodb, "tidegate")
         table.put_learned(TARGET, run.stack.store.learned([TARGET])[TARGET])
         for decision in decisions:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -306,7 +306,7 @@ class TestHabits:
     def test_it_comes_at_a_time_of_the_wall_clock(self, zone: str, changes: str, before: str, after: str) -> None:
         """A job of 06:00, four days before clocks change and four from then on: one time, waited for at that time."""
         local, changed = ZoneInfo(zone), datetime.fromisoformat(changes).date()
-        starts = {instant(changed + offset * DAY, "06:00", local) for offset in range(-4, 6)}
+        starts = {instant(changed + offset * DAY, time(6), local) for offset in range(-4, 6)}
         assert {f"{at:%H:%M}" for at in sorted(starts)[:4]} == {before}
         assert {f"{at:%H:%M}" for at in sorted(starts)[4:]} == {after}
         first, due = min(starts) - 6 * 60 * MINUTE, max(starts)

@@ -32,6 +32,7 @@ from simulator.components import Managed
 from simulator.stack import MAKERS, SimulatedStack
 from simulator.transport import make_client
 from simulator.workload import AsyncWorkload, ComponentWorkload, NoWorkload, RealtimeWorkload
+from tests import tables
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -404,12 +405,7 @@ def night(deployed: Deployed) -> Iterator[Night]:
         variables = deployed.variables("FleetSync")
         assert {function: deployed.variables(function) for function in FUNCTIONS} == dict.fromkeys(FUNCTIONS, variables)
         table = variables["TIDEGATE_TABLE"]
-        dynamodb.create_table(
-            TableName=table,
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        tables.create(dynamodb, table)
         calls: list[Called] = []
 
         def note(params: dict[str, Any], model: Any, **_: object) -> None:

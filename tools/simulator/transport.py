@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
 import botocore.session
 from botocore.config import Config
+from typing_extensions import override
 
 from simulator.service import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from botocore.client import BaseClient
     from botocore.model import OperationModel
@@ -33,6 +35,19 @@ class Answer:
 
     status_code: int
     headers: dict[str, str] = field(default_factory=dict)
+
+
+class Raw(BytesIO):
+    """As much of urllib3's response as botocore reads, where bytes are parsed after all."""
+
+    def stream(self, **_: object) -> Iterator[bytes]:
+        """Yield what is left to read."""
+        while content := self.read():
+            yield content
+
+    @override
+    def __hash__(self) -> int:
+        return id(self)
 
 
 @functools.cache

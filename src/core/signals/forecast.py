@@ -7,7 +7,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -84,7 +84,7 @@ def _opened(learned: Learned, habit: Habit, now: datetime) -> datetime | None:
     zone = ZoneInfo(learned.timezone)
     today = now.astimezone(zone).date()
     for day in (today - DAY, today, today + DAY):
-        earliest = instant(day, f"{habit.earliest // 60:02d}:{habit.earliest % 60:02d}", zone)
+        earliest = instant(day, time(*divmod(habit.earliest, 60)), zone)
         opened = earliest - (learned.horizons[1] + SPARE) * MINUTE
         if opened <= now < earliest + (habit.latest - habit.earliest + AFTER) * MINUTE:
             return opened

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zlib import crc32
 
 from core.context import Context, Enrolment
 from core.learning.windows import busy
@@ -91,7 +90,7 @@ def lead(ctx: Context) -> timedelta:
 def lead_of(target: ScalableTarget, starts: Sequence[timedelta], stated: timedelta | None = None) -> timedelta:
     """Return what 95 % of the starts took, or are said to take, a minute, and a stable part of `SPREAD`."""
     took = usual(starts) or stated
-    return (LEAD if took is None else took + MINUTE) + crc32(target.resource_id.encode()) % (SPREAD // MINUTE) * MINUTE
+    return (LEAD if took is None else took + MINUTE) + target.turn(SPREAD // MINUTE) * MINUTE
 
 
 def needs(ctx: Context) -> tuple[Need, ...]:

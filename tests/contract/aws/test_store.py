@@ -33,6 +33,7 @@ from core.model import (
 from core.policy import parse_fleet
 from core.ports import NativePolicy, Original, Place, ScheduledAction, StateStore
 from simulator.in_memory import InMemoryStore
+from tests import tables
 from tests.contract.aws.stubs import scripted
 
 if TYPE_CHECKING:
@@ -86,15 +87,7 @@ USUAL = Memory(
 @pytest.fixture
 def dynamodb(moto: boto3.Session) -> "DynamoDBClient":
     client = moto.client("dynamodb")
-    client.create_table(
-        TableName="tidegate",
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    tables.create(client)
     return client
 
 

@@ -27,6 +27,7 @@ from core.model import Progress
 from handlers.wiring import PassFailedError
 from simulator.invoke import FLEET, small_fleet
 from simulator.stack import SimulatedStack
+from tests import tables
 from tests.builders import BATCH, NIGHT, context, steady
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -124,12 +125,7 @@ class Aws:
 def aws() -> Iterator[Aws]:
     with mock_aws():
         dynamodb = boto3.Session("testing", "testing", region_name="eu-central-1").client("dynamodb")
-        dynamodb.create_table(
-            TableName="tidegate",
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        tables.create(dynamodb)
         yield Aws(small_fleet(Table(dynamodb, "tidegate")), dynamodb)
 
 
