@@ -23,7 +23,7 @@ from core.model import (
     Step,
 )
 from core.overrides import in_force
-from core.policy import StepScaling
+from core.policy_scaling import StepScaling
 from core.signals import recommendations
 from core.signals.forecast import HELD, foresee, silent, usual_floor
 from core.signals.utilisation import instances

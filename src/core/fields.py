@@ -1,10 +1,11 @@
-"""The types that fields of the policy file share: durations, names, clock times, dates."""
+"""What fields of the policy file and of requests share: durations, names, clock times, dates, and their refusal."""
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, timedelta
 from functools import cache
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -14,9 +15,15 @@ from pydantic import (
     ConfigDict,
     PlainSerializer,
     StringConstraints,
+    ValidationError,
     ValidationInfo,
     WithJsonSchema,
 )
+
+from core.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"^(?:\d+(?:ms|[smhd]))+$")
@@ -84,3 +91,38 @@ def refuse_below_min(value: int | None, info: ValidationInfo) -> None:
     low = info.data.get("min_capacity")
     if value is not None and isinstance(low, int) and value < low:
         raise ValueError(f"must be at least min_capacity ({low})")
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_WORDS = {  # where pydantic speaks of its own matters
+    "missing": "is required",
+    "extra_forbidden": "no such field; is it misspelt?",
+    "model_type": "must be a mapping of fields",
+}
+
+
+def parsed(model: type[_Model], document: object, context: Mapping[str, Any]) -> _Model:
+    """Return what JSON or YAML gave as a type.
+
+    Raises:
+        ConfigError: with one problem for each wrong field: path, value seen, allowed range.
+    """
+    try:
+        return model.model_validate(document, context=dict(context))
+    except ValidationError as err:
+        # A sequence whose items all failed is empty to pydantic: that is no problem of its own.
+        # A default that follows from a field that is wrong is none either.
+        # What pydantic saw of a missing field is everything around it.
+        problems = [
+            Problem(e["loc"], None if e["type"] == "missing" else e["input"], _said(e))
+            for e in err.errors()
+            if e["type"] != "default_factory_not_called" and (e["type"] != "too_short" or e["input"] in ([], ()))
+        ]
+        raise ConfigError(problems) from err
+
+
+def _said(error: "ErrorDetails") -> str:
+    """Return what is allowed, in our words where pydantic speaks of its own matters."""
+    if error["type"] == "extra_forbidden" and error["loc"][-1] == "period":
+        return "no such field: AAS takes no period and looks at custom metrics once a minute; remove it"
+    return _WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))

@@ -13,7 +13,7 @@ from core.context import Enrolment
 from core.errors import ConfigError, Problem
 from core.metrics import BACKLOG, FAILED, HAS_BACKLOG_WITHOUT_CAPACITY, LATENCY, METRICS, NO_CAPACITY, SQS, Metric
 from core.model import Kind, ScalableTarget, Serving, Signal, Tracking
-from core.policy import CloudWatchMetric, MetricMath, StepScaling, TargetTracking
+from core.policy_scaling import CloudWatchMetric, MetricMath, StepScaling, TargetTracking
 from core.ports import NativePolicy
 
 SATURATED_MINUTES = 5

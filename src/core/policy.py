@@ -1,40 +1,29 @@
-"""The policy file as types: profiles, the endpoints that use them, and override requests.
+"""The policy file as types: profiles, and the endpoints that use them.
 
 Defaults stand here and nowhere else. `parse_fleet` reports every problem of a document at once.
 """
 
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AwareDatetime,
-    BaseModel,
     BeforeValidator,
-    Discriminator,
     Field,
     StringConstraints,
-    Tag,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from core.errors import ConfigError, Problem
-from core.fields import Duration, Name, Strict, Zone, duration_text, refuse_below_min
-from core.metrics import METRICS, QUEUE, SQS, MetricName, catalogued, common, unfit
-from core.model import Kind, Mode, Override, OverrideAction, ScalableTarget, Scope, Serving, Signal, Starts, usual
+from core.fields import Duration, Name, Strict, Zone, duration_text, parsed, refuse_below_min
+from core.metrics import METRICS, QUEUE, SQS, MetricName
+from core.model import Kind, Mode, ScalableTarget, Serving, Signal, Starts, usual
+from core.policy_scaling import DeclaredPolicy, StepScaling, TargetTracking
 from core.policy_windows import Window
 from core.times import MINUTE
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 MARGIN = 0.85
 """Share of a queue's objective that is planned with; the rest is for what cannot be known (`sf`, algorithms 9)."""
@@ -116,230 +105,6 @@ class Objectives(Strict):
         """Backlog one instance may have: as stated, or what it works off within the objective, `mu T`."""
         rate = self.items_per_minute
         return self.items_per_instance or (rate * self.finish_within(rate) if rate else 0)
-
-
-MetricText = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-
-
-class CloudWatchMetric(Strict):
-    """A metric of your own; AAS looks at it each minute, and takes neither a period nor percentiles (facts 1.5)."""
-
-    namespace: MetricText
-    name: MetricText
-    dimensions: dict[MetricText, MetricText] = Field(default_factory=dict, max_length=30)
-    """The exact set under which it is published; `{endpoint}`, `{variant}` and `{inference_component}` are names."""
-
-    statistic: Literal["Average", "Sum", "Maximum", "Minimum", "SampleCount"] = "Average"
-
-    @field_validator("name")
-    @classmethod
-    def _can_be_a_target(cls, name: str, info: ValidationInfo) -> str:
-        if why := unfit(info.data.get("namespace", ""), name, divided=cls is not CloudWatchMetric):
-            raise ValueError(why)
-        return name
-
-
-class MathMetric(CloudWatchMetric):
-    """A metric that an expression calls by `id`."""
-
-    id: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-
-
-class MetricMath(Strict):
-    """Metric math over up to ten metrics: the expression is what is tracked, and all that AAS gets back."""
-
-    metrics: tuple[MathMetric, ...] = Field(min_length=1, max_length=10)
-    expression: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
-
-    @field_validator("expression")
-    @classmethod
-    def _uses_each_metric(cls, expression: str, info: ValidationInfo) -> str:
-        metrics: tuple[MathMetric, ...] = info.data.get("metrics", ())
-        ids = [metric.id for metric in metrics]
-        used = set(re.findall(r"\b[a-z][a-z0-9_]*\b", expression))  # functions are written in capitals
-        if metrics and (used != set(ids) or len(set(ids)) < len(ids)):
-            raise ValueError(f"must use each metric by its id, and ids must differ (seen {', '.join(ids)})")
-        for metric in metrics:
-            if "/" not in expression and (why := unfit(metric.namespace, metric.name)):
-                raise ValueError(why)
-        return expression
-
-
-def _form(custom: object) -> str:
-    """Tell the two forms of a custom metric apart, written or parsed."""
-    return "math" if isinstance(custom, MetricMath) or (isinstance(custom, Mapping) and "metrics" in custom) else "one"
-
-
-CustomMetric = Annotated[
-    Annotated[CloudWatchMetric, Tag("one")] | Annotated[MetricMath, Tag("math")], Discriminator(_form)
-]
-
-
-class TargetTracking(Strict):
-    """Native target tracking: AAS keeps the metric near `target`."""
-
-    type: Literal["target_tracking"]
-    metric: Literal[MetricName, "custom"]
-    custom: CustomMetric | None = None
-    """Only with metric `custom`: the metric, or `metrics` and an `expression`."""
-
-    target: float = Field(gt=0, allow_inf_nan=False)
-    """In the metric's unit: requests, items, percent; `cpu` per core, `gpu` and `gpu_memory` per GPU."""
-
-    scale_out_cooldown: Duration = Field(default=timedelta(seconds=60))
-    scale_in_cooldown: Duration = Field(default=timedelta(seconds=300))
-    disable_scale_in: bool = False
-
-    @field_validator("custom")
-    @classmethod
-    def _custom_describes_custom(cls, custom: CustomMetric | None, info: ValidationInfo) -> CustomMetric | None:
-        metric = info.data.get("metric", "custom" if custom else None)
-        if (metric == "custom") != (custom is not None):
-            raise ValueError("is required with metric custom, and allowed with no other")
-        return custom
-
-    @property
-    def own_metrics(self) -> Sequence[CloudWatchMetric]:
-        """The metrics that `custom` describes."""
-        return self.custom.metrics if isinstance(self.custom, MetricMath) else [self.custom] if self.custom else []
-
-    @property
-    def catalogued(self) -> MetricName | None:
-        """The metric of the catalogue that `custom` spells out, by itself or multiplied by a number; None if none."""
-        return (
-            catalogued(self.own_metrics[0].namespace, self.own_metrics[0].name) if len(self.own_metrics) == 1 else None
-        )
-
-    @property
-    def followed(self) -> str:
-        """The metric's name; two policies that follow one are refused, by us as by AAS (facts 2.4)."""
-        if self.custom is None:
-            return self.metric
-        return "-".join(["custom", *(re.sub(r"[^A-Za-z0-9]+", "_", each.name) for each in self.own_metrics)])[:100]
-
-    @field_validator("target")
-    @classmethod
-    def _within_the_metrics_range(cls, target: float, info: ValidationInfo) -> float:
-        metric = common(info.data.get("metric", ""))
-        if metric and metric.highest and target > metric.highest:
-            raise ValueError(f"must be above 0 and at most {metric.highest:g} ({metric.unit})")
-        return target
-
-
-class StepRange(Strict):
-    """One step: while `lower` <= metric < `upper`, change capacity by `change` instances."""
-
-    lower: float | None = Field(default=None, allow_inf_nan=False)
-    upper: float | None = Field(default=None, allow_inf_nan=False)
-    change: int = Field(ge=-100, le=100)
-
-    @property
-    def bounds(self) -> Mapping[str, float]:
-        """Those bounds that it has."""
-        return {name: at for name, at in (("lower", self.lower), ("upper", self.upper)) if at is not None}
-
-    def moved(self, by: float) -> "StepRange":
-        """Return the step with both bounds moved."""
-        return self.model_copy(update={name: round(at + by, 9) for name, at in self.bounds.items()})
-
-    def text(self) -> str:
-        """Return the step as the policy file writes it."""
-        written = [f"{name}: {at:.10g}" for name, at in self.bounds.items()]
-        return f"{{{', '.join([*written, f'change: {self.change}'])}}}"
-
-
-def _fault(steps: Sequence[StepRange], start: float) -> str | None:
-    """Say why AAS or sense would refuse the steps: gaps, overlaps, a direction that turns round (facts 1.5)."""
-    for index, (left, right) in enumerate(pairwise(steps)):
-        if left.upper is None or right.lower is None or left.upper != right.lower:
-            return (
-                f"steps {index} and {index + 1} must meet: upper of one is lower of the next "
-                f"(seen upper {left.upper}, lower {right.lower})"
-            )
-    changes = [step.change for step in steps]
-    bounds = [bound + start for step in steps for bound in step.bounds.values()]
-    faults = {
-        "each step needs lower < upper": any(
-            step.lower is not None and step.upper is not None and step.lower >= step.upper for step in steps
-        ),
-        "changes must rise with the metric: more load never means less capacity": changes != sorted(changes),
-        "the last scaling-out step must have no upper bound, or the highest load is ignored": (
-            changes[-1] > 0 and steps[-1].upper is not None
-        ),
-        "the first scaling-in step must have no lower bound": changes[0] < 0 and steps[0].lower is not None,
-        "no metric is below 0, so no step begins below it or ends at it": (
-            min(bounds, default=0) < 0 or steps[0].upper == -start
-        ),
-    }
-    return next((why for why, found in faults.items() if found), None)
-
-
-def _corrected(steps: Sequence[StepRange]) -> list[StepRange]:
-    """Return steps that meet, as near to these as can be.
-
-    Where two claim a load, the larger change has it, as with AAS (facts 2.4); where none does, the smaller one, and
-    between scaling in and out nothing is changed.
-    """
-    first, *others = sorted(steps, key=lambda step: -math.inf if step.lower is None else step.lower)
-    met = [first]
-    for right in others:
-        left, low = met[-1], right.lower
-        if left.upper is not None and low is not None and left.upper < low and left.change < 0 < right.change:
-            met += [StepRange(lower=left.upper, upper=low, change=0), right]
-            continue
-        keeps = left.upper is not None and (low is None or (left.upper < low and abs(left.change) > abs(right.change)))
-        at = left.upper if keeps else low
-        met[-1] = left.model_copy(update={"upper": at})
-        met.append(right.model_copy(update={"lower": at}))
-    if met[0].change < 0:
-        met[0] = met[0].model_copy(update={"lower": None})
-    if met[-1].change > 0:
-        met[-1] = met[-1].model_copy(update={"upper": None})
-    return met
-
-
-class StepScaling(Strict):
-    """Native step scaling on a metric, written as ranges of the metric itself or, as AAS has it, of a threshold."""
-
-    type: Literal["step"]
-    metric: MetricName
-    """What the steps speak of, in the unit that a target on it has."""
-
-    threshold: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    """If given, the bounds of the steps count from here, as in PutScalingPolicy."""
-
-    steps: tuple[StepRange, ...] = Field(min_length=1, max_length=20)
-    cooldown: Duration = Field(default=timedelta(seconds=300))
-
-    @field_validator("metric")
-    @classmethod
-    def _an_alarm_can_follow(cls, metric: MetricName) -> MetricName:
-        if (known := common(metric)) and not known.steps:
-            raise ValueError("only target tracking follows this metric: it has no average a step could act on")
-        return metric
-
-    @field_validator("steps")
-    @classmethod
-    def _ranges_meet(cls, steps: tuple[StepRange, ...], info: ValidationInfo) -> tuple[StepRange, ...]:
-        start = info.data.get("threshold") or 0.0
-        if why := _fault(steps, start):
-            better = _corrected(steps)
-            fix = "" if _fault(better, start) else f"; these do: [{', '.join(step.text() for step in better)}]"
-            raise ValueError(why + fix)
-        return steps
-
-    @property
-    def ranges(self) -> tuple[StepRange, ...]:
-        """The steps in the metric's own terms."""
-        return self.steps if self.threshold is None else tuple(step.moved(self.threshold) for step in self.steps)
-
-    @property
-    def followed(self) -> str:
-        """The metric's name."""
-        return self.metric
-
-
-DeclaredPolicy = Annotated[TargetTracking | StepScaling, Field(discriminator="type")]
 
 
 def _idle(start: timedelta) -> timedelta:
@@ -807,147 +572,6 @@ class Fleet(Strict):
         return {entry.target(self.profiles[entry.profile].serving): entry for entry in self.endpoints}
 
 
-class _Place(Strict):
-    """What an override is for."""
-
-    target: Name | None = None
-    """An endpoint, whose `variant` or `inference_component` is meant."""
-
-    variant: Name = "AllTraffic"
-    inference_component: Name | None = None
-    tag: Annotated[str, StringConstraints(pattern=r"^[^=]+=.*$", max_length=385)] | None = None
-    """`key=value`: every target whose endpoint carries the tag, as FleetSync last saw it."""
-
-    profile: Name | None = None
-    """Every target of this profile."""
-
-    fleet: Literal[True] | None = None
-    """Every target. Exactly one of `target`, `tag`, `profile` and `fleet` is stated; a component needs no `target`."""
-
-    @field_validator("fleet")
-    @classmethod
-    def _one_scope(cls, value: bool | None, info: ValidationInfo) -> bool | None:  # noqa: FBT001 - pydantic's signature
-        known = info.data | ({} if info.data.get("inference_component") is None else {"target": "?"})
-        stated = [name for name in ("target", "tag", "profile") if known.get(name, "?") is not None]
-        if len(stated) + bool(value) != 1:
-            raise ValueError("state exactly one of target, tag, profile, fleet")
-        return value
-
-    @property
-    def place(self) -> tuple[Scope, str]:
-        """What the request is for. A target is named as AAS names it; what is counted there, the enrolment says."""
-        if self.inference_component is not None:
-            return Scope.TARGET, ScalableTarget.component(self.inference_component).resource_id
-        if self.target is not None:
-            return Scope.TARGET, ScalableTarget.variant(self.target, self.variant).resource_id
-        if self.tag is not None:
-            return Scope.TAG, self.tag
-        return (Scope.FLEET, "") if self.profile is None else (Scope.PROFILE, self.profile)
-
-
-_PRINTED = r"^[^\x00-\x1f\x7f-\x9f]*$"
-"""No control characters: terminals and logs show it to people."""
-
-
-class OverrideRequest(_Place):
-    """What an operator sends to the Override function."""
-
-    request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$")]
-    """Sending the same request twice is doing it once; another request under its ID is refused."""
-
-    action: OverrideAction
-    capacity: int | None = Field(default=None, ge=0, le=10_000)
-    duration: Duration | None = None
-    """How long it lasts from when it is received on; or `expires_at`. `resume` takes neither."""
-
-    expires_at: AwareDatetime | None = None
-
-    reason: Annotated[str, StringConstraints(min_length=3, max_length=500, pattern=_PRINTED)]
-    requested_by: Annotated[str, StringConstraints(min_length=2, max_length=200, pattern=_PRINTED)]
-    """Who asks: a claim. The request ID of the invocation is kept, under which CloudTrail knows."""
-
-    dry_run: bool = False
-
-    @field_validator("capacity")
-    @classmethod
-    def _capacity_goes_with_the_action(cls, value: int | None, info: ValidationInfo) -> int | None:
-        action = info.data.get("action")
-        if action in {OverrideAction.PAUSE, OverrideAction.RESUME} and value is not None:
-            raise ValueError(f"{action.value} takes no capacity")
-        if action in {OverrideAction.PIN, OverrideAction.FLOOR, OverrideAction.CEILING} and value is None:
-            raise ValueError(f"{action.value} needs a capacity")
-        return value
-
-    @field_validator("duration", "expires_at")
-    @classmethod
-    def _ends_soon_enough(cls, value: timedelta | datetime | None, info: ValidationInfo) -> timedelta | datetime | None:
-        if value is None:
-            return None
-        if info.data.get("action") is OverrideAction.RESUME:
-            raise ValueError("resume takes no end: it ends others")
-        now, longest = (info.context or {})["now"], (info.context or {})["longest"]
-        if not timedelta(0) < (value - now if isinstance(value, datetime) else value) <= longest:
-            raise ValueError(f"must be after now ({now:%Y-%m-%dT%H:%MZ}) and at most {duration_text(longest)} ahead")
-        return value
-
-    @field_validator("expires_at")
-    @classmethod
-    def _ends_once(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
-        """Return the end, whichever way it was stated."""
-        lasting = info.data.get("duration", ...)  # one that is wrong was reported already
-        if lasting is not ... and info.data.get("action") is not OverrideAction.RESUME:
-            if (value is None) == (lasting is None):
-                raise ValueError("state exactly one of duration, expires_at")
-            value = value or (info.context or {})["now"] + lasting
-        return value and value.astimezone(UTC)
-
-    def as_override(self, now: datetime, invocation: str) -> Override:
-        """Return the override this request stands for, made at `now`."""
-        scope, subject = self.place
-        return Override(
-            override_id=self.request_id,
-            action=self.action,
-            scope=scope,
-            subject=subject,
-            capacity=self.capacity,
-            created_at=now,
-            expires_at=self.expires_at or now,
-            reason=self.reason,
-            requested_by=self.requested_by,
-            invocation=invocation,
-        )
-
-
-_Model = TypeVar("_Model", bound=BaseModel)
-_WORDS = {  # where pydantic speaks of its own matters
-    "missing": "is required",
-    "extra_forbidden": "no such field; is it misspelt?",
-    "model_type": "must be a mapping of fields",
-}
-
-
-def _parse(model: type[_Model], document: object, context: Mapping[str, Any]) -> _Model:
-    try:
-        return model.model_validate(document, context=dict(context))
-    except ValidationError as err:
-        # A sequence whose items all failed is empty to pydantic: that is no problem of its own.
-        # A default that follows from a field that is wrong is none either.
-        # What pydantic saw of a missing field is everything around it.
-        problems = [
-            Problem(e["loc"], None if e["type"] == "missing" else e["input"], _said(e))
-            for e in err.errors()
-            if e["type"] != "default_factory_not_called" and (e["type"] != "too_short" or e["input"] in ([], ()))
-        ]
-        raise ConfigError(problems) from err
-
-
-def _said(error: "ErrorDetails") -> str:
-    """Return what is allowed, in our words where pydantic speaks of its own matters."""
-    if error["type"] == "extra_forbidden" and error["loc"][-1] == "period":
-        return "no such field: AAS takes no period and looks at custom metrics once a minute; remove it"
-    return _WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
-
-
 def parse_fleet(document: object) -> Fleet:
     """Return the document as types.
 
@@ -958,32 +582,4 @@ def parse_fleet(document: object) -> Fleet:
         ConfigError: with one problem for each wrong field: path, value seen, allowed range.
     """
     profiles = document.get("profiles") if isinstance(document, Mapping) else None
-    return _parse(Fleet, document, {"profiles": set(profiles) if isinstance(profiles, Mapping) else set()})
-
-
-def parse_override(
-    event: object, now: datetime, longest: timedelta, unknown: Callable[[Scope, str], str | None] = lambda *_: None
-) -> OverrideRequest:
-    """Return an override request as types; it must end in the future of `now`, and no further ahead than `longest`.
-
-    Args:
-        event: what was sent.
-        now: when it was received.
-        longest: how long an override may last.
-        unknown: says why nothing is at a place; None where something is.
-
-    Raises:
-        ConfigError: with one problem for each wrong field, and one for a place where nothing is.
-    """
-    problems: list[Problem] = []
-    said = event if isinstance(event, Mapping) else {}
-    with suppress(ValidationError):  # what is wrong with the place is said below, with the rest
-        scope, subject = _Place.model_validate({name: said[name] for name in _Place.model_fields if name in said}).place
-        problems = [Problem((scope.value,), subject, why)] if (why := unknown(scope, subject)) else []
-    try:
-        request = _parse(OverrideRequest, event, {"now": now, "longest": longest})
-    except ConfigError as err:
-        raise ConfigError([*err.problems, *problems]) from err
-    if problems:
-        raise ConfigError(problems)
-    return request
+    return parsed(Fleet, document, {"profiles": set(profiles) if isinstance(profiles, Mapping) else set()})

@@ -10,8 +10,7 @@ from typing import Any
 from core.context import Enrolment
 from core.errors import ActuationError, ConfigError, Problem
 from core.model import Override, OverrideAction, ScalableTarget, Scope, Told
-from core.overrides import in_force
-from core.policy import OverrideRequest, parse_override
+from core.overrides import OverrideRequest, in_force, parse_override
 from core.reconcile import Outcome, Ports, Status
 from handlers.wiring import LambdaContext, LambdaHandler, Runtime, from_environment
 

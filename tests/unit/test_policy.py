@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from core.errors import ConfigError
 from core.model import Dimension, Kind, Mode, Override, OverrideAction, ScalableTarget, Scope, Signal, Starts
-from core.policy import Profile, StepScaling, TargetTracking, parse_fleet, parse_override
+from core.overrides import parse_override
+from core.policy import Profile, parse_fleet
+from core.policy_scaling import StepScaling, TargetTracking
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 

@@ -5,7 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from core.metrics import METRICS
-from core.policy import CloudWatchMetric, Profile, StepScaling, TargetTracking
+from core.policy import Profile
+from core.policy_scaling import CloudWatchMetric, StepScaling, TargetTracking
 
 Remark = tuple[tuple[str | int, ...], str]
 """Where inside the profile, and what to say."""

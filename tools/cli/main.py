@@ -46,7 +46,8 @@ from core.aws.cloudwatch import CloudWatch
 from core.errors import ConfigError, ObservationError
 from core.fields import DAYS, duration_text
 from core.model import OverrideAction
-from core.policy import Profile, StepScaling, TargetTracking
+from core.policy import Profile
+from core.policy_scaling import StepScaling, TargetTracking
 from core.policy_windows import Window
 from simulator.cases import Mode
 from simulator.report import write_report

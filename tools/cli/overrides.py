@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import HTTPClientError
 
 from cli.tables import plain
-from core.policy import OverrideRequest
+from core.overrides import OverrideRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

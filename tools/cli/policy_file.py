@@ -17,7 +17,7 @@ from pydantic import BaseModel, TypeAdapter
 from cli.advice import advice, proposal
 from cli.calendars import CALENDAR, HOLIDAYS, resolved
 from cli.window_advice import window_advice
-from core import policy
+from core import policy, policy_scaling, policy_windows
 from core.errors import ConfigError
 from core.fields import Duration
 from core.policy import Fleet, parse_fleet
@@ -227,8 +227,8 @@ def _as_written(default: object) -> object:
 
 
 def _models() -> dict[str, type[BaseModel]]:
-    found = {name: m for name, m in vars(policy).items() if isinstance(m, type) and issubclass(m, BaseModel)}
-    return {name: model for name, model in found.items() if model.__module__.startswith(policy.__name__)}
+    written = chain.from_iterable(vars(module).values() for module in (policy, policy_scaling, policy_windows))
+    return {each.__name__: each for each in written if isinstance(each, type) and issubclass(each, BaseModel)}
 
 
 def _docstrings() -> dict[tuple[str, str], str]:
