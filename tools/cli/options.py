@@ -39,7 +39,9 @@ class Clients:
     def of(self, service: str) -> Any:  # noqa: ANN401 - one function for clients of all services
         """Return a client; a call waits for as long as the slowest function may take."""
         session = boto3.Session(region_name=self.region, profile_name=self.profile)
-        config = Config(retries={"mode": "standard"}, read_timeout=150)
+        # Who reads a whole account is throttled now and then; a function is not to be waited for eight times.
+        attempts = 3 if service == "lambda" else 8
+        config = Config(retries={"mode": "standard", "total_max_attempts": attempts}, read_timeout=150)
         return session.client(service, endpoint_url=self.endpoint_url, config=config)  # type: ignore[call-overload]  # any service
 
 
