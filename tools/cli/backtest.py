@@ -12,7 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from cli.history import KEPT, read_history
-from cli.policy_file import PolicyFileError, read_policy_file
+from cli.policy_file import read_policy_file
 from cli.tables import console
 from core.aws import clock
 from core.aws.cloudwatch import CloudWatch
@@ -136,13 +136,6 @@ def told(history: History) -> Iterator[str]:
         yield f"Its ModelLatency p95 was {usual:,.0f} ms in the median minute, in one of twenty above {slow:,.0f} ms."
     if history.unknown:
         yield f"{history.unknown} minutes without data were played as silence; Tidegate would have held its floor."
-
-
-def said(refusal: Exception, policy: Path | None) -> list[str]:
-    """Return what is wrong with the input, a line a problem."""
-    if isinstance(refusal, PolicyFileError) and policy is not None:
-        return [finding.shown(policy) for finding in refusal.findings]
-    return [f"error: {line}" for line in str(refusal).splitlines()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

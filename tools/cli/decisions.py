@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from rich.table import Table
 
+from cli.delivery import outputs_of
 from cli.overrides import RefusedError, place_of
 from cli.tables import plain
 from core.context import DECISIONS, Decision
@@ -22,6 +23,8 @@ from core.signals.window import needs
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from cli.options import Clients
 
 
 ACTIVITIES_SHOWN = 5
@@ -86,6 +89,32 @@ def targets_of(target: str) -> list[ScalableTarget]:
         else:
             raise RefusedError(f"TARGET = {target!r}: must be one endpoint, endpoint/variant or component:NAME")
     return [ScalableTarget(resource, dimension) for dimension in Dimension]
+
+
+def time_of(said: str | None) -> datetime | None:
+    """Read a time; one without an offset is local.
+
+    Raises:
+        RefusedError: it is none.
+    """
+    try:
+        return None if said is None else datetime.fromisoformat(said).astimezone(UTC)
+    except ValueError as error:
+        raise RefusedError(f"{said!r}: must be a time such as 2026-11-18T12:00Z") from error
+
+
+def recorded_in(stack: str, aws: "Clients", target: str, at: datetime | None = None) -> Recorded:
+    """Return the newest decision of a stack about a target, at or before a time.
+
+    Raises:
+        RefusedError: none is recorded.
+    """
+    names = outputs_of(aws.of("cloudformation"), stack, {"table": "TableName"})
+    found = newest_of(aws.of("dynamodb"), names["table"], target, at)
+    if found is None:
+        at_or_before = "" if at is None else f" at or before {at:%Y-%m-%dT%H:%MZ}"
+        raise RefusedError(f"{target}: no decision is recorded{at_or_before}")
+    return found
 
 
 def newest_of(dynamodb: "DynamoDBClient", table: str, target: str, at: datetime | None) -> Recorded | None:

@@ -38,11 +38,11 @@ class Finding:
 
 
 class PolicyFileError(Exception):
-    """The file cannot be used; carries every finding."""
+    """The file cannot be used; carries every finding, and says each in a line of its own."""
 
-    def __init__(self, findings: list[Finding]) -> None:
+    def __init__(self, file: Path, findings: list[Finding]) -> None:
         self.findings = findings
-        super().__init__(f"{len(findings)} problems")
+        super().__init__("\n".join(finding.shown(file) for finding in findings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,9 @@ def read_policy_file(file: Path, today: date | None = None) -> PolicyFile:
         fleet = parse_fleet(document)
     except ConfigError as error:
         findings += [_finding(root, document, p.path, p.seen, p.allowed) for p in error.problems]
-        raise PolicyFileError(sorted(findings, key=lambda f: f.line or 0)) from error
+        raise PolicyFileError(file, sorted(findings, key=lambda f: f.line or 0)) from error
     if findings:
-        raise PolicyFileError(findings)
+        raise PolicyFileError(file, findings)
     plain = json.loads(json.dumps(document, default=str))  # YAML has dates, AppConfig's JSON has not
     return PolicyFile(document=plain, fleet=fleet, warnings=[*_warnings(root, fleet, today)])
 
@@ -84,16 +84,16 @@ def _parsed(file: Path) -> tuple[yaml.Node | None, Any]:
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise PolicyFileError([Finding(None, "", f"cannot be read: {error.strerror}; check the path")]) from error
+        raise PolicyFileError(file, [Finding(None, "", f"cannot be read: {error.strerror}; check the path")]) from error
     except UnicodeDecodeError as error:
-        raise PolicyFileError([Finding(None, "", "is not text in UTF-8; save it as such")]) from error
+        raise PolicyFileError(file, [Finding(None, "", "is not text in UTF-8; save it as such")]) from error
     try:
         return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise PolicyFileError([Finding(line, "", f"is not YAML: {error.problem}")]) from error
+        raise PolicyFileError(file, [Finding(line, "", f"is not YAML: {error.problem}")]) from error
     except (yaml.YAMLError, ValueError) as error:  # a control character; a date such as 2026-99-99
-        raise PolicyFileError([Finding(None, "", f"is not YAML: {' '.join(str(error).split())}")]) from error
+        raise PolicyFileError(file, [Finding(None, "", f"is not YAML: {' '.join(str(error).split())}")]) from error
 
 
 def _duplicates(root: yaml.Node) -> Iterator[Finding]:

@@ -11,8 +11,9 @@ import pytest
 from botocore.stub import Stubber
 from typer.testing import CliRunner
 
+from cli.commands.policy import deliver
 from cli.delivery import OUTPUTS, Delivery, DeliveryError, Stack, find_stack
-from cli.main import app, deliver
+from cli.main import app
 from cli.policy_file import read_policy_file
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -1,0 +1,1 @@
+"""The command line, a module a command or family: arguments, help and examples; what they do stands in `cli`."""
