@@ -1,6 +1,7 @@
 """The report as a reader meets it: in a browser without network, light and dark, wide and narrow, by keyboard."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from typer.testing import CliRunner
 
@@ -78,6 +80,12 @@ def opened(
     context.close()
 
 
+def trespasses(page: Page) -> list[str]:
+    """What axe-core finds against WCAG and good practice, with each place."""
+    found = Axe().run(page).response["violations"]
+    return [f"{rule['id']}: {rule['help']}: {node['html']}" for rule in found for node in rule["nodes"]]
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_opens_offline_draws_and_fits(
@@ -95,6 +103,7 @@ def test_opens_offline_draws_and_fits(
         assert all(box.evaluate("e => e.scrollWidth <= e.clientWidth") for box in page.locator(".scroll").all())
 
         assert seen.complaints == []
+        assert trespasses(page) == []
         assert [url for url in seen.requests if not url.startswith(("data:", "blob:"))] == [report]
 
 
@@ -121,6 +130,46 @@ def test_works_by_keyboard(browser: Browser, report: str) -> None:
         page.get_by_role("button", name="Whole run").first.press("Enter")
         expect(chart).to_have_attribute("data-zoomed", "false")
         assert seen.complaints == []
+
+
+def test_a_decision_tells_its_reason_on_hover_and_on_focus(browser: Browser, report: str) -> None:
+    with opened(browser, report, "light", "wide") as seen:
+        page, chart = seen.page, seen.page.locator("#chart-0")
+        told, points = chart.locator(".hoverlayer"), chart.locator(".point")
+        in_focus = page.locator(":focus")
+
+        page.get_by_role("button", name="Whole run").first.focus()
+        page.keyboard.press("Tab")  # the marks of a chart are one tab stop
+        expect(in_focus).to_have_accessible_name(re.compile(r"^2026-03-02 00:06 UTC, Load: floor None -> 1: "))
+        expect(told).to_contain_text("Load: floor None -> 1")
+        page.keyboard.press("ArrowRight")
+        expect(in_focus).to_have_accessible_name(re.compile(r"^2026-03-02 01:15 UTC, Load: floor 1 -> 2: "))
+        expect(told).to_contain_text("Load: floor 1 -> 2")
+        assert in_focus.evaluate("e => getComputedStyle(e).strokeWidth") == "6px"  # the focus is seen
+        page.keyboard.press("Escape")
+        expect(told).not_to_contain_text("Load")
+        page.keyboard.press("End")
+        expect(points.last).to_be_focused()
+
+        page.get_by_role("button", name="Zoom in").first.press("Enter")  # the first mark is outside now
+        points.last.focus()
+        page.keyboard.press("Home")
+        expect(points.first).to_be_focused()
+        assert page.evaluate("document.getElementById('chart-0').layout.xaxis.range[0]") < "2026-03-02 00:06"
+
+        page.get_by_role("button", name="Whole run").first.press("Enter")
+        points.nth(3).hover(force=True)
+        expect(told).to_contain_text("Load: floor 3 -> 4")
+        assert seen.complaints == []
+
+
+def test_a_chart_can_be_read_as_a_table(browser: Browser, report: str) -> None:
+    with opened(browser, report, "light", "wide") as seen:
+        seen.page.get_by_text("The chart as a table").first.click()
+        rows = seen.page.get_by_role("region", name="Chart of chat-prod as a table").locator("tbody tr")
+        expect(rows).to_have_count(24)  # 12 hours by 30 minutes
+        expect(rows.nth(13)).to_contain_text("2026-03-02 06:30")
+        assert trespasses(seen.page) == []
 
 
 def test_every_policy_is_a_row_and_a_line_of_cost_against_harm(browser: Browser, report: str) -> None:
@@ -167,4 +216,8 @@ def test_follows_the_scheme_while_open_and_is_light_on_paper(browser: Browser, r
         expect(seen.plots.first).to_have_css("background-color", CARD["dark"])
         seen.page.emulate_media(color_scheme="dark", media="print")
         expect(seen.plots.first).to_have_css("background-color", CARD["light"])
+        for plot in seen.plots.all():
+            expect(plot).to_have_css("width", "685px")  # between the margins of an A4 page
+        assert seen.page.pdf(format="A4").startswith(b"%PDF")
+        expect(seen.page.locator("button.at").first).to_be_visible()  # the decisions are printed too
         assert seen.complaints == []

@@ -106,7 +106,7 @@ def test_each_decision_is_listed(html: str) -> None:
 
 def test_charts_have_a_text_of_their_own(html: str) -> None:
     assert re.search(
-        r'role="img" aria-label="Capacity of chat-prod over time\. Demand peaks at 1\d\.\d instances\. '
+        r'role="group" aria-label="Capacity of chat-prod over time\. Demand peaks at 1\d\.\d instances\. '
         r"Ready: Tidegate 1 to 14 instances, plain AAS 1 to 14 instances\. Harmed: ",
         html,
     )
@@ -114,7 +114,9 @@ def test_charts_have_a_text_of_their_own(html: str) -> None:
 
 def test_tables_have_captions_and_scopes(html: str) -> None:
     page = without_scripts(html)
-    assert page.count("<table") == page.count("<caption>") == 6  # summary, policies, three of decisions, settings
+    assert (
+        page.count("<table") == page.count("<caption>") == 9
+    )  # summary, policies, settings; a chart and decisions, thrice
     assert all("scope=" in cell for cell in re.findall(r"<th[^>]*>", page) if not cell.startswith("<thead"))
 
 
@@ -161,3 +163,28 @@ def test_a_run_of_nothing_is_a_report_too(tmp_path: Path) -> None:
     )
     html = html_of(FleetRun("Nothing", START, 0, [nothing], [], {}), tmp_path)
     assert "No decision changed anything." in html
+
+
+def luminance(colour: str) -> float:
+    """Of #rrggbb, as WCAG 2.2 defines it."""
+    shares = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+TEXT, LINES = ("ink", "soft", "accent"), ("tidegate", "plain", "floor", "other", "bound", "mark", "demand")
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_text_and_lines_stand_out_as_wcag_aa_asks(html: str, scheme: int) -> None:
+    colours = dict(
+        re.findall(r"--([\w-]+): (#\w{6});", re.findall(r":root \{(.*?--demand-fill.*?)\}", html, re.DOTALL)[scheme])
+    )
+    faint = {name: round(worst, 2) for names, least in ((TEXT, 4.5), (LINES, 3.0)) for name in names
+             if (worst := min(contrast(colours[name], colours[ground]) for ground in ("card", "paper"))) < least}  # fmt: skip
+    assert faint == {}

@@ -56,8 +56,7 @@ def _traces(target: TargetRun, *, queue: bool) -> Iterator[Figure]:
     yield _line("Ceiling", ours, ours.ceiling, {"color": "--bound", "width": 1, "dash": "dot"})
     yield _line("Floor", ours, ours.floor, {"color": "--floor", "width": 1.5})
     if ours.target:
-        rests = [t and round(d / t, 3) for d, t in zip(ours.demand, ours.target, strict=True)]
-        yield _line("Tracking rests at", ours, rests, {"color": "--bound", "width": 1, "shape": "linear"})
+        yield _line("Tracking rests at", ours, _rests(ours), {"color": "--bound", "width": 1, "shape": "linear"})
     yield _line("Plain AAS, ready", plain, plain.ready, {"color": "--plain", "width": 1.8, "dash": "4px,2px"})
     yield _line("Tidegate, ready", ours, ours.ready, {"color": "--tidegate", "width": 2.4})
     if target.marks:
@@ -65,6 +64,11 @@ def _traces(target: TargetRun, *, queue: bool) -> Iterator[Figure]:
     if queue:
         yield from _pair("Waiting", (plain, plain.backlog), (ours, ours.backlog), WAITING)
     yield from _pair("Harmed", (plain, plain.harmed), (ours, ours.harmed), HARM)
+
+
+def _rests(series: Series) -> list[float | None]:
+    """Return the capacity at which native tracking would leave each minute's demand alone."""
+    return [target and round(demand / target, 3) for demand, target in zip(series.demand, series.target, strict=False)]
 
 
 def _demand(target: TargetRun, series: Series, name: str, *, fill: bool) -> Figure:
@@ -202,14 +206,16 @@ def frontier(compared: Sequence[Compared]) -> Figure:
             {
                 "type": "scatter",
                 "mode": "lines+markers+text",
-                "name": policy,
+                "cliponaxis": False,
+                "name": _plain_text(policy),
                 "x": [round(each.cost_ratio, 4) for each in points],
                 "y": [round(100 * each.harmed_share, 4) for each in points],
-                "text": [f"Tidegate {each.knob}" if ours else each.knob for each in points],
+                "text": [_plain_text(f"Tidegate {each.knob}" if ours else each.knob) for each in points],
                 "textposition": "bottom center" if ours else "top center",
                 "textfont": {"size": 10, "color": "--tidegate" if ours else "--soft"},
                 "hovertext": [
-                    f"{policy} {each.knob}: {each.cost_ratio:.2f} x clairvoyant, {each.harmed_share:.2%} harmed, "
+                    _plain_text(f"{policy} {each.knob}")
+                    + f": {each.cost_ratio:.2f} x clairvoyant, {each.harmed_share:.2%} harmed, "
                     f"{each.instance_hours:,.1f} instance-hours"
                     for each in points
                 ],
@@ -244,6 +250,7 @@ def _top(target: TargetRun) -> float:
         default=1,
     )
     peak = max((value / target.capacity_per_instance for value in target.tidegate.demand), default=1.0)
+    peak = max([peak, *(value for value in _rests(target.tidegate) if value is not None)])
     ceiling = max(_counts(target.tidegate.ceiling), default=0)
     top = 1.08 * max(used, peak, 1)
     return max(top, 1.04 * ceiling) if ceiling <= 2 * top else top

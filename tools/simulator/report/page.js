@@ -5,7 +5,10 @@
   const charts = figures.map((_, index) => document.getElementById(`chart-${index}`));
   const dark = window.matchMedia("screen and (prefers-color-scheme: dark)");
   const narrow = window.matchMedia("(max-width: 40rem)");
+  const print = window.matchMedia("print");
   const HOUR = 3600e3;
+  const PAPER = 685; // pixels between the margins of an upright page; a drawing of the screen's width would be cut
+  let printing = false;
 
   const resolved = (value, style) => {
     if (typeof value === "string") return value.startsWith("--") ? style.getPropertyValue(value).trim() : value;
@@ -18,8 +21,9 @@
     const style = getComputedStyle(document.documentElement);
     const { data, layout } = resolved(figures[index], style);
     const range = charts[index].layout?.xaxis?.range;
+    if (printing || print.matches) layout.width = PAPER;
     layout.dragmode = narrow.matches ? false : "zoom"; // on a phone a drag scrolls the page
-    layout.xaxis.nticks = narrow.matches ? 5 : 13;
+    layout.xaxis.nticks = narrow.matches ? 5 : layout.width ? 8 : 13;
     if (charts[index].dataset.zoomed === "true") layout.xaxis.range = range;
     data.forEach((trace, number) => {
       const button = document.querySelector(`button[data-chart="${index}"][data-trace="${number}"]`);
@@ -60,11 +64,72 @@
     }
   });
 
+  // The marks are a tab stop of each chart: arrows go from one to the next, and focus shows what hovering shows.
+  const place = (point) => ({
+    curveNumber: point.closest(".trace").__data__[0].trace.index,
+    pointNumber: point.__data__.i,
+  });
+  const spoken = (index, { curveNumber, pointNumber }) => {
+    const trace = figures[index].data[curveNumber];
+    const words = (trace.hovertext ?? trace.text)[pointNumber].replaceAll("<br>", " ");
+    const plain = words.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+    return trace.x[pointNumber].replace === undefined ? plain : `${trace.x[pointNumber]} UTC, ${plain}`;
+  };
+  const marks = (index) => [...charts[index].querySelectorAll(".point")];
+  const prepare = (index) => {
+    charts[index].querySelectorAll("text").forEach((label) => label.setAttribute("aria-hidden", "true"));
+    const known = Number(charts[index].dataset.mark ?? 0);
+    marks(index).forEach((point, number) => {
+      point.setAttribute("role", "img");
+      point.setAttribute("aria-label", spoken(index, place(point)));
+      point.setAttribute("tabindex", number === known ? "0" : "-1");
+    });
+  };
+  const shown = (index, number) => {
+    const { curveNumber, pointNumber } = place(marks(index)[number]);
+    const x = figures[index].data[curveNumber].x[pointNumber];
+    const [from, to] = charts[index].layout.xaxis.range;
+    if (typeof x !== "string" || (utc(x) >= utc(from) && utc(x) <= utc(to))) return Promise.resolve();
+    const half = (utc(to) - utc(from)) / 2;
+    return zoom(index, text(utc(x) - half), text(utc(x) + half));
+  };
+  document.addEventListener("focusin", (event) => {
+    const chart = event.target.closest?.(".point")?.closest(".chart");
+    if (!chart) return;
+    const index = charts.indexOf(chart);
+    const number = marks(index).indexOf(event.target);
+    marks(index).forEach((point, other) => point.setAttribute("tabindex", other === number ? "0" : "-1"));
+    chart.dataset.mark = number;
+    Plotly.Fx.hover(chart, [place(event.target)]);
+  });
+  document.addEventListener("focusout", (event) => {
+    const chart = event.target.closest?.(".point")?.closest(".chart");
+    if (chart) Plotly.Fx.unhover(chart);
+  });
+  document.addEventListener("keydown", (event) => {
+    const chart = event.target.closest?.(".point")?.closest(".chart");
+    if (!chart) return;
+    const index = charts.indexOf(chart);
+    const [last, at] = [marks(index).length - 1, marks(index).indexOf(event.target)];
+    const next = { ArrowLeft: at - 1, ArrowUp: at - 1, ArrowRight: at + 1, ArrowDown: at + 1, Home: 0, End: last }[event.key];
+    if (event.key === "Escape") Plotly.Fx.unhover(chart);
+    if (next === undefined) return;
+    event.preventDefault();
+    const number = Math.min(Math.max(next, 0), last);
+    shown(index, number).then(() => marks(index)[number].focus({ preventScroll: true }));
+  });
+
   dark.addEventListener("change", drawAll); // also when print begins and ends: paper is never dark
   narrow.addEventListener("change", drawAll);
-  window.addEventListener("beforeprint", drawAll);
+  print.addEventListener("change", drawAll);
+  window.addEventListener("beforeprint", () => { printing = true; drawAll(); });
+  window.addEventListener("afterprint", () => { printing = false; drawAll(); });
   drawAll();
-  charts.forEach((chart) => { chart.dataset.zoomed = "false"; });
+  charts.forEach((chart, index) => {
+    chart.dataset.zoomed = "false";
+    prepare(index);
+    chart.on("plotly_afterplot", () => prepare(index));
+  });
   charts.forEach((chart) => chart.on("plotly_relayout", (change) => {
     if ("xaxis.range[0]" in change) chart.dataset.zoomed = "true";
     if (change["xaxis.autorange"]) chart.dataset.zoomed = "false";

@@ -1,7 +1,7 @@
 """The report as HTML. Every text that came from outside is escaped here; nothing is fetched when the file opens."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, timedelta
 from html import escape
 from pathlib import Path
@@ -14,6 +14,10 @@ from simulator.report.runs import Compared, FleetRun, Mark, Series, TargetRun, T
 _HERE = Path(__file__).parent
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 """The browser itself refuses any request to elsewhere."""
+
+HOUR = 60
+SPANS, ROWS = (10, 30, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, 24 * HOUR), 60
+"""Minutes that a row of a chart's table may cover, and how many rows are readable."""
 
 _MINUS, _DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 _LEGEND = {
@@ -150,8 +154,8 @@ def _compared(index: int, compared: list[Compared]) -> str:
 <h2 id="compared-heading">Cost against harm, beside what else could be chosen</h2>
 <div class="card">
 <figure>
-<div class="chart" id="chart-{index}" role="img" aria-label="Cost against harm of each policy; the table below has
-the figures."></div>
+<div class="chart" id="chart-{index}" role="group" aria-label="Cost against harm of each policy; the table below has
+the figures. Arrow keys go from point to point."></div>
 <figcaption>One line a policy, one point a setting of its knob. Nothing costs less without harm than the clairvoyant,
 at 1; below and to the left is better.</figcaption>
 </figure>
@@ -228,10 +232,11 @@ def _target(index: int, target: TargetRun, fig: Figure) -> str:
 </div>
 </div>
 <figure>
-<div class="chart" id="chart-{index}" role="img" aria-label="{escape(_described(target))}"></div>
+<div class="chart" id="chart-{index}" role="group" aria-label="{escape(_described(target))}"></div>
 <figcaption>Demand in instances, at {per} {unit} each. Shaded minutes: somebody was harmed under Tidegate.
-Times are UTC.</figcaption>
+Times are UTC. A diamond is a decision: hover over it, or tab to it and use the arrow keys, to read why.</figcaption>
 </figure>
+{_as_table(target)}
 </div>
 {_decisions(index, target)}
 </section>
@@ -254,8 +259,51 @@ def _described(target: TargetRun) -> str:
         f"Capacity of {target.name} over time. Demand peaks at {peak:.1f} instances. "
         f"Ready: Tidegate {_range(target.tidegate)}, plain AAS {_range(target.plain)}. "
         f"Harmed: Tidegate {_harm(target.totals)}, plain AAS {_harm(target.plain_totals)}. "
-        f"{len(target.marks)} decisions, listed in the table below."
+        f"{len(target.marks)} decisions, listed in the table below; arrow keys go from mark to mark."
     )
+
+
+def _as_table(target: TargetRun) -> str:
+    """Return the chart for those who would rather read it: a row a span of time, at most `ROWS` of them."""
+    ours, plain, each = target.tidegate, target.plain, target.capacity_per_instance
+    if not ours.minutes:
+        return ""
+    span = next((span for span in SPANS if len(ours.minutes) <= span * ROWS), SPANS[-1])
+    rows = []
+    for first in range(0, len(ours.minutes), span):
+        part = slice(first, first + span)
+        cells = (
+            f"{max(ours.demand[part]) / each:,.1f}",
+            _least_to_most(ours.ready[part]),
+            _least_to_most(plain.ready[part]),
+            _least_to_most([value for value in ours.floor[part] if value is not None]),
+            f"{sum(ours.harmed[part]):,.0f}",
+            f"{sum(plain.harmed[part]):,.0f}",
+        )
+        rows.append(
+            f'<tr><th scope="row">{stamp(ours.minutes[first])}</th>'
+            + "".join(f'<td class="number">{cell}</td>' for cell in cells)
+            + "</tr>"
+        )
+    heads = ("Demand, most", "Tidegate ready", "Plain AAS ready", "Floor", "Harmed, Tidegate", "Harmed, plain AAS")
+    name = escape(target.name)
+    return f"""<details><summary>The chart as a table</summary>
+<div class="scroll tall" role="region" aria-label="Chart of {name} as a table" tabindex="0">
+<table class="summary"><caption>Each row is {_spelled(span)}; demand, ready and floor in instances.</caption>
+<thead><tr><th scope="col" class="name">From, UTC</th>{"".join(f'<th scope="col">{head}</th>' for head in heads)}</tr>
+</thead><tbody>{"".join(rows)}</tbody></table>
+</div></details>"""
+
+
+def _least_to_most(values: Sequence[int]) -> str:
+    if not values:
+        return _DASH
+    least, most = min(values), max(values)
+    return f"{least}" if least == most else f"{least}{_DASH}{most}"
+
+
+def _spelled(minutes: int) -> str:
+    return f"{minutes} minutes" if minutes < HOUR else f"{minutes // HOUR} hours" if minutes > HOUR else "an hour"
 
 
 def _range(series: Series) -> str:
@@ -288,6 +336,6 @@ def _decision(index: int, mark: Mark, when: str) -> str:
 
 def _settings(facts: dict[str, str]) -> str:
     rows = "".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>' for k, v in facts.items())
-    return f"""<div class="card scroll" role="region" aria-label="Settings" tabindex="0">
+    return f"""<div class="card scroll" role="region" aria-label="Table of settings" tabindex="0">
 <table class="settings"><caption>What to set to repeat this run.</caption><tbody>{rows}</tbody></table>
 </div>"""
