@@ -194,6 +194,8 @@ def _openings(names: Sequence[str], part: Sequence[Judged]) -> Iterable[str]:
         cells = [f"{s.opening_violated_share or 0:.2%} / {s.resembling_violated_share or 0:.2%}" for s in row]
         yield figures.row([name(named), *cells])
     yield ""
+    for trace, each in zip(names, part, strict=True):
+        yield from goals.of_windows(trace, by_policy(each))
 
 
 def _deadlines(kept: Sequence[Outcome]) -> Iterable[str]:

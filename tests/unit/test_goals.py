@@ -1,11 +1,12 @@
 """What is promised of the benchmarks, and how it is judged."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.figures import Figure, mean
-from bench.goals import GOALS, Goal, chosen, of_capacities, summary, verdict
+from bench.goals import GOALS, Goal, chosen, of_capacities, of_windows, summary, verdict
 from simulator.capacities import Learned
 from simulator.cases import Mode, standing
 from simulator.scores import Elasticity, Score
@@ -148,3 +149,19 @@ def test_every_group_in_real_time_has_a_goal_and_is_played_with_all_positions() 
     assert {each.group for each in planned if each.mode is Mode.REALTIME} == set(GOALS)
     assert {each.knobs for each in planned if each.group in GOALS} == {("economy", "balanced", "strict", "critical")}
     assert {each.knobs for each in planned if each.group not in GOALS} == {("balanced",)}
+
+
+@pytest.mark.parametrize(
+    ("hours", "opening", "said"),
+    [
+        (120, 0.0, "All three: lean (1.20, 0.600)."),  # 120 / 100 and 120 / 200
+        (121, 0.0, "All three: missed by every row."),  # 0.605 of the scheduled actions
+        (120, 0.01, "All three: missed by every row."),  # late on a night like others
+    ],
+)
+def test_windows_are_cheap_and_in_time_or_no_row_is_named(hours: float, opening: float, said: str) -> None:
+    ours = replace(scored("tidegate", "lean", hours, 900), resembling_violated_share=opening)
+    theirs = replace(scored("aas-scheduled", "0.7", 200, 300), resembling_violated_share=0.0)
+    scores = {(score.policy, score.knob): score for score in (ours, theirs)}
+    assert said in list(of_windows("servegen_large_c149", scores))
+    assert list(of_windows("servegen_small_c31", scores)) == []

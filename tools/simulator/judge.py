@@ -108,12 +108,16 @@ def judge(  # noqa: PLR0913 - all but one have a default
 def _under_windows(case: Case) -> dict[str, Mapping[str, Any] | None]:
     """Return what Tidegate plays under where the first days gave windows: those of a person, and those found."""
     found = [window for _, window in found_windows(case, case.warmup)]
-    tracking = {"type": "target_tracking", "metric": "requests_per_instance", "target": 0.8 * case.capacity}
+    tracking = [
+        {"type": "target_tracking", "metric": "requests_per_instance", "target": share * case.capacity}
+        for share in (0.8, 0.92)
+    ]
     return {
         "by-hand": {"windows": windows_of(case)},
         "found": {"windows": found},
         "found balanced": {"windows": found, "forecast": "balanced"},
-        "found 0.8": {"windows": found, "policies": [tracking], "stabilization": "30m"},
+        "found 0.8": {"windows": found, "policies": tracking[:1], "stabilization": "30m"},
+        "found 0.92": {"windows": found, "policies": tracking[1:]},
     }
 
 
