@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo account test check unit lint typecheck lines template e2e build bench chaos speed cost sbom audit lock schema clean
+.PHONY: help demo account test check unit lint typecheck lines template e2e build bench chaos speed cost docs sbom audit lock schema clean
 
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ sbom: $(PARLIAMENT)  ## Write out/tidegate.cdx.json: what runs in Lambda, in Cyc
 
 audit: $(PARLIAMENT)  ## Ask PyPI for known vulnerabilities of what runs in Lambda (needs the internet)
 	.tools/security/bin/pip-audit --requirement src/requirements.txt --require-hashes --disable-pip --strict
+
+docs: $(VENV)/.done  ## Write into README and docs what their commands print: make docs ARGS=docs/overrides.md
+	@$(BIN)/python -m tests.docs $(ARGS)
 
 schema: $(VENV)/.done  ## Write docs/fleet.schema.json from core.policy
 	$(BIN)/tidegate policy schema > docs/fleet.schema.json

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -30,7 +29,6 @@ from simulator.stack import SimulatedStack
 from tests import tables
 from tests.builders import BATCH, NIGHT, context, steady
 
-ROOT = Path(__file__).resolve().parents[3]
 ORDERS = "orders-ranker-prod"
 
 
@@ -316,16 +314,6 @@ def test_explain_finds_the_decision_that_was_in_force(aws: Aws) -> None:
     assert "count to 6." in then.stdout
     early = aws.run("explain", ORDERS, "--at", "2026-11-18T08:00Z")
     assert "no decision is recorded at or before 2026-11-18T08:00Z" in early.stderr
-
-
-def test_the_page_shows_what_the_commands_really_say(aws: Aws) -> None:
-    """Each console block of the page, run in order; options that name who and when stand for what STS and clock say."""
-    page = (ROOT / "docs/overrides.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```console\n\$ tidegate (.*?)\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 3
-    for command, shown in blocks:
-        said = aws.run(*shlex.split(command), stack="", width=118).stdout
-        assert "\n".join(line.rstrip() for line in said.splitlines()) == shown.strip("\n"), command
 
 
 def test_a_decision_is_replayed_from_the_table_and_from_a_file(aws: Aws, tmp_path: Path) -> None:

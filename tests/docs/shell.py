@@ -1,0 +1,110 @@
+"""Commands of a page, run in this process: in a folder that looks like the checkout, and in an account if it has one."""
+
+import importlib
+import io
+import os
+import re
+import shlex
+from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import typer
+
+from cli.main import app
+from core.fields import duration
+from tests.docs import accounts
+from tests.docs.pages import ROOT, Block, Turn, parts
+
+WIDTH = 118
+"""Columns of the terminal that pages show."""
+
+SHOWN = ("traces", "events", "examples", "docs", "bench", "fleet.yaml")
+"""What commands find in the folder they are run in."""
+
+
+class Account(Protocol):
+    """Where commands reach AWS."""
+
+    def of(self, service: str) -> Any:
+        """Return a client."""
+
+    def later(self, span: timedelta) -> None:
+        """Let time pass."""
+
+
+class Shell:
+    """Runs the commands of one page in their order."""
+
+    def __init__(self, folder: Path) -> None:
+        for name in SHOWN:
+            if (ROOT / name).exists():
+                (folder / name).symlink_to(ROOT / name)
+        self._folder = folder
+        self._account: Account | None = None
+
+    def turn(self, turn: Turn, made: ExitStack) -> None:
+        """Enter an account, or let time pass there."""
+        if turn.word == "account":
+            self._account = made.enter_context(accounts.ACCOUNTS[turn.said]())
+            return
+        assert self._account is not None, "no account, no time"
+        self._account.later(duration(turn.said))
+
+    def run(self, command: str) -> str:
+        """Return what a terminal shows of a command, both streams.
+
+        Raises:
+            AssertionError: it is no command that a page can show.
+        """
+        line, _, file = command.partition(" > ")
+        words = shlex.split(line, comments=True)
+        shown, kept = io.StringIO(), io.StringIO()
+        with chdir(self._folder), redirect_stdout(kept if file else shown), redirect_stderr(shown):
+            if words[0] == "cat":
+                return "".join(Path(name).read_text(encoding="utf-8") for name in words[1:])
+            program, arguments = _program(words)
+            width, os.environ["COLUMNS"] = os.environ.get("COLUMNS"), str(WIDTH)
+            try:
+                program(arguments, obj=self._account)
+            except SystemExit as end:
+                said = shown.getvalue()
+                return said if end.code == 0 else f"{said}(exit status {end.code})\n"
+            finally:
+                os.environ.pop("COLUMNS") if width is None else os.environ.update(COLUMNS=width)
+                if file:
+                    Path(file.strip()).write_text(kept.getvalue(), encoding="utf-8")
+        return shown.getvalue()
+
+
+def _program(words: list[str]) -> tuple[typer.Typer, list[str]]:
+    """Return what a command starts, and with which arguments."""
+    name = words[0].rpartition("/")[2]  # `.venv/bin/tidegate`
+    if name == "tidegate":
+        return app, words[1:]
+    assert (name, words[1]) == ("python", "-m"), f"{shlex.join(words)}: cannot be run here; mark the block"
+    found = typer.Typer(add_completion=False)
+    found.command()(importlib.import_module(words[2]).main)
+    return found, words[3:]
+
+
+def rendered(page: str, folder: Path, *, slow: bool) -> str:
+    """Return the page with what its commands really print; `slow` ones too if that is wanted."""
+    shell = Shell(folder)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    with ExitStack() as made:
+        for part in parts(page):
+            match part:
+                case Turn():
+                    shell.turn(part, made)
+                case Block(language="console") if part.held == "" or (slow and part.held == "slow"):
+                    text = text.replace(part.text, "".join(answered(shell, *each) for each in part.commands), 1)
+    return text
+
+
+def answered(shell: Shell, command: str, shown: str) -> str:
+    """Return a command with what it says; as it is shown, if `...` stands for what differs."""
+    really = "".join(f"{line.rstrip()}\n" for line in shell.run(command).rstrip("\n").splitlines())
+    pattern = re.escape(shown).replace(re.escape("...\n"), "(?:.*\n)*?")
+    return f"$ {command}\n{shown if re.fullmatch(pattern, really) else really}"
