@@ -142,9 +142,9 @@ def wake(endpoint: str) -> dict[str, Any]:
     return alarm(f"{endpoint}-wake", "HasBacklogWithoutCapacity", by_endpoint(endpoint), 1.0)
 
 
-def fleet() -> People:
+def fleet(now: datetime = NOW) -> People:
     """Return an account with one endpoint of each kind, scaled as AWS's guides do it."""
-    people = People()
+    people = People(SimulatedAccount(now))
     serving = RealtimeWorkload(per_minute_requests=[600] * 600, capacity_per_instance=400)
     orders = people.endpoint("orders", workload=serving, tags={"team": "ranking"})
     people.register(orders, 1, 8)

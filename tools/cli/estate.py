@@ -3,7 +3,7 @@
 Only reads, one call after the other; botocore waits and asks again where AWS throttles.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
@@ -206,8 +206,7 @@ def read_estate(aws: Source, now: datetime, only: Collection[str] = (), told: To
         endpoint = _endpoint(summary, tags, hosting, registered)
         endpoints += [endpoint] if endpoint else []
         told(done, len(listed))
-    seen = {each.target for endpoint in endpoints for each in endpoint.hosted}
-    strays = () if only else tuple(each for target, each in sorted(registered.items()) if target not in seen)
+    strays = () if only else tuple(_strays(registered, endpoints))
     quota, trouble = _quota(aws, len(registered))
     return Estate(
         region=str(client.meta.region_name),
@@ -254,6 +253,16 @@ def _endpoint(
         return replace(endpoint, trouble=str(err))
     gone = not hosted and endpoint.status == "InService"  # an endpoint that is being made has no variants yet
     return None if gone else replace(endpoint, hosted=hosted)
+
+
+def _strays(registered: Mapping[ScalableTarget, Registration], endpoints: Sequence[Endpoint]) -> Iterator[Registration]:
+    """Yield what no endpoint hosts; of one that could not be described nobody knows what it hosts."""
+    seen = {each.target for endpoint in endpoints for each in endpoint.hosted}
+    unknown = {endpoint.name for endpoint in endpoints if endpoint.trouble}
+    for target, each in sorted(registered.items()):
+        maybe = unknown and target.names.get("EndpointName") in {None, *unknown}
+        if target not in seen and not maybe:
+            yield each
 
 
 def _registrations(aas: Any, cloudwatch: Any) -> dict[ScalableTarget, Registration]:  # noqa: ANN401 - boto3's clients
