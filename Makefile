@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo account test check unit lint typecheck lines template e2e build bench chaos speed cost docs sbom audit lock schema clean
+.PHONY: help demo account test check unit lint typecheck lines template e2e build bench chaos speed cost docs release sbom audit lock schema clean
 
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ cost: $(VENV)/.done  ## What the controller costs a month: calls of a simulated 
 sbom: $(PARLIAMENT)  ## Write out/tidegate.cdx.json: what runs in Lambda, in CycloneDX
 	@mkdir -p out
 	.tools/security/bin/cyclonedx-py requirements src/requirements.txt --output-reproducible --of JSON -o out/tidegate.cdx.json
+
+release: $(VENV)/.done  ## Check, build, sum and tag a release: make release VERSION=0.2.0 ARGS=--dry-run
+	@$(BIN)/python tools/env/release.py "$(VERSION)" $(ARGS)
 
 audit: $(PARLIAMENT)  ## Ask PyPI for known vulnerabilities of what runs in Lambda (needs the internet)
 	.tools/security/bin/pip-audit --requirement src/requirements.txt --require-hashes --disable-pip --strict
