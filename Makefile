@@ -57,8 +57,9 @@ template: $(VENV)/.done $(SAM) $(CHECKOV) $(PARLIAMENT)  ## Lint template.yaml a
 
 build: .aws-sam/build/.done  ## Build the Lambda artefact
 
-.aws-sam/build/.done: $(SAM) template.yaml samconfig.toml $(shell find src -name '*.py' -o -name '*.json' -o -name requirements.txt)
+.aws-sam/build/.done: $(SAM) template.yaml samconfig.toml tools/env/finish_artefact.py $(shell find src -name '*.py' -o -name '*.json' -o -name requirements.txt)
 	$(SAM) build
+	$(PYTHON) tools/env/finish_artefact.py .aws-sam/build 3.13
 	@touch $@
 
 # Of a folder of your own: make bench TRACES=DIR JSON=FILE

@@ -1,8 +1,8 @@
-"""Size and import time of the artefact, and the CPU time of a warm pass: `make speed`.
+"""Size and start of the artefact, and the CPU time of a warm pass: `make speed`.
 
-The artefact is built for Lambda (arm64, Python 3.13), so its imports are timed in a second build for this machine and
-this interpreter, with nothing else on the path. The artefact carries no bytecode and Lambda's /var/task is read-only:
-a cold start compiles every module, so that is what is timed; the line "with bytecode" shows what compiling costs.
+The artefact is built for Lambda (arm64, Python 3.13), so it is timed in a second build for this machine and this
+interpreter, with nothing else on the path: first as `sam build` leaves it, where every start compiles every module,
+then finished by `tools/env/finish_artefact.py` as `make build` does.
 """
 
 import json
@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from typing_extensions import override
 
-from bench.scale import ENVIRONMENT
+from bench.scale import ENVIRONMENT, alone
 from simulator.account import SimulatedAccount
 from simulator.stack import SimulatedStack
 from simulator.workload import RealtimeWorkload
@@ -35,9 +35,10 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILT = ROOT / ".aws-sam/build"
 FOR_THIS_MACHINE = ROOT / ".aws-sam/bench"
 SAM = ROOT / ".tools/sam/bin/sam"
+FINISH = ROOT / "tools/env/finish_artefact.py"
+FIRST_PASS = Path(__file__).with_name("first_pass.py")
 HANDLERS = sorted(path.stem for path in (ROOT / "src/handlers").glob("[a-z]*.py") if path.stem != "wiring")
-OWNER = "handlers.realtime_target"
-RUNS = 7
+RUNS = 11
 LARGEST = 8
 
 IMPORT = """
@@ -129,24 +130,23 @@ def build_for_this_machine() -> None:
         raise typer.BadParameter(f"sam build failed:\n{done.stderr}")
 
 
-def fresh(script: str, artefact: Path, argument: str, *, keeps_bytecode: bool = False) -> float:
-    """Return what a script measures in an interpreter of its own that sees the standard library and the artefact."""
-    isolated = [sys.executable, "-I", "-S", *([] if keeps_bytecode else ["-B"])]
-    done = subprocess.run(  # noqa: S603 - our own command line
-        [*isolated, "-c", script, str(artefact), argument], env=ENVIRONMENT, capture_output=True, text=True, check=True
-    )
-    return float(done.stdout)
+def fresh(script: Sequence[str], artefact: Path, argument: str) -> list[float]:
+    """Return the seconds that a script measures in an interpreter of its own."""
+    command = [sys.executable, "-I", "-S", "-B", *script, str(artefact), argument]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)  # noqa: S603 - our own
+    return [float(each) for each in done.stdout.split()]
 
 
-def cold(what: str, script: str, artefact: Path, argument: str) -> Timing:
-    """Time a script; the artefact stays as it is."""
-    return Timing.of(what, [fresh(script, artefact, argument) for _ in range(RUNS)])
+def cold(what: str, script: str, artefact: Path, argument: str) -> list[Timing]:
+    """Time a script."""
+    return [Timing.of(what, [fresh(["-c", script], artefact, argument)[0] for _ in range(RUNS)])]
 
 
-def compiled(what: str, script: str, artefact: Path, argument: str) -> Timing:
-    """Time a script whose modules leave their bytecode in the artefact; comes last."""
-    fresh(script, artefact, argument, keeps_bytecode=True)
-    return cold(what, script, artefact, argument)
+def first_pass(what: str, artefact: Path, answers: str) -> list[Timing]:
+    """Time a start from nothing to the end of a tick over one endpoint: import, and all of it in wall and CPU time."""
+    seconds = [fresh([str(FIRST_PASS)], artefact, answers) for _ in range(RUNS)]
+    parts = ("import", "import and first pass", "the same, CPU time")
+    return [Timing.of(f"{what}: {part}", runs) for part, runs in zip(parts, zip(*seconds, strict=True), strict=True)]
 
 
 class TimedAccount(SimulatedAccount):
@@ -207,16 +207,23 @@ def main(
         build_for_this_machine()
         artefact = artefact_of(FOR_THIS_MACHINE)
 
-        def told(measure: Callable[..., Timing], what: str, *arguments: object) -> Timing:
-            status.update(f"Timing {what}")
-            return measure(what, *arguments)
+        starts: list[Timing] = []
 
-        starts = [told(cold, f"import handlers.{name}", IMPORT, artefact, f"handlers.{name}") for name in HANDLERS]
-        starts += [
-            told(cold, "from_environment (three clients)", CLIENTS, artefact, "from_environment"),
-            told(cold, "SageMaker's client on top", CLIENTS, artefact, "sagemaker"),
-            told(compiled, f"the same with bytecode: {OWNER}", IMPORT, artefact, OWNER),
-        ]
+        def told(measure: Callable[..., list[Timing]], what: str, *arguments: object) -> None:
+            status.update(f"Timing {what}")
+            starts.extend(measure(what, *arguments))
+
+        with tempfile.TemporaryDirectory() as folder:
+            answers = str(Path(folder) / "answers")
+            alone("record", "1", answers)
+            told(first_pass, "as sam build leaves it", artefact, answers)
+            version = f"{sys.version_info.major}.{sys.version_info.minor}"
+            subprocess.run([sys.executable, FINISH, FOR_THIS_MACHINE, version], check=True)  # noqa: S603 - our own
+            told(first_pass, "finished", artefact, answers)
+        for name in HANDLERS:
+            told(cold, f"finished: import handlers.{name}", IMPORT, artefact, f"handlers.{name}")
+        told(cold, "finished: three clients", CLIENTS, artefact, "from_environment")
+        told(cold, "finished: SageMaker's client on top", CLIENTS, artefact, "sagemaker")
         status.update("Timing warm passes")
         passes = [warm_pass(1), warm_pass(100)]
     if as_json:

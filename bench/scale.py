@@ -202,13 +202,14 @@ def measure(count: int) -> Measured:
     """Record and play in processes of their own."""
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "answers")
-        _alone("record", str(count), file)
-        found = json.loads(_alone("play", file))
+        alone("record", str(count), file)
+        found = json.loads(alone("play", file))
     warm = sorted(zip(found["seconds"][1:], found["calls"][1:], strict=True), key=lambda each: each[0])[PASSES // 2 - 1]
     return Measured(count, found["seconds"][0], warm[0], found["peak_mib"], found["calls"][0], warm[1])
 
 
-def _alone(*arguments: str) -> str:
+def alone(*arguments: str) -> str:
+    """Run a part of this module in a process of its own and return what it prints."""
     command = [sys.executable, "-m", "bench.scale", *arguments]
     done = subprocess.run(  # noqa: S603 - our own command line
         command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False

@@ -4,9 +4,8 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -54,12 +53,11 @@ def _date(seen: object) -> date:
     raise ValueError("must be a date such as 2026-12-24")
 
 
-_zones = cache(available_timezones)  # it looks for files
-
-
 def _zone(name: str) -> str:
-    if name not in _zones():
-        raise ValueError("must be an IANA time zone such as Europe/Berlin")
+    try:
+        ZoneInfo(name)
+    except (KeyError, OSError, ValueError):
+        raise ValueError("must be an IANA time zone such as Europe/Berlin") from None
     return name
 
 

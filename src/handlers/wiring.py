@@ -214,7 +214,7 @@ def from_environment() -> Runtime:
         metrics=CloudWatch(clients.cloudwatch(), pace),
         autoscaling=ApplicationAutoScaling(clients.application_autoscaling(), pace),
         serving=SageMaker(clients.sagemaker, clients.tagging),
-        events=EventBus(clients.events(), env["TIDEGATE_STAGE"]),
+        events=EventBus(clients.events, env["TIDEGATE_STAGE"]),
         clock=_now,
     )
     reconciler = Reconciler(ports, stage=env["TIDEGATE_STAGE"], mode=Mode(env["TIDEGATE_MODE"]))

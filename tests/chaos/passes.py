@@ -95,7 +95,7 @@ def runtime(cloud: CloudAccount, patience: Patience) -> Runtime:
         metrics=CloudWatch(clients["cloudwatch"]),
         autoscaling=ApplicationAutoScaling(clients["application-autoscaling"]),
         serving=SageMaker(lambda: clients["sagemaker"], lambda: clients["resourcegroupstaggingapi"]),
-        events=EventBus(clients["events"], STAGE),
+        events=EventBus(lambda: clients["events"], STAGE),
         clock=patience.now,
     )
     reconciler = Reconciler(ports, stage=STAGE, mode=Mode.ACTIVE)

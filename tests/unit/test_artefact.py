@@ -12,6 +12,7 @@ OURS = {"core", "handlers"}
 BUILDERS = {"requirements.txt", ".lock"}
 """What the builder leaves: the source's own list, and the empty lock of the uv that installed it."""
 
+UNCHECKED_HASH = b"\x01\0\0\0"
 AARCH64 = 183  # e_machine of an ELF file, in bytes 18 and 19
 
 pytestmark = pytest.mark.build
@@ -45,14 +46,39 @@ def test_every_file_is_ours_or_a_pinned_package_s(artefact: Path) -> None:
         for record in artefact.glob("*.dist-info/RECORD")
         for row in csv.reader(record.read_text(encoding="utf-8").splitlines())
     }
-    files = {path.relative_to(artefact) for path in artefact.rglob("*") if path.is_file()}
+    files = {path.relative_to(artefact) for path in artefact.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     strays = {str(file) for file in files if file.parts[0] not in OURS | BUILDERS and str(file) not in listed}
     assert strays == set()
 
 
 def test_of_ours_only_source_is_shipped(artefact: Path) -> None:
     kinds = {path.suffix for name in OURS for path in (artefact / name).rglob("*") if path.is_file()}
-    assert kinds == {".py", ".typed", ".json"}
+    assert kinds - {".pyc"} == {".py", ".typed", ".json"}
+
+
+def test_bytecode_is_the_runtimes_and_beside_its_source(artefact: Path) -> None:
+    """Without a Python 3.13 on the desk there is none; then a start compiles each module."""
+    bytecode = list(artefact.rglob("*.pyc"))
+    for path in bytecode:
+        module, tag = path.stem.split(".")
+        assert (path.parent.name, tag) == ("__pycache__", "cpython-313")
+        assert (path.parents[1] / f"{module}.py").is_file(), path
+        assert path.read_bytes()[4:8] == UNCHECKED_HASH, "a zip changes the times of files"
+    missing = [path for name in OURS for path in (artefact / name).rglob("*.py")] if bytecode else []
+    assert [path for path in missing if not (path.parent / f"__pycache__/{path.stem}.cpython-313.pyc").is_file()] == []
+
+
+def test_of_botocores_models_those_are_shipped_that_are_called(artefact: Path) -> None:
+    models = {path.name for path in (artefact / "botocore/data").iterdir() if path.is_dir()}
+    assert models == {
+        "appconfigdata",
+        "application-autoscaling",
+        "cloudwatch",
+        "dynamodb",
+        "events",
+        "resourcegroupstaggingapi",
+        "sagemaker",
+    }
 
 
 def test_the_catalogue_of_instance_types_is_shipped(artefact: Path) -> None:

@@ -419,7 +419,7 @@ def night(deployed: Deployed) -> Iterator[Night]:
         policies = Delivered(account, variables, [*NAMED, LEGACY], calls)
         bus: Any = make_client("events", REGION, put)
         stack = SimulatedStack(
-            account, policies, stage=STAGE, store=Table(dynamodb, table), events=EventBus(bus, STAGE)
+            account, policies, stage=STAGE, store=Table(dynamodb, table), events=EventBus(lambda: bus, STAGE)
         )
         found = Night(account, policies, stack, dynamodb, table, calls)
         _fill(account)

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -49,13 +50,16 @@ class Sam:
         return self.artefact or self.folder / "build"
 
     def build(self) -> None:
-        """Build the artefact for this machine; nothing to do if one was given."""
+        """Build the artefact for this machine, finished as the one that ships; nothing to do if one was given."""
         if self.artefact is None:
             self._run(
                 "build",
                 *("--build-dir", str(self.built), "--parameter-overrides", self.overrides({})),
                 env=for_building(),
             )
+            finish = [sys.executable, str(ROOT / "tools/env/finish_artefact.py"), str(self.built)]
+            version = self.runtime.removeprefix("python")
+            subprocess.run([*finish, version], check=True, env=for_building(), stdout=subprocess.DEVNULL)  # noqa: S603
 
     def deploy(self, parameters: Mapping[str, str]) -> None:
         """Create or update the stack with these parameters besides the local stage's own."""

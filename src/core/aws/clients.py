@@ -29,6 +29,7 @@ def _utc(value: float | str) -> datetime:
     return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else parse_timestamp(value)
 
 
+appconfigdata = cache(lambda: _session().client("appconfigdata", config=CONFIG))
 application_autoscaling = cache(lambda: _session().client("application-autoscaling", config=CONFIG))
 cloudwatch = cache(lambda: _session().client("cloudwatch", config=CONFIG))
 dynamodb = cache(lambda: _session().client("dynamodb", config=CONFIG))

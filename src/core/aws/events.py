@@ -10,6 +10,8 @@ from core.errors import ActuationError
 from core.model import Override, Told
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_events import EventBridgeClient
 
 _DETAILS = TypeAdapter(dict[str, str | Override | None])
@@ -19,11 +21,11 @@ class EventBus:
     """Puts events.
 
     Args:
-        client: boto3's `events`.
+        client: returns boto3's `events`, the same one each time; most passes have nothing to tell.
         stage: of the stack; every event names it.
     """
 
-    def __init__(self, client: "EventBridgeClient", stage: str) -> None:
+    def __init__(self, client: "Callable[[], EventBridgeClient]", stage: str) -> None:
         self._client = client
         self._stage = stage
 
@@ -31,7 +33,7 @@ class EventBus:
         """Put one event. `by` is the ID of the request that took the override's place."""
         detail = _DETAILS.dump_json({"stage": self._stage, "override": override, "superseded_by": by})
         with writing(f"PutEvents {what} {override.override_id}"):
-            answer = self._client.put_events(
+            answer = self._client().put_events(
                 Entries=[{"Source": "tidegate", "DetailType": what, "Detail": detail.decode(), "Time": now}]
             )
         if answer["FailedEntryCount"]:  # the call itself succeeds

@@ -6,7 +6,7 @@ from typing import Protocol
 from aws_lambda_powertools.utilities.parameters import AppConfigProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
-from core.aws.clients import CONFIG
+from core.aws import clients
 from core.errors import ConfigError, ObservationError, Problem
 from core.policy import Fleet, parse_fleet
 
@@ -99,7 +99,7 @@ class AppConfigPolicies:
     def _content(self) -> bytes:
         if self._provider is None:
             self._provider = AppConfigProvider(
-                environment=self._environment, application=self._application, boto_config=CONFIG
+                environment=self._environment, application=self._application, boto3_client=clients.appconfigdata()
             )
         try:
             content = self._provider.get(self._profile, max_age=MAX_AGE)

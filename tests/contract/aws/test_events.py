@@ -40,7 +40,7 @@ def test_an_event_says_whose_it_is_and_carries_the_whole_override() -> None:
     }
     with scripted("events") as (c, script):
         script.add_response("put_events", {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}, {"Entries": [entry]})
-        EventBus(c, "prod").tell(Told.SUPERSEDED, override("pin", 6, scope="profile"), NOW, by="r-2")
+        EventBus(lambda: c, "prod").tell(Told.SUPERSEDED, override("pin", 6, scope="profile"), NOW, by="r-2")
 
 
 def test_an_entry_that_is_refused_inside_a_fine_answer_is_an_error() -> None:
@@ -48,7 +48,7 @@ def test_an_entry_that_is_refused_inside_a_fine_answer_is_an_error() -> None:
         entry = {"ErrorCode": "InternalFailure", "ErrorMessage": "try again"}
         script.add_response("put_events", {"FailedEntryCount": 1, "Entries": [entry]})
         with pytest.raises(ActuationError, match=r"Override Expired profile-pin-6-1.*InternalFailure"):
-            EventBus(c, "prod").tell(Told.EXPIRED, override("pin", 6, scope="profile"), NOW)
+            EventBus(lambda: c, "prod").tell(Told.EXPIRED, override("pin", 6, scope="profile"), NOW)
 
 
 def test_a_refused_call_is_an_error_that_names_the_override() -> None:
@@ -57,4 +57,4 @@ def test_a_refused_call_is_an_error_that_names_the_override() -> None:
         with pytest.raises(
             ActuationError, match=r"^PutEvents Tidegate Override Created profile-pin-6-1: .*AccessDenied"
         ):
-            EventBus(c, "prod").tell(Told.CREATED, override("pin", 6, scope="profile"), NOW)
+            EventBus(lambda: c, "prod").tell(Told.CREATED, override("pin", 6, scope="profile"), NOW)
