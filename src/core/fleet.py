@@ -309,8 +309,9 @@ class FleetSync:
     def _gone_for_long(self, target: ScalableTarget, when: Pass) -> bool:
         memory = self._ports.store.memories([target])[target]
         if memory.missing_since is None:
-            with suppress(TidegateError):  # then it counts from the next look on
-                self._ports.store.record(target, replace(memory, missing_since=when.now), when.holder, when.now)
+            if not when.dry_run:
+                with suppress(TidegateError):  # then it counts from the next look on
+                    self._ports.store.record(target, replace(memory, missing_since=when.now), when.holder, when.now)
             return False
         return when.now - memory.missing_since >= TAG_GRACE
 
@@ -320,11 +321,11 @@ class FleetSync:
             actions = self._plan_release(target)
             if when.dry_run or self._reconciler.mode is Mode.SHADOW:
                 status = Status.DRY_RUN if when.dry_run else Status.SHADOW
-                return Outcome(target=target, status=status, actions=tuple(map(str, actions)))
+                return Outcome(target=target, status=status, actions=actions)
             if not self._reconciler.apply_all(target, actions, when):
                 return Outcome(target=target, status=Status.BUSY)
             self._ports.store.forget(target)
-            return Outcome(target=target, status=Status.RELEASED, actions=tuple(map(str, actions)))
+            return Outcome(target=target, status=Status.RELEASED, actions=actions)
         except TidegateError as err:
             return Outcome(target=target, status=Status.FAILED, error=str(err))
 

@@ -242,16 +242,19 @@ def plan_natives(
 def plan_release(stage: str, inventory: Inventory, original: Original | None, *, gone: bool) -> tuple[Action, ...]:
     """Return what takes our things away and puts back exactly what was there before.
 
-    If the record was lost, bounds and native policies stay: an endpoint that scales natively is the safer guess.
+    If the record was lost, native policies stay, within the policy's own bounds, which the expiry knows: an endpoint
+    that scales natively is the safer guess.
     If the endpoint itself is gone, only what would be left over is removed.
     """
     prefix = owned_prefix(stage)
     alarms = [DeleteAlarms(tuple(sorted(inventory.alarms)))] if inventory.alarms else []
     if gone:
         return (*alarms, *([Deregister()] if inventory.registered else []))
-    expiry = [DeleteScheduledAction(a.name) for a in inventory.scheduled_actions if a.name.startswith(prefix)]
+    expires = [a for a in inventory.scheduled_actions if a.name.startswith(prefix)]
+    expiry = [DeleteScheduledAction(action.name) for action in expires]
     if original is None or not original.known:
-        return tuple(expiry)
+        bounds = [action.settings["ScalableTargetAction"] for action in expires]
+        return (*(SetBounds(Envelope(b["MinCapacity"], b["MaxCapacity"]), "release") for b in bounds), *expiry)
     ours = [DeletePolicy(policy.name) for policy in inventory.policies if policy.name.startswith(prefix)]
     if original.envelope is None:
         return (*ours, *alarms, *expiry, Deregister())

@@ -88,7 +88,7 @@ class Outcome:
     target: ScalableTarget
     status: Status
     decision: Decision | None = None
-    actions: tuple[str, ...] = ()
+    actions: tuple[Action, ...] = ()
     error: str | None = None
     remark: str | None = None
 
@@ -362,8 +362,7 @@ class Reconciler:
         """Apply the plan under the target's lease, or say what would be done; remember and record the decision."""
         ctx = decision.context
         status = self._status(decision, actions, when)
-        said = tuple(map(str, actions))
-        outcome = Outcome(target=ctx.target, status=status, decision=decision, actions=said, error=_broken(ctx))
+        outcome = Outcome(target=ctx.target, status=status, decision=decision, actions=actions, error=_broken(ctx))
         if status is Status.DRY_RUN:
             return outcome
         memory = _remembered(decision)

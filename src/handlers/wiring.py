@@ -111,7 +111,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         if items := _figures(outcome, Reason.REQUESTS_EXPIRING):
             said["requests_expiring"] = dict(items)
     if outcome.actions:
-        said["actions"] = list(outcome.actions)
+        said["actions"] = list(map(str, outcome.actions))
     for name in ("error", "remark"):
         if text := getattr(outcome, name):
             said[name] = text

@@ -444,7 +444,7 @@ def test_the_night_saw_everything(night: Night) -> None:
     assert {Status.CHANGED, Status.UNCHANGED, Status.RELEASED} <= {outcome.status for outcome in night.outcomes}
     reasons = {step.reason for outcome in night.outcomes if outcome.decision for step in outcome.decision.steps}
     assert {"Load", "Backlog", "ScaleInStabilized", "WindowOpen", "StateLost", "OverrideCeiling"} <= reasons
-    said = {" ".join(action.split()[:2]) for outcome in night.outcomes for action in outcome.actions}
+    said = {" ".join(str(action).split()[:2]) for outcome in night.outcomes for action in outcome.actions}
     assert said == {
         "set bounds",
         "let bounds",

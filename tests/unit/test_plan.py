@@ -354,6 +354,23 @@ def test_release_without_a_record_leaves_the_endpoint_scaling_natively(original:
     assert plan_release("prod", in_order(REALTIME), original, gone=False) == ()
 
 
+@pytest.mark.parametrize("original", [None, Original(envelope=None, known=False)])
+def test_what_is_left_scaling_natively_is_left_within_the_policys_own_bounds(original: Original | None) -> None:
+    raised = replace(
+        in_order(REALTIME),
+        registered=Envelope(9, 12),
+        scheduled_actions=(
+            ScheduledAction(
+                "tidegate-prod-expiry", {"ScalableTargetAction": {"MinCapacity": 2, "MaxCapacity": 12}, "Schedule": ""}
+            ),
+        ),
+    )
+    assert plan_release("prod", raised, original, gone=False) == (
+        SetBounds(Envelope(2, 12), "release"),
+        DeleteScheduledAction("tidegate-prod-expiry"),
+    )
+
+
 def test_release_of_a_deleted_endpoint_removes_what_is_left_over() -> None:
     actions = plan_release("prod", in_order(REALTIME), SAVED, gone=True)
     assert actions == (DeleteAlarms(OWN_ALARMS), Deregister())

@@ -172,7 +172,7 @@ def test_shadow_decides_and_records_and_writes_nothing(where: str) -> None:
         world.document["profiles"]["p"]["mode"] = "shadow"
     outcome = world.tick()["orders"]
     assert (outcome.status, world.writes) == (Status.SHADOW, [])
-    assert "set bounds to 7..12 (differs)" in outcome.actions
+    assert "set bounds to 7..12 (differs)" in map(str, outcome.actions)
     assert world.store.decisions[-1][1] == "shadow"
 
 
@@ -193,7 +193,7 @@ def test_a_dry_run_assumes_the_override_it_is_asked_about() -> None:
     world = loaded(World().enrolled(), 3000)
     wish = replace(override("pin", 9), expires_at=world.now + timedelta(hours=1))
     outcome = world.reconciler.run(lambda _: True, world.when(dry_run=True), extra=[wish])[0]
-    assert "set bounds to 9..9 (differs)" in outcome.actions
+    assert "set bounds to 9..9 (differs)" in map(str, outcome.actions)
 
 
 def test_decisions_are_kept_when_something_changes_not_every_minute() -> None:

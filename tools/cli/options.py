@@ -1,5 +1,6 @@
 """What several commands take, and the AWS clients some of it leads to."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from botocore.config import Config
 from simulator.cases import Mode
 
 File = Annotated[Path, typer.Argument(help="Policy file, YAML or JSON.")]
+FleetFile = Annotated[Path, typer.Option("--file", help="Policy file, YAML or JSON.")]
 Single = Annotated[str, typer.Argument(help="An endpoint, endpoint/variant or component:NAME.")]
 Stack = Annotated[str, typer.Option(help="CloudFormation stack of Tidegate.")]
 Region = Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")]
@@ -41,8 +43,12 @@ class Clients:
         session = boto3.Session(region_name=self.region, profile_name=self.profile)
         # Who reads a whole account is throttled now and then; a function is not to be waited for eight times.
         attempts = 3 if service == "lambda" else 8
-        config = Config(retries={"mode": "standard", "total_max_attempts": attempts}, read_timeout=150)
+        config = Config(retries={"mode": "standard", "total_max_attempts": attempts}, read_timeout=330)
         return session.client(service, endpoint_url=self.endpoint_url, config=config)  # type: ignore[call-overload]  # any service
+
+    def sleep(self, seconds: float) -> None:
+        """Wait: for what AWS does in the meantime."""
+        time.sleep(seconds)
 
 
 def clients(context: typer.Context, region: str | None, profile: str | None, endpoint_url: str | None) -> Clients:

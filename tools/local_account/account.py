@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from local_account.clock import ClockFile
 from local_account.deployed import NOTHING, Deployed, read_stack, revision
-from local_account.emulator import Emulator
+from local_account.emulator import RUNTIME, Emulator
 from local_account.environment import client, pointing_at
 from local_account.plant.server import SERVICES, Plant
 from local_account.pump import Invocation, InvocationFailed, Pump
@@ -107,7 +107,11 @@ class LocalAccount:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that lead any AWS tool to this account."""
+        """The variables that lead any AWS tool to this account, and the command line to its time."""
+        return {**self._pointers, "PYTHONPATH": str(RUNTIME), "TIDEGATE_RUN_DIRECTORY": str(self.folder)}
+
+    @property
+    def _pointers(self) -> dict[str, str]:
         return pointing_at(self.emulator.url, self.plant.url, self.region)
 
     @property
@@ -249,7 +253,7 @@ class LocalAccount:
             ready = beside.submit(self.emulator.wait)
             builder.build()
             ready.result()
-        self.sam = replace(builder, variables=self.environment)
+        self.sam = replace(builder, variables=self._pointers)
         self.aws = {service: client(service, self.emulator.url, self.region) for service in PLATFORM}
         for each in self.aws.values():
             self._ends.callback(each.close)

@@ -1,6 +1,7 @@
-"""Python reads this in every process of the emulator; it acts only in the workers that run deployed Lambdas.
+"""Python reads this in every process of the emulator; it acts in the workers that run deployed Lambdas.
 
-- `core.aws.clock.now` becomes a read of the simulated time, so production code needs no switch for it.
+- `core.aws.clock.now` becomes a read of the simulated time, so production code needs no switch for it. That goes for
+  the command line too, where the account's environment is set.
 - The emulator's own packages leave the search path: a package missing from the artefact must be missing here too.
 - Each worker notes its name under its access key, so that whoever is called can tell the caller.
 """
@@ -60,8 +61,12 @@ class SimulatedClock:
         module.__dict__["now"] = self.now
 
 
-if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+if "TIDEGATE_RUN_DIRECTORY" in os.environ:
     _run_directory = Path(os.environ["TIDEGATE_RUN_DIRECTORY"])
-    (_run_directory / "callers" / os.environ["AWS_ACCESS_KEY_ID"]).write_text(os.environ["AWS_LAMBDA_FUNCTION_NAME"])
-    sys.path[:] = [entry for entry in sys.path if not entry.endswith("site-packages")]
-    sys.meta_path.insert(0, SimulatedClock(_run_directory / "clock"))
+    if (_run_directory / "clock").exists():
+        sys.meta_path.insert(0, SimulatedClock(_run_directory / "clock"))
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+        (_run_directory / "callers" / os.environ["AWS_ACCESS_KEY_ID"]).write_text(
+            os.environ["AWS_LAMBDA_FUNCTION_NAME"]
+        )
+        sys.path[:] = [entry for entry in sys.path if not entry.endswith("site-packages")]
