@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -63,6 +63,9 @@ class Desk:
     meanwhile: int = 0
     """Minutes that pass whenever somebody sleeps."""
 
+    disturb: Callable[[], None] = lambda: None
+    """What somebody else does then."""
+
     @property
     def account(self) -> SimulatedAccount:
         return self.stack.account
@@ -83,6 +86,7 @@ class Desk:
     def sleep(self, _: float) -> None:
         for _ in range(self.meanwhile):
             self.stack.minute()
+        self.disturb()
 
     def minutes(self, count: int) -> None:
         for _ in range(count):

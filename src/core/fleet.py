@@ -301,7 +301,7 @@ class FleetSync:
             if stays or (place.by_tag and not self._gone_for_long(target, when)):
                 kept[target] = place
                 continue
-            outcomes.append(self._release(target, when))
+            outcomes.append(self.release(target, when))
             if outcomes[-1].status is not Status.RELEASED:
                 kept[target] = place
         return kept, outcomes
@@ -315,7 +315,7 @@ class FleetSync:
             return False
         return when.now - memory.missing_since >= TAG_GRACE
 
-    def _release(self, target: ScalableTarget, when: Pass) -> Outcome:
+    def release(self, target: ScalableTarget, when: Pass) -> Outcome:
         """Give a target back as it was before adoption."""
         try:
             actions = self._plan_release(target)

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from typing_extensions import override
 
 from cli.backtest import MisusedError
-from cli.commands import apply, backtest, catalogue, decisions, forecast, plan, policy, survey, windows
+from cli.commands import apply, backtest, catalogue, decisions, forecast, plan, policy, release, survey, windows
 from cli.commands import override as overrides
 from cli.delivery import DeliveryError
 from cli.output import FAILED, REFUSED, log
@@ -66,7 +66,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (survey, policy, catalogue, backtest, windows, overrides, decisions, forecast, plan, apply):
+for module in (survey, policy, catalogue, backtest, windows, overrides, decisions, forecast, plan, apply, release):
     app.add_typer(module.app)
 
 

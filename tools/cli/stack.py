@@ -20,7 +20,7 @@ from core.errors import ActuationError
 from core.fleet import FleetSync
 from core.model import Mode, ScalableTarget
 from core.policy import Fleet
-from core.ports import Place
+from core.ports import Original, Place, StateStore
 from core.reconcile import Outcome, Pass, Ports, Reconciler
 
 OUTPUTS = {
@@ -61,6 +61,21 @@ class ReadOnly:
             return self._known[question]
 
         return ask
+
+
+class Unremembered:
+    """A store in which the record of what stood before is lost."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+
+    def original(self, target: ScalableTarget) -> Original | None:
+        """Return what is left of it."""
+        found = self._store.original(target)
+        return found and Original(envelope=found.envelope, known=False)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the store has
+        return getattr(self._store, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +166,18 @@ class DeployedStack:
         Raises:
             ObservationError, ConfigError: as the pass does.
         """
-        ports = replace(self.ports, policies=Given(fleet))
-        reconciler = Reconciler(ports, stage=self.stage, mode=self.mode)
-        when = Pass(now=now, deadline=now + timedelta(hours=1), holder="a plan", dry_run=True)
-        return FleetSync(reconciler).run(when)
+        return self._sync(replace(self.ports, policies=Given(fleet))).run(_dry(now))
+
+    def release_of(self, target: ScalableTarget, now: datetime, *, keep_native: bool = False) -> Outcome:
+        """Return what FleetSync would do to give a target back, or to leave it to the native policies that stand."""
+        ports = (
+            replace(self.ports, store=cast("StateStore", Unremembered(self.ports.store))) if keep_native else self.ports
+        )
+        return self._sync(ports).release(target, _dry(now))
+
+    def _sync(self, ports: Ports) -> FleetSync:
+        return FleetSync(Reconciler(ports, stage=self.stage, mode=self.mode))
+
+
+def _dry(now: datetime) -> Pass:
+    return Pass(now=now, deadline=now + timedelta(hours=1), holder="a plan", dry_run=True)

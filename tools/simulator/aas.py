@@ -388,11 +388,13 @@ class ApplicationAutoScaling(Service):
         policy.alarm_names = ()
 
     def delete_scaling_policy(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Target-tracking alarms go with it, alarms that call a step policy stay."""
+        """Target-tracking alarms go with it; alarms that call a step policy stay, without the action that called it."""
         target = self.targets.get(params["ResourceId"])
         policy = target.policies.pop(params["PolicyName"], None) if target else None
         if policy is None:
             raise _not_found(f"scaling policy found with policy name: {params['PolicyName']}", params)
+        for alarm in _calling(policy, self.cloudwatch.alarms.values()):
+            alarm.config["AlarmActions"] = [a for a in alarm.actions if not a.startswith(policy.arn)]
         self._delete_alarms(policy)
         return {}
 

@@ -700,3 +700,10 @@ class Tagging(Service):
             for each in endpoints
         ]
         return {"ResourceTagMappingList": listed, "PaginationToken": token or ""}
+
+    def untag_resources(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Remove tags; what is not there needs no removing."""
+        for endpoint in self.sagemaker.endpoints.values():
+            if endpoint.arn in params["ResourceARNList"]:
+                endpoint.tags = {key: value for key, value in endpoint.tags.items() if key not in params["TagKeys"]}
+        return {"FailedResourcesMap": {}}

@@ -1,0 +1,148 @@
+"""`tidegate release`: exactly what was there, or native scaling, by choice."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from core.model import Mode
+from tests.desk import NAMED, Desk, by_hand, desk, document
+
+ADOPTED = {"name": "orders", "adopt": True}
+ORDERS = "endpoint/orders/variant/AllTraffic"
+OURS = ["tidegate-prod-saturation", "tidegate-prod-track-requests_per_instance"]
+
+
+@pytest.fixture
+def active() -> Iterator[Desk]:
+    with desk() as made:
+        yield made
+
+
+def adopted(at: Desk, *more: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Adopt `orders`, scaled by hand; what stood before, and the alarm that called its step policy."""
+    before = dict(by_hand(at.account, "orders"))
+    alarm = called(at)
+    at.in_force.content = json.dumps(document(ADOPTED, *more)).encode()
+    at.stack.invoke("FleetSync", {"trigger": "policy"})
+    assert sorted(at.account.snapshot("orders")["policies"]) == OURS
+    return before, alarm
+
+
+def called(at: Desk) -> dict[str, Any]:
+    return dict(at.account.client("cloudwatch").describe_alarms(AlarmNames=["orders-cpu-high"])["MetricAlarms"][0])
+
+
+def bare(alarm: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in alarm.items() if "Updated" not in key and not key.startswith("State")}
+
+
+def test_gives_back_bounds_policies_scheduled_actions_and_what_the_alarm_called(active: Desk) -> None:
+    before, alarm = adopted(active)
+    assert called(active)["AlarmActions"] == []  # AWS removes the action with the policy
+    result = active.run("release", "orders", "--yes")
+    assert result.exit_code == 0, result.stderr
+    assert active.account.snapshot("orders") == before
+    assert bare(called(active)) == bare(alarm)
+    assert f"{ORDERS}: released, stands exactly as it stood before." in result.stdout
+    assert json.loads(active.in_force.content)["endpoints"] == []
+
+
+def test_a_dry_run_says_what_would_be_restored_and_changes_nothing(active: Desk) -> None:
+    adopted(active)
+    stands = active.account.snapshot("orders")
+    result = active.run("release", "orders", "--dry-run")
+    assert (result.exit_code, active.account.snapshot("orders"), active.versions) == (0, stands, [])
+    said = [line.strip() for line in result.stdout.splitlines()]
+    assert said[0] == f"{ORDERS}:"
+    assert said[-5:] == [
+        "set bounds to 1..6 (release)",
+        "put policy orders-cpu-out",
+        "put policy orders-invocations",
+        "put scheduled action orders-night",
+        "alarm orders-cpu-high calls orders-cpu-out again: AWS took that from it when the policy was replaced",
+    ]
+
+
+def test_keep_native_leaves_the_native_policies_within_the_policys_own_bounds(active: Desk) -> None:
+    adopted(active)
+    request = {"request_id": "r", "action": "floor", "target": "orders", "capacity": 5, "duration": "1h"}
+    active.stack.invoke("Override", {**request, "reason": "a test", "requested_by": "me"})
+    assert active.account.snapshot("orders")["bounds"] == (5, 8)
+    result = active.run("release", "orders", "--keep-native", "--yes")
+    assert result.exit_code == 0, result.stderr
+    stands = active.account.snapshot("orders")
+    assert (stands["bounds"], sorted(stands["policies"]), stands["scheduled_actions"]) == ((2, 8), OURS, {})
+    assert f"{ORDERS}: released, scales natively." in result.stdout
+
+
+def test_other_endpoints_stay(active: Desk) -> None:
+    adopted(active, {"name": "chat"})
+    active.run("release", "orders", "--yes")
+    assert active.account.snapshot("chat")["bounds"] == (2, 8)
+    assert [entry["name"] for entry in json.loads(active.in_force.content)["endpoints"]] == ["chat"]
+
+
+def test_all_is_for_those_who_remove_the_stack(active: Desk) -> None:
+    before, _ = adopted(active, {"name": "chat"})
+    result = active.run("release", "--all", "--yes")
+    assert result.exit_code == 0, result.stderr
+    assert (active.account.snapshot("orders"), active.account.snapshot("chat")) == (before, {})
+    assert "Nothing is enrolled." in active.run("release", "--all").stderr
+
+
+def test_what_is_enrolled_by_its_tag_loses_the_tag_and_then_half_an_hour(active: Desk) -> None:
+    active.account.endpoint("search").tags["tidegate:profile"] = "p"
+    adopted(active)
+    assert active.account.snapshot("search")["bounds"] == (2, 8)
+    active.meanwhile = 5
+    result = active.run("release", "search", "--yes")
+    assert result.exit_code == 0, result.stderr
+    assert active.account.snapshot("search") == {}
+    assert "tidegate:profile" not in active.account.endpoint("search").tags
+    assert "Still enrolled: endpoint/search/variant/AllTraffic" in result.stderr
+
+
+def test_what_was_only_watched_stays_as_it_is(active: Desk) -> None:
+    before = by_hand(active.account, "orders")
+    active.in_force.content = json.dumps(document(ADOPTED, mode="shadow")).encode()
+    active.stack.invoke("FleetSync", {"trigger": "policy"})
+    result = active.run("release", "orders", "--yes")
+    assert (result.exit_code, active.account.snapshot("orders")) == (0, before)
+    assert "Nothing was ever replaced: it stays as it is." in result.stdout
+
+
+def test_what_somebody_changes_meanwhile_is_told(active: Desk) -> None:
+    adopted(active)
+    active.disturb = lambda: somebody(active)  # while AppConfig watches
+    result = active.run("release", "orders", "--yes")
+    assert result.exit_code == 1
+    assert f"{ORDERS}: bounds are 1..5, were 1..6" in result.stdout
+
+
+def somebody(at: Desk) -> None:
+    here: Any = {**NAMED, "ResourceId": ORDERS}
+    at.account.client("application-autoscaling").register_scalable_target(**here, MinCapacity=1, MaxCapacity=5)
+
+
+def test_a_stack_in_shadow_cannot_put_back_what_it_replaced_when_it_was_active(active: Desk) -> None:
+    adopted(active)
+    active.mode = Mode.SHADOW
+    result = active.run("release", "orders", "--yes")
+    assert (result.exit_code, active.versions) == (2, [])
+    assert "Mode=active" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (("chat",), f"refused: chat is not enrolled ({ORDERS}): there is nothing to give back"),
+        ((), "refused: name one TARGET, or --all"),
+        (("orders", "--all"), "refused: name one TARGET, or --all"),
+    ],
+)
+def test_what_is_not_enrolled_is_refused(active: Desk, said: tuple[str, ...], why: str) -> None:
+    adopted(active)
+    result = active.run("release", *said)
+    assert (result.exit_code, result.stderr.strip()) == (2, why)

@@ -1,0 +1,260 @@
+"""`tidegate release`: what an endpoint had before it was adopted, given back and compared."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from cli import rollout
+from cli.decisions import targets_of
+from cli.delivery import DeliveryError
+from cli.estate import Source
+from cli.output import log
+from cli.overrides import RefusedError
+from cli.stack import TAGGING, DeployedStack
+from core.fleet import PROFILE_TAG
+from core.model import Mode, ScalableTarget
+from core.native import owned_prefix
+from core.policy import Fleet, parse_fleet
+from core.ports import NativePolicy, Original, Place
+from core.reconcile import Outcome
+
+if TYPE_CHECKING:
+    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
+
+LOOKS, BETWEEN = 9, 300.0
+"""FleetSync is asked so often, so many seconds apart: a tag must be gone in two looks half an hour apart."""
+
+_ORIGINALS = TypeAdapter(Original)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """A target that is to be given back: what stood before, and what FleetSync will do."""
+
+    target: ScalableTarget
+    place: Place
+    original: Original | None
+    outcome: Outcome
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known what stood before."""
+        return self.original is not None and self.original.known
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as `--json` prints it."""
+        before = None if self.original is None else json.loads(_ORIGINALS.dump_json(self.original))
+        return {
+            "target": self.target.resource_id,
+            "by_tag": self.place.by_tag,
+            "original": before,
+            "actions": [*map(str, self.outcome.actions)],
+        }
+
+
+def leaving(stack: DeployedStack, said: str | None, *, keep_native: bool) -> list[Leaving]:
+    """Return what of the roster is to be released; `said` as on the command line, None for all.
+
+    Raises:
+        RefusedError: nothing of that name is enrolled.
+        ObservationError: the account cannot be read.
+    """
+    roster = stack.roster()
+    chosen = sorted(roster) if said is None else [target for target in targets_of(said) if target in roster]
+    if said is not None and not chosen:
+        known = ", ".join(sorted(target.resource_id for target in roster)) or "nothing is"
+        raise RefusedError(f"{said} is not enrolled ({known}): there is nothing to give back")
+    now = stack.ports.clock()
+    found = [
+        Leaving(
+            target=target,
+            place=roster[target],
+            original=stack.ports.store.original(target),
+            outcome=stack.release_of(target, now, keep_native=keep_native),
+        )
+        for target in chosen
+    ]
+    if failed := [f"{each.target.resource_id}: {each.outcome.error}" for each in found if each.outcome.error]:
+        raise RefusedError("; ".join(failed))
+    if stack.mode is Mode.SHADOW and any(each.original is not None for each in found):
+        raise RefusedError(
+            "the stack is in shadow and writes nothing, so it cannot put back what it replaced when it was active: "
+            "`sam deploy --parameter-overrides Mode=active` first"
+        )
+    return found
+
+
+def told(each: Leaving, *, keep_native: bool) -> Iterator[str]:
+    """Say what becomes of one target."""
+    yield f"{each.target.resource_id}:"
+    for action in each.outcome.actions:
+        yield f"  {action}"
+    if keep_native:
+        yield "  Tidegate's native policies and their alarms stay and go on scaling; what stood before is forgotten."
+    elif each.original is None:
+        yield "  Nothing was ever replaced: it stays as it is."
+    elif not each.known:
+        yield "  The record of what stood before was lost: the native policies that stand stay and go on scaling."
+    for alarm, policy in _alarms(each, keep_native=keep_native):
+        yield f"  alarm {alarm} calls {policy} again: AWS took that from it when the policy was replaced"
+    if each.place.by_tag:
+        yield f"  endpoint {each.place.endpoint} loses its tag {PROFILE_TAG}; FleetSync waits half an hour first"
+
+
+def without(document: Mapping[str, Any], fleet: Fleet, targets: Sequence[ScalableTarget]) -> dict[str, Any]:
+    """Return a document that does not name these targets."""
+    gone = {(e.name, e.variant, e.inference_component) for target, e in fleet.targets.items() if target in targets}
+    kept = [
+        entry
+        for entry in document.get("endpoints", ())
+        if (entry["name"], entry.get("variant", "AllTraffic"), entry.get("inference_component")) not in gone
+    ]
+    return {**document, "endpoints": kept}
+
+
+def release(
+    stack: DeployedStack, found: Sequence[Leaving], sleep: Callable[[float], None], *, keep_native: bool, wait: bool
+) -> None:
+    """Let the deployed FleetSync release these targets, and wait until it has.
+
+    Raises:
+        DeliveryError: the document cannot be delivered, or a target is still enrolled in the end.
+    """
+    if keep_native:
+        for each in found:
+            _forget(stack, each)
+    document = stack.document()
+    fleet = parse_fleet(document)
+    _untag(stack, [each.place.endpoint for each in found if each.place.by_tag])
+    rest = without(document, fleet, [each.target for each in found])
+    try:
+        if rest != document:
+            rollout.deliver(stack, rest, sleep, wait=wait)
+        else:
+            rollout.synced(stack)
+        _await(stack, [each.target for each in found], sleep)
+    finally:  # another target's failure is no reason to leave alarms without what they call
+        for each in found:
+            for alarm, policy in _alarms(each, keep_native=keep_native):
+                _call_again(stack.aws, each.target, alarm, policy)
+
+
+def _await(stack: DeployedStack, targets: Sequence[ScalableTarget], sleep: Callable[[float], None]) -> None:
+    """Ask FleetSync until none of these is enrolled; in shadow it keeps them, and does nothing with them."""
+    left = ""
+    for _ in range(LOOKS):
+        roster = stack.table.roster() or {}
+        left = ", ".join(target.resource_id for target in targets if target in roster)
+        if not left or stack.mode is Mode.SHADOW:
+            return
+        log(f"Still enrolled: {left}; FleetSync looks again in {BETWEEN / 60:g} minutes.")
+        sleep(BETWEEN)
+        rollout.synced(stack)
+    raise DeliveryError(f"still enrolled: {left}; FleetSync's log says why, and it tries again hourly")
+
+
+def differences(stack: DeployedStack, each: Leaving, *, keep_native: bool) -> Iterator[str]:
+    """Compare what stands with what stood before, byte by byte; `stack` was read after the release."""
+    autoscaling, target, original = stack.ports.autoscaling, each.target, each.original
+    bounds = autoscaling.registered([target]).get(target)
+    standing = autoscaling.policies(target) if bounds else ()
+    actions = autoscaling.scheduled_actions(target) if bounds else ()
+    if keep_native or original is None or not original.known:
+        prefix = owned_prefix(stack.stage)
+        if left := [action.name for action in actions if action.name.startswith(prefix)]:
+            yield f"scheduled actions of Tidegate are left: {', '.join(left)}"
+        return
+    if bounds != original.envelope:
+        yield f"bounds are {bounds}, were {original.envelope}"
+    yield from _unlike("policy", _policies(original.policies), _policies(standing))
+    before, after = ({a.name: dict(a.settings) for a in found} for found in (original.scheduled_actions, actions))
+    yield from _unlike("scheduled action", before, after)
+    for policy in original.policies:
+        now = next((p for p in standing if p.name == policy.name), None)
+        if policy.policy_type == "StepScaling" and now and set(policy.alarm_names) - set(now.alarm_names):
+            gone = ", ".join(sorted(set(policy.alarm_names) - set(now.alarm_names)))
+            yield f"policy {policy.name} is not called by {gone} any more"
+
+
+def outcome_of(unlike: Mapping[str, Sequence[str]], *, keep_native: bool) -> Iterator[str]:
+    """Say of each released target whether it stands as before, or what differs."""
+    standing = "scales natively" if keep_native else "stands exactly as it stood before"
+    for name, others in unlike.items():
+        yield from (f"{name}: {line}" for line in others)
+        if not others:
+            yield f"{name}: released, {standing}."
+    if unlike:
+        yield "Take it out of your policy file too, or the next `tidegate apply` enrols it again."
+
+
+def _policies(found: Iterable[NativePolicy]) -> dict[str, Any]:
+    return {policy.name: (policy.policy_type, policy.configuration) for policy in found}
+
+
+def _unlike(what: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted({*before, *after}):
+        if before.get(name) != after.get(name):
+            yield f"{what} {name} is {after.get(name, 'gone')}, was {before.get(name, 'not there')}"
+
+
+def _alarms(each: Leaving, *, keep_native: bool) -> Iterator[tuple[str, str]]:
+    """Yield the alarms that called step policies which were replaced, with their policies."""
+    if keep_native or each.original is None or not each.known:
+        return
+    for policy in each.original.policies:
+        if policy.policy_type == "StepScaling":
+            yield from ((name, policy.name) for name in policy.alarm_names)
+
+
+def _forget(stack: DeployedStack, each: Leaving) -> None:
+    """Mark the record of what stood before as lost, so that a release leaves the native policies."""
+    if each.original is None:
+        return
+    lost = replace(each.original, policies=(), scheduled_actions=(), known=False)
+    stack.aws.of("dynamodb").update_item(
+        TableName=stack.outputs["table"],
+        Key={
+            "pk": {"S": f"TARGET#{each.target.resource_id}#{each.target.dimension.value}"},
+            "sk": {"S": "ORIGINAL"},
+        },
+        UpdateExpression="SET body = :body",
+        ExpressionAttributeValues={":body": {"S": _ORIGINALS.dump_json(lost).decode()}},
+    )
+
+
+def _untag(stack: DeployedStack, endpoints: Sequence[str]) -> None:
+    if not endpoints:
+        return
+    sagemaker = stack.aws.of("sagemaker")
+    arns = [sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointArn"] for endpoint in sorted(set(endpoints))]
+    failed = stack.aws.of(TAGGING).untag_resources(ResourceARNList=arns, TagKeys=[PROFILE_TAG])["FailedResourcesMap"]
+    if failed:
+        raise DeliveryError(f"tag {PROFILE_TAG} cannot be removed: {failed}")
+
+
+def _call_again(aws: Source, target: ScalableTarget, alarm: str, policy: str) -> None:
+    """Let an alarm call a step policy that was made again: AWS removes the action with the policy, and its ARN is new.
+
+    The functions may not write alarms of others; who releases may, with the rights of a person.
+    """
+    autoscaling: ApplicationAutoScalingClient = aws.of("application-autoscaling")
+    cloudwatch: CloudWatchClient = aws.of("cloudwatch")
+    made = autoscaling.describe_scaling_policies(
+        ServiceNamespace="sagemaker", ResourceId=target.resource_id, PolicyNames=[policy]
+    )["ScalingPolicies"]
+    standing = cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
+    if not made or not standing:
+        log(f"alarm {alarm} or policy {policy} is not there: nothing calls the policy")
+        return
+    arn, found = made[0]["PolicyARN"], dict(standing[0])
+    called = [action for action in standing[0].get("AlarmActions", []) if not action.endswith(f"policyName/{policy}")]
+    if arn in standing[0].get("AlarmActions", []):
+        return
+    shape = cloudwatch.meta.service_model.operation_model("PutMetricAlarm").input_shape
+    settable = set(shape.members) if shape else set()
+    kept = {key: value for key, value in found.items() if key in settable and value not in ([], "", None)}
+    cloudwatch.put_metric_alarm(**{**kept, "AlarmActions": [*called, arn]})  # type: ignore[arg-type]  # its own shape
