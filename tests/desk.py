@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import boto3
@@ -19,6 +20,7 @@ from core.aws.store import Table
 from core.model import Mode, ScalableTarget
 from core.policy import Fleet, parse_fleet
 from simulator.account import SimulatedAccount
+from simulator.invoke import FLEET, small_fleet
 from simulator.stack import SimulatedStack
 from simulator.workload import RealtimeWorkload
 from tests import tables
@@ -59,6 +61,7 @@ class Desk:
     mode: Mode
     versions: list[bytes] = field(default_factory=list)
     invoked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    table: str = "tidegate"
     states: list[str] = field(default_factory=lambda: ["DEPLOYING", "BAKING", "COMPLETE"])
     meanwhile: int = 0
     """Minutes that pass whenever somebody sleeps."""
@@ -103,7 +106,7 @@ class Desk:
             "AppConfigStrategyId": "strat1",
             "FleetSyncFunctionName": "FleetSync",
             "OverrideFunctionName": "Override",
-            "TableName": "tidegate",
+            "TableName": self.table,
         }
         given = {"Stage": "prod", "Mode": self.mode.value}
         return {
@@ -148,6 +151,22 @@ class Desk:
             said = {"errorType": type(error).__name__, "errorMessage": str(error)}
             return {"FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(said).encode())}
         return {"Payload": io.BytesIO(json.dumps(reply).encode())}
+
+
+TABLES = (f"tidegate-{number}" for number in count(1))
+"""Moto is one account for all that are open at a time."""
+
+
+@contextmanager
+def small_desk() -> Iterator[Desk]:
+    """The small fleet of `simulator.invoke`, half an hour after it was enrolled; nobody has looked at it since."""
+    with mock_aws():
+        dynamodb = boto3.Session("testing", "testing", region_name="eu-central-1").client("dynamodb")
+        name = next(TABLES)
+        tables.create(dynamodb, name)
+        table = Table(dynamodb, name)
+        in_force = InForce(table, json.dumps(FLEET).encode())
+        yield Desk(small_fleet(table), dynamodb, in_force, Mode.ACTIVE, table=name)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """`tidegate explain` and `tidegate replay`: recorded decisions, from the table or a file, in words a person reads."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -12,11 +12,13 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from cli.delivery import outputs_of
-from cli.overrides import RefusedError, place_of
+from cli.overrides import RefusedError
 from cli.tables import plain
+from cli.targets import nearest, spelled, targets_of
+from core.aws.store import Table as Store
 from core.context import DECISIONS, Decision
 from core.decide import RULES, decide, newest
-from core.model import Capacity, Dimension, Recommendation, ScalableTarget, Scope, Step
+from core.model import Capacity, Recommendation, ScalableTarget, Scope, Step
 from core.overrides import in_force
 from core.signals.window import needs
 
@@ -73,24 +75,6 @@ class Recorded:
             raise RefusedError(text) from error
 
 
-def targets_of(target: str) -> list[ScalableTarget]:
-    """Return what a target on the command line may be in the table; what is counted there, only the table knows.
-
-    Raises:
-        RefusedError: it is no single target.
-    """
-    resource = target
-    if not target.startswith(("endpoint/", "inference-component/")):
-        place = place_of(target)
-        if "inference_component" in place:
-            resource = ScalableTarget.component(place["inference_component"]).resource_id
-        elif "target" in place:
-            resource = ScalableTarget.variant(place["target"], place.get("variant", "AllTraffic")).resource_id
-        else:
-            raise RefusedError(f"TARGET = {target!r}: must be one endpoint, endpoint/variant or component:NAME")
-    return [ScalableTarget(resource, dimension) for dimension in Dimension]
-
-
 def time_of(said: str | None) -> datetime | None:
     """Read a time; one without an offset is local.
 
@@ -113,7 +97,8 @@ def recorded_in(stack: str, aws: "Clients", target: str, at: datetime | None = N
     found = newest_of(aws.of("dynamodb"), names["table"], target, at)
     if found is None:
         at_or_before = "" if at is None else f" at or before {at:%Y-%m-%dT%H:%MZ}"
-        raise RefusedError(f"{target}: no decision is recorded{at_or_before}")
+        known = map(spelled, Store(aws.of("dynamodb"), names["table"]).roster() or ())
+        raise RefusedError(f"{target}: no decision is recorded{at_or_before}; {nearest(target, known)}")
     return found
 
 
@@ -145,6 +130,20 @@ def newest_of(dynamodb: "DynamoDBClient", table: str, target: str, at: datetime 
     return recorded(max(found, key=lambda item: item["sk"]["S"])) if found else None
 
 
+def recorded_since(dynamodb: "DynamoDBClient", table: str, target: ScalableTarget, since: datetime) -> list[Recorded]:
+    """Return every decision recorded about a target from a time on, oldest first."""
+    pages = dynamodb.get_paginator("query").paginate(
+        TableName=table,
+        KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+        ExpressionAttributeValues={
+            ":pk": {"S": f"TARGET#{target.resource_id}#{target.dimension.value}"},
+            ":first": {"S": f"DECISION#{since.astimezone(UTC).isoformat(timespec='milliseconds')}"},
+            ":last": {"S": "DECISION#~"},
+        },
+    )
+    return [recorded(item) for page in pages for item in page["Items"]]
+
+
 def recorded(item: Mapping[str, Any]) -> Recorded:
     """Return a decision item of the table."""
     _, resource, _ = item["pk"]["S"].split("#")
@@ -174,7 +173,7 @@ def differences(before: Decision) -> list[tuple[str, str, str]]:
         if (then := getattr(before, name)) != (today := getattr(after, name))
     ]
     if before.steps != after.steps:
-        then, today = ("\n".join(f"{_rule(s)}  {_figures(s.seen)}" for s in d.steps) for d in (before, after))
+        then, today = ("\n".join(f"{_rule(s)}  {figures(s.seen)}" for s in d.steps) for d in (before, after))
         found.append(("steps", then, today))
     return found
 
@@ -183,16 +182,20 @@ def activities_of(
     autoscaling: "ApplicationAutoScalingClient", target: ScalableTarget, at: datetime | None
 ) -> list[Did]:
     """Return what AAS last did to a target's capacity (until a time), newest first."""
+    found = activities(autoscaling, target)
+    return [*islice((did for did in found if at is None or did.at <= at), ACTIVITIES_SHOWN)]
+
+
+def activities(autoscaling: "ApplicationAutoScalingClient", target: ScalableTarget) -> Iterator[Did]:
+    """Yield everything that AAS did to a target's capacity and still knows, newest first: six weeks."""
     pages = autoscaling.get_paginator("describe_scaling_activities").paginate(
         ServiceNamespace="sagemaker", ResourceId=target.resource_id, ScalableDimension=target.dimension.value
     )
-    found = (each for page in pages for each in page["ScalingActivities"] if at is None or each["StartTime"] <= at)
-    return [
-        Did(
-            at=each["StartTime"].astimezone(UTC), what=each["Description"], why=each["Cause"], status=each["StatusCode"]
-        )
-        for each in islice(found, ACTIVITIES_SHOWN)
-    ]
+    for page in pages:
+        for each in page["ScalingActivities"]:
+            message = each.get("StatusMessage", "") if each["StatusCode"] == "Failed" else ""
+            status = ": ".join(filter(None, (each["StatusCode"], message)))
+            yield Did(at=each["StartTime"].astimezone(UTC), what=each["Description"], why=each["Cause"], status=status)
 
 
 def document_of(found: Recorded, done: Sequence[Did]) -> dict[str, Any]:
@@ -244,7 +247,7 @@ def asked_of(decision: Decision) -> Table:
     best = _highest(decision)
     for each in newest(ctx):
         who = f"{each.reason}{', highest' * (each == best)}"
-        table.add_row(who, f"{each.at:{_MINUTE}}", f"at least {each.floor}", _figures(each.seen))
+        table.add_row(who, f"{each.at:{_MINUTE}}", f"at least {each.floor}", figures(each.seen))
     for signal, missing in ctx.unknown.items():
         table.add_row(signal.value, "", "unknown", missing.why)
     for need in needs(ctx):
@@ -268,7 +271,7 @@ def rules_of(decision: Decision) -> Table:
     meant = {rule.__name__: (rule.__doc__ or "").partition("\n")[0] for rule in RULES}
     for step in decision.steps:
         bounds = f"{step.before} -> {step.after}" if step.moved else f"{step.after} stays"
-        why = ["; ".join(filter(None, (step.reason, _figures(step.seen)))), meant.get(step.rule, "")]
+        why = ["; ".join(filter(None, (step.reason, figures(step.seen)))), meant.get(step.rule, "")]
         table.add_row("->" * (step is decision.deciding_step), step.rule, bounds, "\n".join(filter(None, why)))
     return table
 
@@ -289,7 +292,8 @@ def _rule(step: Step) -> str:
     return f"{step.rule} {step.reason} {step.before} -> {step.after}"
 
 
-def _figures(seen: Mapping[str, float | str]) -> str:
+def figures(seen: Mapping[str, float | str]) -> str:
+    """Return the figures a step looked at in words."""
     return ", ".join(_figure(*each) for each in seen.items())
 
 

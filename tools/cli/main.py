@@ -3,6 +3,8 @@
 Results go to stdout, everything else to stderr. Exit status: 0 fine, 1 failed, 2 misused or refused.
 """
 
+from importlib import import_module
+
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from typer._click import Context
@@ -10,14 +12,29 @@ from typer.core import TyperGroup
 from typing_extensions import override
 
 from cli.backtest import MisusedError
-from cli.commands import apply, backtest, catalogue, decisions, forecast, plan, policy, release, survey, windows
-from cli.commands import override as overrides
 from cli.delivery import DeliveryError
 from cli.output import FAILED, REFUSED, log
 from cli.overrides import InvocationError, RefusedError
 from cli.policy_file import PolicyFileError
 from core.errors import ConfigError, ObservationError
 from simulator.traces import TraceError
+
+COMMANDS = (
+    "survey",
+    "policy",
+    "plan",
+    "apply",
+    "status",
+    "explain",
+    "history",
+    "override",
+    "forecast",
+    "windows",
+    "release",
+    "backtest",
+    "catalogue",
+)
+"""Modules of `cli.commands`, each with its `app`, in the order in which help lists them."""
 
 ADVICE = {
     "ConflictException": "Another deployment is running: wait for it, or stop it in the AppConfig console.",
@@ -66,8 +83,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (survey, policy, catalogue, backtest, windows, overrides, decisions, forecast, plan, apply, release):
-    app.add_typer(module.app)
+for name in COMMANDS:
+    app.add_typer(import_module(f"cli.commands.{name}").app)
 
 
 @app.callback()

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,11 @@ from simulator.cases import Mode
 
 File = Annotated[Path, typer.Argument(help="Policy file, YAML or JSON.")]
 FleetFile = Annotated[Path, typer.Option("--file", help="Policy file, YAML or JSON.")]
+Several = Annotated[
+    str | None, typer.Argument(help="An endpoint, endpoint/variant or component:NAME; all if none is given.")
+]
 Single = Annotated[str, typer.Argument(help="An endpoint, endpoint/variant or component:NAME.")]
+Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 Stack = Annotated[str, typer.Option(help="CloudFormation stack of Tidegate.")]
 Region = Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")]
 AwsProfile = Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")]
@@ -40,15 +45,20 @@ class Clients:
 
     def of(self, service: str) -> Any:  # noqa: ANN401 - one function for clients of all services
         """Return a client; a call waits for as long as the slowest function may take."""
-        session = boto3.Session(region_name=self.region, profile_name=self.profile)
-        # Who reads a whole account is throttled now and then; a function is not to be waited for eight times.
-        attempts = 3 if service == "lambda" else 8
-        config = Config(retries={"mode": "standard", "total_max_attempts": attempts}, read_timeout=330)
-        return session.client(service, endpoint_url=self.endpoint_url, config=config)  # type: ignore[call-overload]  # any service
+        return _client(service, self.region, self.profile, self.endpoint_url)
 
     def sleep(self, seconds: float) -> None:
         """Wait: for what AWS does in the meantime."""
         time.sleep(seconds)
+
+
+@cache
+def _client(service: str, region: str | None, profile: str | None, endpoint_url: str | None) -> Any:  # noqa: ANN401 - as above
+    session = boto3.Session(region_name=region, profile_name=profile)
+    # Who reads a whole account is throttled now and then; a function is not to be waited for eight times.
+    attempts = 3 if service == "lambda" else 8
+    config = Config(retries={"mode": "standard", "total_max_attempts": attempts}, read_timeout=330)
+    return session.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]  # any service
 
 
 def clients(context: typer.Context, region: str | None, profile: str | None, endpoint_url: str | None) -> Clients:

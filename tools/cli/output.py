@@ -1,8 +1,11 @@
 """What every command says: results on stdout, everything else on stderr."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import typer
+from rich.console import Console
 
 FAILED, REFUSED = 1, 2
 """Exit status: it failed, or it was misused or refused; 0 is fine."""
@@ -11,6 +14,17 @@ FAILED, REFUSED = 1, 2
 def log(text: str) -> None:
     """Say what is no result."""
     typer.echo(text, err=True)
+
+
+@contextmanager
+def working(what: str) -> Iterator[Callable[[str], None]]:
+    """Show on stderr that something takes its time; what it gives says how far it is. In a pipe nothing is shown."""
+    err = Console(stderr=True, highlight=False)
+    if not err.is_terminal:
+        yield lambda _: None
+        return
+    with err.status(what) as status:
+        yield lambda said: status.update(f"{what}: {said}")
 
 
 def print_json(value: object) -> None:

@@ -1,0 +1,127 @@
+"""`tidegate history`: a morning of a fleet, told from the table, Application Auto Scaling and SageMaker."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from cli.overrides import RefusedError
+from cli.timeline import since_of
+from tests.desk import Desk, desk, document, small_desk
+
+ORDERS, NIGHTLY = "orders-ranker-prod", "nightly-scoring-prod"
+NOW = datetime(2026, 11, 18, 9, 41, tzinfo=UTC)
+
+
+def ask(found: Desk, action: str, request_id: str, **more: Any) -> None:
+    asked = {"request_id": request_id, "action": action, "target": ORDERS, "requested_by": "maria", **more}
+    found.stack.invoke("Override", asked)
+
+
+@pytest.fixture(scope="module")
+def morning() -> Iterator[Desk]:
+    """09:09 a pin to 6 until 11:09; 09:18 a deployment; 09:34 the pin is ended; 09:35 a floor of 2 for five minutes."""
+    with small_desk() as found:
+        found.minutes(9)
+        ask(found, "pin", "r-1", capacity=6, duration="2h", reason="mail")
+        found.minutes(9)
+        found.account.deploy(ORDERS, 4)
+        found.minutes(16)
+        ask(found, "resume", "r-2", reason="mail sent")
+        found.minutes(1)
+        ask(found, "floor", "r-3", capacity=2, duration="5m", reason="a test")
+        found.minutes(6)
+        yield found
+
+
+def told(found: Desk, *arguments: str) -> list[tuple[str, str, str, str]]:
+    result = found.run("history", *arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    return [(e["at"][11:16], e["by"], e["what"], e["why"]) for e in json.loads(result.stdout)["events"]]
+
+
+MORNING = [
+    ("08:30", "tidegate", "set bounds to 2..12 (differs)", "PolicyMinimum"),
+    ("08:47", "aas", "Setting desired instance count to 2.", "AlarmLow"),
+    ("09:01", "tidegate", "set bounds to 3..12 (differs); let bounds fall back to 2..12 at 2026-11-18T10:01Z", "Load: requests per minute 3000"),
+    ("09:01", "aas", "Setting desired instance count to 3.", "minimum capacity was set to 3"),
+    ("09:08", "aas", "Setting desired instance count to 7.", "AlarmHigh"),
+    ("09:09", "override", "pin 6 until 2026-11-18T11:09Z", "mail (r-1, maria)"),
+    ("09:15", "tidegate", "let bounds fall back to 2..12 at 2026-11-18T11:09Z; set bounds to 6..6 (differs)", "OverridePin: id: r-1"),
+    ("09:15", "aas", "Setting desired instance count to 6.", "maximum capacity was set to 6"),
+    ("09:25", "deployment", f"configuration {ORDERS}-config-2", f"configuration {ORDERS}-config-1 before"),
+    ("09:25", "tidegate", "set bounds to 6..6 (repair)", "OverridePin: id: r-1"),
+    ("09:25", "aas", "Setting desired instance count to 6.", "minimum capacity was set to 6"),
+    ("09:34", "override", "resume", "mail sent (r-2, maria)"),
+    ("09:34", "tidegate", "let bounds fall back to 2..12 at 2026-11-18T10:34Z; set bounds to 3..12 (differs)", "Load: requests per minute 3000"),
+    ("09:35", "override", "floor 2 until 2026-11-18T09:40Z", "a test (r-3, maria)"),
+    ("09:40", "override", "floor ended", "it was for so long (r-3)"),
+]  # fmt: skip
+"""Bounds wait at 09:09 and 09:18 until the endpoint is InService; the pin that was ended does not expire."""
+
+
+def test_the_time_line_tells_what_followed_from_what(morning: Desk) -> None:
+    events = told(morning, ORDERS)
+    assert [event[:3] for event in events] == [event[:3] for event in MORNING]
+    for (_, _, _, why), (at, by, _, part) in zip(events, MORNING, strict=True):
+        assert part in why, (at, by)
+
+
+def test_json_and_table_say_the_same(morning: Desk) -> None:
+    shown = [" ".join(line.split()) for line in morning.run("history", ORDERS).stdout.splitlines()]
+    assert shown[0] == "at by what why status"
+    assert shown[6] == "2026-11-18T09:09Z override pin 6 until 2026-11-18T11:09Z mail (r-1, maria)"
+    assert shown[-1] == "15 changes of orders-ranker-prod since 2026-11-17T09:41Z."
+
+
+@pytest.mark.parametrize("since", ["6m", "2026-11-18T09:35Z"])
+def test_since_is_a_span_or_a_time(morning: Desk, since: str) -> None:
+    assert [event[0] for event in told(morning, ORDERS, "--since", since)] == ["09:35", "09:40"]
+
+
+def test_nothing_to_tell_is_said(morning: Desk) -> None:
+    assert morning.run("history", ORDERS, "--since", "30s").stdout.startswith("0 changes of orders-ranker-prod since")
+
+
+def test_windows_are_told_once_each() -> None:
+    night = {"name": "night", "start": "09:17", "duration": "5m", "min_capacity": 6, "lead": "0m"}
+    with desk() as found:
+        found.in_force.content = json.dumps(document({"name": "orders"}, kind="batch", windows=[night])).encode()
+        found.stack.invoke("FleetSync", {"trigger": "schedule"})
+        found.minutes(10)
+        events = told(found, "orders")
+    assert [event for event in events if event[1] == "window"] == [
+        ("09:17", "window", "night opened", "until 2026-11-18T09:22Z, at least 6"),
+        ("09:22", "window", "night ended", "opened 2026-11-18T09:17Z"),
+    ]
+
+
+def test_what_another_release_wrote_is_told_as_that(morning: Desk) -> None:
+    (key,) = morning.dynamodb.query(
+        TableName=morning.table,
+        KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+        ExpressionAttributeValues={
+            ":pk": {"S": f"TARGET#endpoint/{NIGHTLY}/variant/AllTraffic#sagemaker:variant:DesiredInstanceCount"},
+            ":sk": {"S": "DECISION#"},
+        },
+        Limit=1,
+    )["Items"]
+    morning.dynamodb.put_item(TableName=morning.table, Item={**key, "context": {"S": "{}"}})
+    event = told(morning, NIGHTLY)[0]
+    assert event[2] == "a decision of another release"
+    assert "cannot be read, another release wrote it" in event[3]
+
+
+def test_what_is_no_time_is_refused() -> None:
+    with pytest.raises(RefusedError, match=r"--since 'soon': must be a span such as 12h or 7d, or a time"):
+        since_of("soon", NOW)
+
+
+def test_an_unknown_target_is_answered_with_the_nearest_names(morning: Desk) -> None:
+    result = morning.run("history", "nightly-scoring")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"refused: nightly-scoring: no such target; did you mean {NIGHTLY}?\n",
+    )

@@ -1,0 +1,72 @@
+"""`tidegate status`: how each managed target stands now."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+from rich.console import RenderableType
+
+from cli import status, tables
+from cli.options import AwsProfile, EndpointUrl, Json, Region, Several, Stack, clients
+from cli.output import print_json, working
+from cli.stack import DeployedStack
+from cli.targets import meant
+from core.aws import clock
+
+app = typer.Typer()
+
+
+@app.command(name="status")
+def status_command(  # noqa: PLR0913 - one argument an option
+    context: typer.Context,
+    target: Several = None,
+    *,
+    stack: Stack,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until interrupted.")] = False,
+    every: Annotated[int, typer.Option(min=5, help="Seconds between refreshes, with --watch.")] = 15,
+    as_json: Json = False,
+    region: Region = None,
+    profile: AwsProfile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    r"""Show each managed target: what runs, which bounds are in force and why, what ends when, and what is wrong.
+
+    Bounds are those registered with AWS; the reason is what a pass decides now, which is read and decided as a pass
+    does and not written. Each look reads the metrics of a pass from CloudWatch once.
+
+    \b
+    Examples:
+      tidegate status --stack tidegate
+      tidegate status orders --stack tidegate --json
+      tidegate status --stack tidegate --watch --every 30
+    """
+    aws = clients(context, region, profile, endpoint_url)
+
+    def look() -> status.Look:
+        deployed = DeployedStack.read(aws, stack, clock.now)
+        return status.look(deployed, clock.now(), meant(target, deployed.roster()) if target else None)
+
+    def shown() -> RenderableType:
+        seen = look()
+        return json.dumps(seen.as_json()) if as_json else status.rendered(seen)
+
+    if watch:
+        try:
+            status.watch(shown, ticks(every), tables.console())
+        except KeyboardInterrupt:
+            return
+    with working("Reading the table, Application Auto Scaling, SageMaker and CloudWatch"):
+        seen = look()
+    if as_json:
+        print_json(seen.as_json())
+    else:
+        tables.console().print(status.rendered(seen))
+
+
+def ticks(seconds: int) -> Iterator[None]:
+    """Yield at once and then after each wait."""
+    while True:
+        yield
+        time.sleep(seconds)

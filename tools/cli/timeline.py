@@ -1,0 +1,173 @@
+"""`tidegate history`: what changed on a target, when and why, from everything that knows a part of it, in one line."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import pairwise, takewhile
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from cli.decisions import Recorded, activities, figures, recorded_since, time_of
+from cli.overrides import RefusedError
+from cli.stack import DeployedStack
+from cli.tables import plain
+from core.context import Decision
+from core.fields import duration
+from core.model import Memory, Override, OverrideAction, ScalableTarget, Scope
+from core.overrides import standing
+from core.plan import plan_bounds, plan_target
+from core.reconcile import Status
+from core.signals.window import needs
+
+if TYPE_CHECKING:
+    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
+
+_MINUTE = "%Y-%m-%dT%H:%MZ"
+
+
+class By(StrEnum):
+    """Who or what changed something; at one time in the order in which one follows from the other."""
+
+    OVERRIDE = "override"
+    WINDOW = "window"
+    DEPLOYMENT = "deployment"
+    TIDEGATE = "tidegate"
+    AAS = "aas"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that changed."""
+
+    at: datetime
+    by: By
+    what: str
+    why: str
+    status: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as `--json` prints it."""
+        at = self.at.isoformat(timespec="seconds").replace("+00:00", "Z")
+        return {"at": at, "by": self.by.value, "what": self.what, "why": self.why, "status": self.status}
+
+
+def since_of(said: str, now: datetime) -> datetime:
+    """Return the time that somebody means by a time, or by so long ago.
+
+    Raises:
+        RefusedError: it is neither.
+    """
+    try:
+        return now - duration(said)
+    except ValueError:
+        try:
+            return time_of(said) or now
+        except RefusedError as error:
+            raise RefusedError(f"--since {said!r}: must be a span such as 12h or 7d, or a time") from error
+
+
+def timeline_of(stack: DeployedStack, target: ScalableTarget, since: datetime, now: datetime) -> list[Event]:
+    """Return what changed on a target from a time on, oldest first.
+
+    Decisions and what they saw are kept for 90 days, scaling activities for six weeks. What another release wrote
+    down may not be readable, and is told as that.
+
+    Args:
+        stack: the deployed stack.
+        target: a target that it manages.
+        since: from when on.
+        now: until when.
+
+    Raises:
+        ObservationError: the table cannot be read.
+    """
+    found = recorded_since(stack.aws.of("dynamodb"), stack.outputs["table"], target, since)
+    decided: list[Decision] = []
+    events: list[Event] = []
+    for each in found:
+        try:
+            decision = each.decision
+        except RefusedError as error:
+            at = time_of(each.name.rpartition("@")[2]) or now
+            events.append(Event(at=at, by=By.TIDEGATE, what="a decision of another release", why=str(error)))
+            continue
+        decided.append(decision)
+        events += _decided(stack, each, decision)
+    events += _overridden(decided, stack.ports.store.overrides(), target, now)
+    events += _opened(decided, now)
+    events += _deployed(decided, stack.ports.store.memories([target])[target])
+    events += _scaled(stack.aws.of("application-autoscaling"), target, since)
+    return sorted((e for e in events if since <= e.at <= now), key=lambda e: (e.at, [*By].index(e.by)))
+
+
+def _decided(stack: DeployedStack, found: Recorded, decision: Decision) -> Iterator[Event]:
+    """Yield what a decision wrote, would have written in shadow, or failed to; what wrote nothing changed nothing."""
+    actions = [str(action) for action in (*plan_bounds(decision), *plan_target(decision, stack.stage))]
+    if found.outcome not in {Status.CHANGED, Status.FAILED} and not (found.outcome == Status.SHADOW and actions):
+        return
+    step = decision.deciding_step
+    why = ": ".join(filter(None, (step.reason.value, figures(step.seen))))
+    what = "; ".join(actions) or "put policies and alarms in order"
+    yield Event(at=decision.context.now, by=By.TIDEGATE, what=what, why=why, status=found.outcome)
+
+
+def _overridden(
+    decided: Sequence[Decision], stored: Iterable[Override], target: ScalableTarget, now: datetime
+) -> Iterator[Event]:
+    """Yield when overrides were asked for, and when those ended that nobody ended before."""
+    enrolment = decided[-1].context.enrolment if decided else None
+    known = {wish.override_id: wish for decision in decided for wish in decision.context.overrides}
+    for wish in stored:
+        concerns = enrolment.under(wish) if enrolment else wish.place == (Scope.TARGET, target.resource_id)
+        known |= {wish.override_id: wish} if concerns else {}
+    for wish in known.values():
+        where = "" if wish.scope is Scope.TARGET else f" of {' '.join(filter(None, wish.place))}"
+        what = f"{wish.action}{'' if wish.capacity is None else f' {wish.capacity}'}{where}"
+        ends = "" if wish.action is OverrideAction.RESUME else f" until {wish.expires_at:{_MINUTE}}"
+        why = f"{wish.reason} ({wish.override_id}, {wish.requested_by})"
+        yield Event(at=wish.created_at, by=By.OVERRIDE, what=f"{what}{ends}", why=why)
+    for wish in standing(known.values()):
+        if wish.expires_at <= now:
+            why = f"it was for so long ({wish.override_id})"
+            yield Event(at=wish.expires_at, by=By.OVERRIDE, what=f"{wish.action} ended", why=why)
+
+
+def _opened(decided: Sequence[Decision], now: datetime) -> Iterator[Event]:
+    """Yield the windows that decisions saw, once each."""
+    seen = {(n.opening.window.name, n.opening.start): n for decision in decided for n in needs(decision.context)}
+    for (name, start), need in seen.items():
+        yield Event(
+            at=start,
+            by=By.WINDOW,
+            what=f"{name} opened",
+            why=f"until {need.opening.end:{_MINUTE}}, at least {need.floor}",
+        )
+        if need.opening.end <= now:
+            yield Event(at=need.opening.end, by=By.WINDOW, what=f"{name} ended", why=f"opened {start:{_MINUTE}}")
+
+
+def _deployed(decided: Sequence[Decision], memory: Memory) -> Iterator[Event]:
+    """Yield deployments: between two decisions, or since the last, the endpoint got another configuration."""
+    memories = [*(decision.context.memory for decision in decided), memory]
+    for before, after in pairwise(memories):
+        if after.config != before.config and after.config_since is not None:
+            why = f"configuration {before.config} before"
+            yield Event(at=after.config_since, by=By.DEPLOYMENT, what=f"configuration {after.config}", why=why)
+
+
+def _scaled(autoscaling: "ApplicationAutoScalingClient", target: ScalableTarget, since: datetime) -> Iterator[Event]:
+    for did in takewhile(lambda each: each.at >= since, activities(autoscaling, target)):
+        why = did.why.replace(f"TargetTracking-{target.resource_id}-", "")  # what all its alarms begin with (facts 2.1)
+        yield Event(at=did.at, by=By.AAS, what=did.what, why=why, status=did.status)
+
+
+def table_of(events: Iterable[Event]) -> Table:
+    """Return a row an event, oldest first."""
+    table = plain("at", "by", "what", "why", "status")
+    for each in events:
+        table.add_row(f"{each.at:{_MINUTE}}", each.by.value, each.what, each.why, each.status)
+    for column in table.columns[:2]:
+        column.no_wrap = True
+    return table
