@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from cli import rollout
-from cli.decisions import targets_of
 from cli.delivery import DeliveryError
 from cli.estate import Source
 from cli.output import log
 from cli.overrides import RefusedError
 from cli.stack import TAGGING, DeployedStack
+from cli.targets import targets_of
 from core.fleet import PROFILE_TAG
 from core.model import Mode, ScalableTarget
 from core.native import owned_prefix
