@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 
 from core.model import Dimension
+from core.reconcile import Status
 from env.lint_template import translate
+from handlers.wiring import PowertoolsTelemetry, summary
+from tests.fakes.aws import observed
+from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 EVENTS = sorted((ROOT / "events").glob("*.json"))
@@ -518,20 +522,78 @@ def test_dead_letters_ring(resources: dict[str, Resource]) -> None:
     assert [(one["Name"], in_stage(one["Value"])) for one in alarm["Dimensions"]] == [("QueueName", name)]
 
 
-def test_the_dashboard_shows_every_alarm_and_every_measure_of_a_pass(resources: dict[str, Resource]) -> None:
-    body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
-    widgets = json.loads(body)["widgets"]
-    shown = {m[1] for widget in widgets for m in widget["properties"].get("metrics", ())}
-    assert {"Heartbeat", "TargetsSeen", "TargetsChanged", "TargetsFailed", "MetricsMissing", "CapacityRefused"} <= shown
-    assert {"ScaleInBlocked", "RequestsExpiring", "DeadlineAtRisk"} <= shown
-    assert {"Duration", "Errors", "ApproximateNumberOfMessagesVisible"} <= shown
-    (query,) = (widget["properties"]["query"] for widget in widgets if widget["type"] == "log")
-    assert "scale_in_blocked_by" in query  # the field that `handlers.wiring.summary` writes
-    assert re.findall(r"SOURCE '(.+?)'", query) == [
-        f"/aws/lambda/tidegate-${{Stage}}-{owner}" for owner in ("realtime-target", "async-queue", "batch-window")
-    ]
-    listed = {arn for widget in widgets for arn in widget["properties"].get("alarms", ())}
+def widgets_of(resources: dict[str, Resource]) -> list[dict[str, Any]]:
+    """The dashboard's widgets, with the stage filled in."""
+    found: list[dict[str, Any]] = json.loads(in_stage(resources["Dashboard"]["Properties"]["DashboardBody"]))["widgets"]
+    return found
+
+
+def test_the_dashboard_shows_every_alarm_and_every_measure_of_a_pass(
+    resources: dict[str, Resource], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every metric shown is one that the code emits under those dimensions, or one of AWS's own; none is left out."""
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Tidegate")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "tidegate")
+    PowertoolsTelemetry().tell("tidegate-prod-realtime-target", ())
+    emf = json.loads(capsys.readouterr().out)
+    described = emf["_aws"]["CloudWatchMetrics"][0]
+    emitted = {(described["Namespace"], metric["Name"]) for metric in described["Metrics"]}
+    shown: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+    for widget in widgets_of(resources):
+        for namespace, name, *rest in (each for each in widget["properties"].get("metrics", ()) if len(each) > 1):
+            dimensions = dict(zip(rest[::2], rest[1::2], strict=False))
+            shown.setdefault((namespace, name), set()).add(tuple(sorted(dimensions)))
+            if namespace == "Tidegate":
+                assert dimensions["service"] == emf["service"]
+    assert {metric for metric in shown if metric[0] == "Tidegate"} == emitted
+    (dimensions_told,) = described["Dimensions"]
+    assert all(keys == {tuple(sorted(dimensions_told))} for metric, keys in shown.items() if metric in emitted)
+    assert {metric: keys for metric, keys in shown.items() if metric not in emitted} == {
+        ("AWS/Lambda", "Duration"): {("FunctionName",)},
+        ("AWS/Lambda", "Errors"): {("FunctionName",)},
+        ("AWS/Lambda", "Throttles"): {("FunctionName",)},
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): {("QueueName",)},
+    }
+    listed = {arn for widget in widgets_of(resources) for arn in widget["properties"].get("alarms", ())}
     assert listed == {f"${{{name}.Arn}}" for name in of_type(resources, "AWS::CloudWatch::Alarm")}
+
+
+def test_the_dashboard_asks_the_logs_for_fields_that_are_written(resources: dict[str, Resource]) -> None:
+    world = World()
+    world.enrolled()
+    world.metrics.series["Invocations"] = observed(world.now, *[7000] * 15)
+    (changed,) = (summary(outcome) for outcome in world.tick().values())
+    assert changed["status"] == "changed"
+    changes, blocked = (each["properties"]["query"] for each in widgets_of(resources) if each["type"] == "log")
+    fields = re.findall(r"[\w@.]+", re.split(r"\| fields ", changes)[1].split("|")[0])
+    assert {field.partition(".")[0] for field in fields} - {"@timestamp"} <= changed.keys()
+    asked = re.findall(r"'(\w+)'", changes.split("filter status in")[1])
+    assert set(asked) == {Status.CHANGED, Status.RELEASED, Status.SHADOW}
+    assert "scale_in_blocked_by" in blocked  # the field that `handlers.wiring.summary` writes
+    for query in (changes, blocked):
+        logs = [f"/aws/lambda/tidegate-prod-{owner}" for owner in ("realtime-target", "async-queue", "batch-window")]
+        assert re.findall(r"SOURCE '(.+?)'", query) == logs
+
+
+def test_the_dashboard_answers_three_questions_without_overlap(resources: dict[str, Resource]) -> None:
+    widgets = widgets_of(resources)
+    headings = [re.findall(r"^## (.+)$", w["properties"].get("markdown", ""), re.MULTILINE) for w in widgets]
+    assert [title for found in headings for title in found] == [
+        "What is it doing?",
+        "Is it healthy?",
+        "What does it save?",
+    ]
+    tiles = [
+        (x, y) for w in widgets for x in range(w["x"], w["x"] + w["width"]) for y in range(w["y"], w["y"] + w["height"])
+    ]
+    assert len(tiles) == len(set(tiles))
+    assert max(x for x, _ in tiles) < 24
+    (spared,) = (w for w in widgets if "not run" in w["properties"].get("title", ""))
+    running = (
+        "/aws/sagemaker/Endpoints"  # one sample of CPUUtilization an instance and minute (facts 3.1), a free metric
+    )
+    assert running in json.dumps(spared["properties"]["metrics"])
+    assert "tidegate backtest --account" in widgets[-3]["properties"]["markdown"]  # what no metric can know
 
 
 # ---- parameters, outputs, tags ------------------------------------------------------------------------------------
