@@ -31,6 +31,7 @@ COMMANDS = (
     "forecast",
     "windows",
     "release",
+    "deploy_guard",
     "backtest",
     "catalogue",
 )

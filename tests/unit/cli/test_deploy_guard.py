@@ -1,0 +1,135 @@
+"""`tidegate deploy-guard`: nothing moves the endpoint between begin and end, and nothing stays behind."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from simulator.service import ServiceError
+from tests.desk import Desk, by_hand, desk, document
+
+ORDERS = "endpoint/orders/variant/AllTraffic"
+BEGIN = ("deploy-guard", "begin", "orders", "--for", "90m")
+END = ("deploy-guard", "end", "orders")
+
+
+@pytest.fixture
+def enrolled() -> Iterator[Desk]:
+    with desk() as made:
+        made.in_force.content = json.dumps(document({"name": "orders"}, min_capacity=1)).encode()
+        made.stack.invoke("FleetSync", {"trigger": "policy"})
+        made.minutes(11)  # past the stabilization of a target that is new
+        made.meanwhile = 1
+        yield made
+
+
+def load(at: Desk, requests: int) -> None:
+    workload: Any = at.account.endpoint("orders").first.workload
+    workload.per_minute_requests[workload.minute :] = [requests] * 2000
+
+
+def bounds(at: Desk) -> tuple[int, int]:
+    found: tuple[int, int] = at.account.snapshot("orders")["bounds"]
+    return found
+
+
+def status(at: Desk) -> tuple[str, int]:
+    seen = at.account.client("sagemaker").describe_endpoint(EndpointName="orders")
+    return seen["EndpointStatus"], seen["ProductionVariants"][0]["CurrentInstanceCount"]
+
+
+def test_nothing_scales_in_and_tidegate_writes_nothing_until_the_end(enrolled: Desk) -> None:
+    running = status(enrolled)[1]
+    result = enrolled.run(*BEGIN)
+    assert result.exit_code == 0, result.stderr
+    until = enrolled.account.now + timedelta(minutes=90)
+    assert f"orders is at rest and held until {until:%Y-%m-%dT%H:%MZ}." in result.stdout
+    load(enrolled, 0)
+    held = bounds(enrolled)
+    enrolled.minutes(15)
+    assert (bounds(enrolled), status(enrolled)) == (held, ("InService", running))
+    assert held[0] == running
+    done = enrolled.run(*END)
+    assert f"{ORDERS}: changed, 1..8" in done.stdout
+    enrolled.minutes(2)
+    assert status(enrolled) == ("InService", 1)
+
+
+def test_a_deployment_that_resets_the_count_is_repaired_at_the_end(enrolled: Desk) -> None:
+    enrolled.in_force.content = json.dumps(document({"name": "orders"})).encode()  # two at least
+    enrolled.run(*BEGIN)
+    enrolled.account.deploy("orders", 1)
+    while status(enrolled)[0] != "InService":
+        enrolled.minutes(1)
+    assert (status(enrolled), bounds(enrolled)) == (("InService", 1), (2, 8))  # held: nobody repairs it
+    assert f"{ORDERS}: changed" in enrolled.run(*END).stdout
+    assert status(enrolled)[0] == "Updating"  # AAS orders what the floor wants
+
+
+def test_begin_waits_until_a_change_of_aas_is_over(enrolled: Desk) -> None:
+    load(enrolled, 2400)
+    while status(enrolled)[0] == "InService":
+        enrolled.minutes(1)
+    with pytest.raises(ServiceError, match="Cannot update in-progress endpoint"):
+        enrolled.account.deploy("orders", 4)
+    result = enrolled.run(*BEGIN)
+    assert result.exit_code == 0, result.stderr
+    assert "waiting until it is at rest" in result.stderr
+    enrolled.account.deploy("orders", 4)  # SageMaker takes it
+
+
+def test_begin_twice_holds_once_and_end_twice_lifts_once(enrolled: Desk) -> None:
+    first, second = enrolled.run(*BEGIN, "--id", "build-7"), enrolled.run(*BEGIN, "--id", "build-8")
+    assert first.stdout == second.stdout
+    asked = [event["request_id"] for function, event in enrolled.invoked if function == "Override"]
+    assert [name.split(":")[1:] for name in asked] == [
+        ["build-7", asked[0].split(":")[2], w] for w in ("floor", "pause")
+    ]
+    assert enrolled.run(*END).stdout.startswith(ORDERS)
+    assert "Nothing holds orders." in enrolled.run(*END).stderr
+
+
+def test_it_ends_by_itself(enrolled: Desk) -> None:
+    enrolled.run("deploy-guard", "begin", "orders", "--for", "10m")
+    load(enrolled, 0)
+    enrolled.minutes(22)
+    assert (bounds(enrolled), status(enrolled)[1]) == ((1, 8), 1)
+
+
+def test_somebody_elses_override_is_not_ended_unasked(enrolled: Desk) -> None:
+    request = {"request_id": "mail", "action": "floor", "target": "orders", "capacity": 4, "duration": "3h"}
+    enrolled.stack.invoke("Override", {**request, "reason": "campaign mail", "requested_by": "maria"})
+    refused = enrolled.run(*BEGIN)
+    assert (refused.exit_code, enrolled.invoked) == (2, [])
+    assert "is held already (mail by maria: campaign mail)" in refused.stderr
+    assert enrolled.run(*BEGIN, "--force").exit_code == 0
+
+
+def test_another_instance_type_needs_the_target_deregistered_and_end_registers_it_again(enrolled: Desk) -> None:
+    result = enrolled.run(*BEGIN, "--deregister")
+    assert result.exit_code == 0, result.stderr
+    assert enrolled.account.snapshot("orders") == {}
+    enrolled.stack.invoke("FleetSync", {"trigger": "schedule"})
+    assert enrolled.account.snapshot("orders") == {}  # held: the hourly pass leaves it
+    done = enrolled.run(*END)
+    assert done.exit_code == 0, done.stderr
+    assert f"{ORDERS}: changed" in done.stdout
+    assert "tidegate-prod-saturation" in enrolled.account.snapshot("orders")["policies"]
+
+
+def test_what_others_made_is_not_deregistered(enrolled: Desk) -> None:
+    by_hand(enrolled.account, "chat")
+    enrolled.in_force.content = json.dumps(document({"name": "orders"}, {"name": "chat"})).encode()
+    enrolled.stack.invoke("FleetSync", {"trigger": "policy"})
+    result = enrolled.run("deploy-guard", "begin", "chat", "--deregister")
+    assert result.exit_code == 2
+    assert "--deregister would delete what others made (chat-" in result.stderr
+    assert enrolled.account.snapshot("chat")["bounds"] == (1, 6)
+
+
+def test_what_is_not_enrolled_needs_no_hold(enrolled: Desk) -> None:
+    result = enrolled.run("deploy-guard", "begin", "search", "--json")
+    assert json.loads(result.stdout) == {"endpoint": "search", "targets": [], "until": None}
+    assert enrolled.run("deploy-guard", "begin", "search").exit_code == 0

@@ -1,0 +1,108 @@
+"""`tidegate deploy-guard`: hold an endpoint still while a pipeline deploys to it."""
+
+from typing import Annotated
+
+import typer
+
+from cli.guarding import Guard, lines_of
+from cli.options import AwsProfile, EndpointUrl, Region, Stack, clients
+from cli.output import log, print_json
+from cli.stack import DeployedStack
+from core.aws import clock
+
+SNIPPET = """
+\b
+In a pipeline, whatever the deployment itself is made with:
+  tidegate deploy-guard begin "$ENDPOINT" --id "$RUN_ID" --for 90m --stack tidegate
+  aws sagemaker update-endpoint --endpoint-name "$ENDPOINT" --endpoint-config-name "$CONFIG" \\
+      --retain-all-variant-properties
+  aws sagemaker wait endpoint-in-service --endpoint-name "$ENDPOINT"
+  tidegate deploy-guard end "$ENDPOINT" --stack tidegate    # also when the steps before failed
+"""
+
+app = typer.Typer(
+    name="deploy-guard",
+    help=f"Hold an endpoint still while a pipeline deploys to it.\n{SNIPPET}",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Endpoint = Annotated[str, typer.Argument(help="The endpoint; all of it that is enrolled is held.")]
+Reason = Annotated[str, typer.Option(help="For those who read the decisions later.")]
+
+
+@app.command(name="begin")
+def begin_command(  # noqa: PLR0913 - one argument an option
+    context: typer.Context,
+    endpoint: Endpoint,
+    *,
+    stack: Stack,
+    lasting: Annotated[str, typer.Option("--for", help="When it ends by itself: 90m, 2h.")] = "1h",
+    reason: Reason = "a deployment",
+    key: Annotated[str | None, typer.Option("--id", help="Of the pipeline's run; default the time.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Although somebody else's override holds it.")] = False,
+    deregister: Annotated[bool, typer.Option("--deregister", help="For another instance type.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    region: Region = None,
+    profile: AwsProfile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    r"""Wait until the endpoint is at rest, and hold it: nothing scales in, and Tidegate writes nothing.
+
+    The hold is a floor at what runs and a pause on top, which end by themselves after --for. A second `begin` finds the
+    first one's hold and changes nothing. AAS may still scale out; a deployment that meets that is refused by SageMaker
+    and tried again. --deregister takes the scalable target away, for SageMaker refuses another instance type while it
+    is registered; `end` puts it back. Exit status 2 if somebody else's override holds the endpoint, 1 if it does not
+    come to rest.
+
+    \b
+    Examples:
+      tidegate deploy-guard begin orders --id build-4711 --for 90m --stack tidegate
+      tidegate deploy-guard begin orders --deregister --reason "ml.g5 to ml.g6" --stack tidegate
+    """
+    aws = clients(context, region, profile, endpoint_url)
+    found = DeployedStack.read(aws, stack, clock.now)
+    asks = aws.of("sts").get_caller_identity()["Arn"]
+    guard = Guard(stack=found, endpoint=endpoint, requested_by=asks, sleep=aws.sleep)
+    until = guard.begin(lasting=lasting, reason=reason, key=key, force=force, deregister=deregister)
+    if as_json:
+        ends = None if until is None else f"{until:%Y-%m-%dT%H:%M:%SZ}"
+        print_json({"endpoint": endpoint, "targets": [t.resource_id for t in guard.targets], "until": ends})
+    elif until is None:
+        log(f"Nothing of {endpoint} is enrolled: there is nothing to hold.")
+    else:
+        typer.echo(f"{endpoint} is at rest and held until {until:%Y-%m-%dT%H:%MZ}. After the deployment:")
+        typer.echo(f"  tidegate deploy-guard end {endpoint} --stack {stack}")
+
+
+@app.command(name="end")
+def end_command(  # noqa: PLR0913 - one argument an option
+    context: typer.Context,
+    endpoint: Endpoint,
+    *,
+    stack: Stack,
+    reason: Reason = "the deployment is over",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    region: Region = None,
+    profile: AwsProfile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    r"""Lift what `begin` holds, and look at the endpoint at once: what the load needs now is ordered.
+
+    While it still updates the pass waits; the event of its end brings the next one. What is not held stays as it is, so
+    this may be the last step of every run, failed ones too.
+
+    \b
+    Example:
+      tidegate deploy-guard end orders --stack tidegate
+    """
+    aws = clients(context, region, profile, endpoint_url)
+    found = DeployedStack.read(aws, stack, clock.now)
+    asks = aws.of("sts").get_caller_identity()["Arn"]
+    answers = Guard(stack=found, endpoint=endpoint, requested_by=asks, sleep=aws.sleep).end(reason)
+    if as_json:
+        print_json({"endpoint": endpoint, "targets": answers})
+        return
+    if not answers:
+        log(f"Nothing holds {endpoint}.")
+    for line in lines_of(answers):
+        typer.echo(line)
