@@ -26,6 +26,9 @@ USUAL_QUOTA = 500
 SCHEDULE = ("Schedule", "Timezone", "StartTime", "EndTime", "ScalableTargetAction")
 """What PutScheduledAction takes beside the target and the name."""
 
+OWNED = "tidegate-"
+"""What the names of Tidegate's own policies and scheduled actions begin with, whatever its stage."""
+
 TRACKING, STEPS = "TargetTrackingScaling", "StepScaling"
 
 Told = Callable[[int, int], None]
@@ -104,6 +107,13 @@ class Hosted:
     def name(self) -> str:
         """Of the variant or component."""
         return [*self.target.names.values()][-1]
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether Tidegate scales it already."""
+        made = self.registration
+        names = [each.name for each in made.policies] + [each.name for each in made.actions] if made else []
+        return any(name.startswith(OWNED) for name in names)
 
     @property
     def unmanaged(self) -> str | None:

@@ -176,6 +176,8 @@ def findings_of(estate: Estate) -> tuple[Finding, ...]:
                 why = f"nothing is registered: it keeps {_count(hosted)} whatever the load"
                 found.append(Finding(code=Code.NO_POLICY, endpoint=endpoint.name, target=target, why=why))
             continue
+        if hosted.enrolled:
+            continue  # what stands there is ours, and `tidegate status` says how it is
         seen = _Seen(estate, endpoint, hosted, hosted.registration)
         found += [
             Finding(code=code, endpoint=endpoint.name, target=target, why=why)
@@ -256,7 +258,7 @@ def _no_wake_up(seen: _Seen) -> _Told:
         return
     component = seen.serving is Serving.INFERENCE_COMPONENT
     metric = NO_CAPACITY if component else HAS_BACKLOG_WITHOUT_CAPACITY
-    if not any(adds_from_zero(policy) and _hears(policy, metric, seen.hosted.target) for policy in seen.stepping):
+    if not any(adds_from_zero(policy) and hears(policy, metric, seen.hosted.target) for policy in seen.stepping):
         waits = "callers are refused" if component else "items wait"
         yield Code.NO_WAKE_UP, f"minimum 0, and no step policy that {metric.name} calls: {waits} until somebody acts"
     if component and seen.hosted.variant.managed_minimum != 0:
@@ -270,7 +272,7 @@ def adds_from_zero(policy: Policy) -> bool:
     return any(step["ScalingAdjustment"] > 0 for step in steps) and not percent
 
 
-def _hears(policy: Policy, metric: Metric, target: ScalableTarget) -> bool:
+def hears(policy: Policy, metric: Metric, target: ScalableTarget) -> bool:
     """Whether an alarm on this metric of the target calls the policy."""
     return any(
         (part.get("Namespace"), part.get("MetricName")) == (metric.namespace, metric.name)

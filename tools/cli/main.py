@@ -21,6 +21,7 @@ from simulator.traces import TraceError
 
 COMMANDS = (
     "survey",
+    "imports",
     "policy",
     "plan",
     "apply",

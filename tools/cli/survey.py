@@ -63,7 +63,11 @@ def _row(endpoint: Endpoint, hosted: Hosted) -> Iterable[str]:
         yield from ("unmanaged" if hosted.unmanaged else "-", "-", "-", "-")
         return
     yield str(registration.bounds)
-    yield "\n".join(policy_text(policy) for policy in registration.policies) or "-"
+    yield (
+        "\n".join(policy_text(policy) for policy in registration.policies) or "-"
+        if not hosted.enrolled
+        else "Tidegate's"
+    )
     yield "\n".join(f"{each.name} {each.settings.get('Schedule', '')}" for each in registration.actions) or "-"
     states = sorted(alarm.state or "?" for policy in registration.policies for alarm in policy.alarms)
     yield ", ".join(f"{len([*same])} {state}" for state, same in groupby(states)) or "-"
@@ -125,8 +129,8 @@ def next_of(estate: Estate) -> list[str]:
     if not any(each.unmanaged is None for _, each in estate.hosted):
         return ["There is nothing to scale here; is this the right account and --region?"]
     return [
-        "Next: tidegate backtest --account   what two weeks of this load would have cost under each policy",
-        "      tidegate import               this set-up as a fleet.yaml, to begin from in shadow mode",
+        "Next: tidegate backtest --account     what two weeks of this load would have cost under each policy",
+        "      tidegate import > fleet.yaml    this set-up as a policy file, in shadow: nothing changes by it",
     ]
 
 

@@ -1,0 +1,64 @@
+"""`tidegate import`: what scales an account's endpoints, as a policy file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import adoption, survey
+from cli.findings import findings_of
+from cli.options import AwsProfile, EndpointUrl, Region, clients
+from cli.output import count, log, print_json
+from cli.overrides import RefusedError
+from core.aws import clock
+
+app = typer.Typer()
+
+
+@app.command(name="import")
+def import_command(  # noqa: PLR0913 - one argument an option
+    context: typer.Context,
+    endpoints: survey.Only = None,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there, not to stdout.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the document and what it leaves out as JSON.")] = False,
+    region: Region = None,
+    profile: AwsProfile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    r"""Write what scales an account's endpoints as a policy file that reproduces it.
+
+    Equal profiles become one. All are in mode shadow: Tidegate decides and records, and writes nothing. What is odd
+    stands beside it as a comment, with the code that survey gives it; so does all that a policy file cannot say.
+    Nothing in the account is changed.
+
+    \b
+    Examples:
+      tidegate import --region eu-central-1 > fleet.yaml
+      tidegate import orders papers --output fleet.yaml
+      tidegate import --json | jq .left_out
+    """
+    if output and output.exists() and not force:
+        raise RefusedError(f"{output} exists: --force writes over it")
+    aws, now = clients(context, region, profile, endpoint_url), clock.now()
+    estate = survey.read_with_progress(aws, now, endpoints or ())
+    rates = adoption.measured_rates(aws, estate, now)
+    found = adoption.imported(estate, findings_of(estate), rates)
+    for said in estate.unread:
+        log(f"not read: {said}")
+    if as_json:
+        left = [
+            {"target": name, "what": each.what, "why": each.why, "aws": each.document} for name, each in found.left_out
+        ]
+        print_json({"fleet": found.document, "left_out": left})
+        return
+    if output:
+        output.write_text(found.text, encoding="utf-8")
+    else:
+        typer.echo(found.text, nl=False)
+    said = f"{count(len(found.document['endpoints']), 'target')} in {count(len(found.document['profiles']), 'profile')}"
+    log(f"{said}; {count(len(found.left_out), 'setting')} left out, each as a comment with its reason.")
+    file = output or Path("fleet.yaml")
+    log(f"Next: tidegate policy check {file}               what Tidegate itself would remark")
+    log(f"      tidegate plan --file {file} --stack NAME   what delivering it would change: in shadow, nothing")
