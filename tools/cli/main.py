@@ -28,6 +28,7 @@ COMMANDS = (
     "status",
     "explain",
     "history",
+    "drift",
     "override",
     "forecast",
     "windows",

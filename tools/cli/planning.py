@@ -155,7 +155,7 @@ def _change(
         return Change(target=target, what=what, profile=named, mode=mode, why=why, actions=said)
     mode = decision.effective_mode(stack.mode)
     policies = {p.name: p for p in stack.ports.autoscaling.policies(target)} if decision.context.registered else {}
-    said = tuple(_said(action, policies) for action in outcome.actions)
+    said = tuple(in_full(action, policies) for action in outcome.actions)
     earlier = _written(stack, before.get(target))
     brought = tuple(text for text, action in zip(said, outcome.actions, strict=True) if str(action) not in earlier)
     anyway = tuple(text for text in said if text not in brought)
@@ -206,7 +206,7 @@ def _reasons(decision: Decision, outcome: Outcome, what: What, mode: Mode) -> It
         yield outcome.remark
 
 
-def _said(action: Action, standing: Mapping[str, NativePolicy]) -> str:
+def in_full(action: Action, standing: Mapping[str, NativePolicy]) -> str:
     """Say an action, and of a policy that stands what becomes different about it."""
     if not isinstance(action, PutPolicy) or action.policy.name not in standing:
         return str(action)

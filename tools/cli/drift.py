@@ -1,0 +1,208 @@
+"""`tidegate drift`: what stands in AWS otherwise than Tidegate last left it, by core's own dry run of FleetSync."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from cli.output import count
+from cli.planning import in_full
+from cli.stack import DeployedStack
+from cli.tables import plain
+from cli.targets import spelled
+from core.aws.application_autoscaling import TARGETS_A_CALL
+from core.aws.batches import batches
+from core.context import Context, Decision
+from core.model import Capacity, Dimension, Mode, ScalableTarget
+from core.native import owned_prefix
+from core.plan import (
+    OWN_WRITE_LAG,
+    Action,
+    DeleteAlarms,
+    DeletePolicy,
+    DeleteScheduledAction,
+    PutAlarm,
+    PutPolicy,
+    SetBounds,
+    expiry_name,
+)
+from core.policy import parse_fleet
+from core.ports import NativePolicy
+from core.reconcile import Outcome
+
+if TYPE_CHECKING:
+    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
+
+BY_ITSELF = "nothing"
+"""What FleetSync does about what it does not look at, or may not change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What stands otherwise, and what the next pass of FleetSync does about it."""
+
+    what: str
+    then: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One target, with at least one difference."""
+
+    target: ScalableTarget
+    differences: tuple[Difference, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as `--json` prints it."""
+        found = [{"what": each.what, "then": each.then} for each in self.differences]
+        return {"target": self.target.resource_id, "name": spelled(self.target), "differences": found}
+
+
+def drift_of(stack: DeployedStack, now: datetime, only: Iterable[ScalableTarget] | None = None) -> list[Drift]:
+    """Return the targets on which something stands otherwise than wanted; what follows the load is no drift.
+
+    Targets in shadow have none: nothing of Tidegate stands there.
+
+    Args:
+        stack: the deployed stack.
+        now: the time of the look.
+        only: these targets; None for all.
+
+    Raises:
+        ObservationError, ConfigError: table, document or account cannot be read.
+    """
+    chosen = None if only is None else set(only)
+    outcomes = [o for o in stack.planned(parse_fleet(stack.document()), now) if chosen is None or o.target in chosen]
+    suspended = _suspended(stack.aws.of("application-autoscaling"), [outcome.target for outcome in outcomes])
+    found = []
+    for outcome in sorted(outcomes, key=lambda o: o.target):
+        if outcome.decision and outcome.decision.effective_mode(stack.mode) is Mode.SHADOW:
+            continue
+        differences = (*_differences(stack, outcome, now), *suspended.get(outcome.target, ()))
+        if differences:
+            found.append(Drift(outcome.target, differences))
+    return found
+
+
+def _differences(stack: DeployedStack, outcome: Outcome, now: datetime) -> Iterator[Difference]:
+    decision = outcome.decision
+    if outcome.error:
+        yield Difference(outcome.error, BY_ITSELF)
+    if decision is None:
+        if outcome.actions:
+            yield Difference(
+                "enrolled, and the document in force names it no more", "; ".join(map(str, outcome.actions))
+            )
+        return
+    ctx = decision.context
+    if not ctx.memory.enrolled:
+        actions = "; ".join(map(str, outcome.actions)) or "enrols it when its endpoint is InService"
+        yield Difference("not enrolled yet", actions)
+        return
+    yield from _bounds(decision, outcome.actions)
+    standing = stack.ports.autoscaling.policies(ctx.target) if ctx.registered else ()
+    for action in outcome.actions:
+        if what := _native(action, {policy.name: policy for policy in standing}, stack.stage):
+            yield Difference(what, str(action))
+    yield from _alarms(stack, standing)
+    yield from _expiry(stack, ctx, now)
+    if isinstance(ctx.capacity, Capacity) and not ctx.capacity.in_service:
+        yield Difference(f"the endpoint is {ctx.capacity.status}: policies and alarms were not compared", "waits")
+
+
+def _bounds(decision: Decision, actions: Iterable[Action]) -> Iterator[Difference]:
+    """Yield what somebody else did to the bounds: they are not those that were last written, and did not expire."""
+    ctx, want = decision.context, decision.envelope
+    memory, stands = ctx.memory, ctx.registered
+    sets = next((action for action in actions if isinstance(action, SetBounds)), None)
+    then = str(sets) if sets else f"{BY_ITSELF}: {want} is what is wanted"
+    late = memory.written_at is None or ctx.now - memory.written_at >= OWN_WRITE_LAG
+    if stands is None:
+        yield Difference("not registered with Application Auto Scaling any more", then)
+    elif memory.written not in {None, stands} and late:
+        fell = memory.expires_at is not None and memory.expires_at <= ctx.now and stands == ctx.policy_envelope
+        how = "fell back, for no pass renewed them" if fell else "were changed by somebody else"
+        yield Difference(f"bounds {memory.written} {how}: {stands} stand", then)
+    elif sets and sets.because != "differs" and isinstance(ctx.capacity, Capacity):
+        yield Difference(f"{ctx.capacity.desired} were ordered outside the bounds {stands}", then)
+
+
+def _native(action: Action, standing: Mapping[str, NativePolicy], stage: str) -> str | None:
+    """Say what stands otherwise that this action puts right; None for what follows the load."""
+    match action:
+        case PutPolicy(policy):
+            changed = in_full(action, standing).partition(": ")[2]
+            return f"policy {policy.name} is {f'not as wanted ({changed})' if policy.name in standing else 'missing'}"
+        case PutAlarm(alarm):
+            return f"alarm {alarm['AlarmName']} is missing or not as wanted"
+        case DeletePolicy(name):
+            ours = name.startswith(owned_prefix(stage))
+            return f"policy {name} is {'no longer wanted' if ours else 'of somebody else'}"
+        case DeleteScheduledAction(name):
+            return f"scheduled action {name} is of somebody else"
+        case DeleteAlarms(names):
+            return f"alarms {', '.join(names)} are no longer wanted"
+        case _:
+            return None
+
+
+def _alarms(stack: DeployedStack, standing: Iterable[NativePolicy]) -> Iterator[Difference]:
+    """Yield the tracking policies whose alarms somebody deleted (facts 2.1): without one it scales one way or none."""
+    tracking = [policy for policy in standing if policy.policy_type == "TargetTrackingScaling"]
+    known = stack.ports.metrics.alarm_states(sorted(name for policy in tracking for name in policy.alarm_names))
+    for policy in tracking:
+        ways = ("AlarmHigh",) if policy.configuration.get("DisableScaleIn") else ("AlarmHigh", "AlarmLow")
+        for way in ways:
+            if not any(way in name and name in known for name in policy.alarm_names):
+                then = f"{BY_ITSELF}: delete the policy, then FleetSync puts it and AWS makes its alarms anew"
+                yield Difference(f"policy {policy.name} has lost its {way}", then)
+
+
+def _expiry(stack: DeployedStack, ctx: Context, now: datetime) -> Iterator[Difference]:
+    """Yield what is wrong with the action that brings bounds back if nobody renews them."""
+    if ctx.memory.expires_at is None or ctx.memory.expires_at <= now or ctx.registered is None:
+        return
+    name, falls = expiry_name(stack.stage), ctx.policy_envelope
+    actions = {each.name: each.settings for each in stack.ports.autoscaling.scheduled_actions(ctx.target)}
+    wanted = {"MinCapacity": falls.floor, "MaxCapacity": falls.ceiling}
+    if name not in actions:
+        yield Difference(
+            f"scheduled action {name} is missing: bounds would not expire", "puts it when it is to be renewed"
+        )
+    elif actions[name].get("ScalableTargetAction") != wanted:
+        yield Difference(f"scheduled action {name} does not fall back to {falls}", "puts it when it is to be renewed")
+
+
+def _suspended(
+    autoscaling: "ApplicationAutoScalingClient", targets: Iterable[ScalableTarget]
+) -> Mapping[ScalableTarget, tuple[Difference, ...]]:
+    """Return what of scaling is suspended: registering bounds leaves that as it is."""
+    found = {}
+    pages = autoscaling.get_paginator("describe_scalable_targets")
+    for ids in batches((target.resource_id for target in targets), TARGETS_A_CALL):
+        for page in pages.paginate(ServiceNamespace="sagemaker", ResourceIds=ids):
+            for item in page["ScalableTargets"]:
+                names = [name for name, on in item.get("SuspendedState", {}).items() if on]
+                what = f"suspended by somebody: {', '.join(name.removesuffix('Suspended') for name in names)}"
+                if names:
+                    target = ScalableTarget(item["ResourceId"], Dimension(item["ScalableDimension"]))
+                    found[target] = (Difference(what, f"{BY_ITSELF}: resume it where it was suspended"),)
+    return found
+
+
+def table_of(found: Iterable[Drift]) -> Table:
+    """Return a row a difference."""
+    table = plain("target", "stands otherwise", "the next pass of FleetSync")
+    for each in found:
+        for number, difference in enumerate(each.differences):
+            table.add_row("" if number else spelled(each.target), difference.what, difference.then)
+    return table
+
+
+def line_of(found: list[Drift]) -> str:
+    """Say what it comes to."""
+    if not found:
+        return "No drift: everything stands as Tidegate left it."
+    return f"{count(sum(len(each.differences) for each in found), 'difference')} on {count(len(found), 'target')}."
