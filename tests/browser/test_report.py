@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from typer.testing import CliRunner
 
 from cli.main import app
-from simulator.report import write_report
+from simulator.report import Judged, Outcome, Overview, write_overview, write_report
 from tests.browser.sample_run import sample_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]  # Playwright talks to its browser through a socket
@@ -208,6 +208,53 @@ def test_a_backtest_is_a_page_with_both_charts(browser: Browser, tmp_path: Path)
         page.locator("button.at").first.press("Enter")
         expect(page.locator("#chart-0")).to_have_attribute("data-zoomed", "true")
         assert seen.complaints == []
+
+
+def overview() -> Overview:
+    """Two endpoints with hostile names, one of them with its page, and one that was not judged."""
+    outcomes = {
+        "now": Outcome(instance_hours=200.0, violated=900.0, cost=46.0),
+        "best": Outcome(instance_hours=150.0, violated=300.0, cost=34.5),
+        "tidegate": Outcome(instance_hours=120.0, violated=200.0, cost=27.6),
+    }
+    judged = [
+        Judged(name=name, about="ml.m5.xlarge, 7 days judged", requests=1e5, outcomes=outcomes, advice="Tidegate helps",
+               why="Under Tidegate 120.0 instance-hours instead of 200.0.", page=page)
+        for name, page in (("chat-prod", "endpoint-chat-prod.html"), ("<b>x</b>", None))
+    ]  # fmt: skip
+    return Overview(
+        title="What Tidegate would make of the endpoints in eu-central-1",
+        lines=["All of it under Tidegate: 240.0 instance-hours instead of 400.0, -40.0%."],
+        judged=judged,
+        skipped=[("young", "5 hours of history; 2 days are needed")],
+        facts={"prices": "as given"},
+    )
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", "wide"), ("dark", "narrow")])
+def test_the_page_of_a_fleet_leads_to_those_of_its_endpoints_and_back(
+    browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"], size: str
+) -> None:
+    index = write_overview(overview(), tmp_path)
+    write_report(sample_run(), tmp_path / "endpoint-chat-prod.html", of_fleet=True)
+    with opened(browser, index.as_uri(), scheme, size, charts=0) as seen:
+        page = seen.page
+        expect(page.get_by_text("<b>x</b>")).to_have_count(1)  # names are text
+        expect(page.get_by_role("row", name="What it has now").nth(0)).to_contain_text("400.0")  # the whole fleet
+        expect(page.get_by_role("row", name="Tidegate 240.0")).to_contain_text("55.20")
+        expect(page.get_by_role("row", name="young")).to_contain_text("2 days are needed")
+        assert page.evaluate("document.documentElement.scrollWidth") == SIZES[size][0]
+        assert all(box.evaluate("e => e.scrollWidth <= e.clientWidth") for box in page.locator(".scroll").all())
+        assert trespasses(page) == []
+
+        page.get_by_role("link", name="chat-prod").press("Enter")
+        expect(seen.plots).to_have_count(4)  # Plotly came from the file beside it
+        page.get_by_role("link", name="all endpoints").press("Enter")
+        expect(page).to_have_url(index.as_uri())
+        assert seen.complaints == []
+        assert {url for url in seen.requests if not url.startswith(("data:", "blob:"))} == {
+            (tmp_path / name).as_uri() for name in ("index.html", "endpoint-chat-prod.html", "plotly.js")
+        }
 
 
 def test_follows_the_scheme_while_open_and_is_light_on_paper(browser: Browser, report: str) -> None:

@@ -242,10 +242,12 @@ def comes_to(verdict: Verdict) -> list[str]:
     return lines
 
 
-def page_of(verdict: Verdict, wanted: Wanted) -> FleetRun:
+def page_of(
+    verdict: Verdict, wanted: Wanted, *, beside: tuple[str, str] | None = None, called: str = "plain AAS"
+) -> FleetRun:
     """Return what the HTML page shows: the judged minutes, every policy, every decision that moved something."""
     case = verdict.case
-    plain = verdict.courses[PLAIN.get(case.mode, QUEUED)]
+    plain = verdict.courses[beside or PLAIN.get(case.mode, QUEUED)]
     scores = {(score.policy, score.knob): score for score in verdict.scores}
     ours = verdict.replayed.course
     target = TargetRun(
@@ -258,7 +260,8 @@ def page_of(verdict: Verdict, wanted: Wanted) -> FleetRun:
         totals=_totals(scores[ours.policy, ours.knob], ours, case),
         plain_totals=_totals(scores[plain.policy, plain.knob], plain, case),
         marks=[_mark(change) for change in _moves(verdict)],
-        notes=[f"Plain AAS here is {plain.policy} {plain.knob}.", *wanted.notes],
+        notes=[*([] if beside else [f"Plain AAS here is {plain.policy} {plain.knob}."]), *wanted.notes],
+        beside=called,
     )
     return FleetRun(
         title=f"Backtest of {case.trace}",
@@ -266,7 +269,10 @@ def page_of(verdict: Verdict, wanted: Wanted) -> FleetRun:
         hours=case.judged_minutes / 60,
         targets=[target],
         lines=comes_to(verdict),
-        facts={name.replace("_", " "): str(value) for name, value in settings(case).items()},
+        facts={
+            name.replace("_", " "): f"{value:,.4g}" if isinstance(value, float) else str(value)
+            for name, value in settings(case).items()
+        },
         compared=[
             Compared(
                 policy=score.policy,

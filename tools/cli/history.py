@@ -41,6 +41,9 @@ class History:
     instances: NDArray[np.float64]
     """Instances running: samples of CPUUtilization, one an instance and minute (facts 3.1); NaN where unknown."""
 
+    cpu: NDArray[np.float64]
+    """CPUUtilization of an instance on average, in percent of one vCPU (facts 3.1); NaN where unknown."""
+
     unknown: int
     """Minutes without any data, replayed as silence: Tidegate would have held its floor in them."""
 
@@ -60,7 +63,7 @@ def read_history(metrics: Metrics, target: ScalableTarget, now: datetime, span: 
     """Return the last `span` of a real-time variant.
 
     Args:
-        metrics: CloudWatch; one GetMetricData of three metrics, nothing is written.
+        metrics: CloudWatch; one GetMetricData of four metrics, nothing is written.
         target: a variant.
         now: end of the time asked for.
         span: at most 15 days, for so long CloudWatch keeps minutes.
@@ -74,9 +77,10 @@ def read_history(metrics: Metrics, target: ScalableTarget, now: datetime, span: 
         MetricQuery(INVOCATION, "Invocations", dimensions, "Sum"),
         MetricQuery(INVOCATION, "ModelLatency", dimensions, "p95"),
         MetricQuery(INSTANCE, "CPUUtilization", dimensions, "SampleCount"),
+        MetricQuery(INSTANCE, "CPUUtilization", dimensions, "Average"),
     ]
     seen = metrics.fetch(wanted, now, min(span, KEPT))
-    requests, latency, instances = (seen[query] for query in wanted)
+    requests, latency, instances, cpu = (seen[query] for query in wanted)
     if isinstance(requests, Missing):
         raise NoHistoryError(
             f"{target.resource_id}: no invocations in the last {span.days} days ({requests.why}); an asynchronous "
@@ -91,6 +95,7 @@ def read_history(metrics: Metrics, target: ScalableTarget, now: datetime, span: 
         trace=MinuteTrace(start, minutes, np.zeros(length)),
         latency_p95=_series(latency, start, length) / 1e6,  # published in microseconds (facts 3.2)
         instances=_series(instances, start, length),
+        cpu=_series(cpu, start, length),
         unknown=unknown,
     )
 

@@ -34,6 +34,9 @@ Maximum = Annotated[int | None, typer.Option("--max", min=1, help="Most instance
 Provisioning = Annotated[int, typer.Option(min=0, help="Minutes from an order until instances serve.")]
 Price = Annotated[float | None, typer.Option(min=0, help="Of an instance-hour, in any currency.")]
 
+PRICING = "us-east-1"
+"""One of the few Regions that answer for the prices of all (docs/facts.md, section 8)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clients:
@@ -45,7 +48,7 @@ class Clients:
 
     def of(self, service: str) -> Any:  # noqa: ANN401 - one function for clients of all services
         """Return a client; a call waits for as long as the slowest function may take."""
-        return _client(service, self.region, self.profile, self.endpoint_url)
+        return _client(service, PRICING if service == "pricing" else self.region, self.profile, self.endpoint_url)
 
     def sleep(self, seconds: float) -> None:
         """Wait: for what AWS does in the meantime."""

@@ -19,7 +19,7 @@ from simulator.account import SimulatedAccount
 from simulator.cases import HIDDEN_ABOVE, Course, Mode
 from simulator.in_memory import InMemoryStore
 from simulator.stack import DirectStack, SimulatedStack
-from simulator.workload import AsyncWorkload, RealtimeWorkload, Workload
+from simulator.workload import AsyncWorkload, RealtimeWorkload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -140,7 +140,7 @@ class Replay:
         self.account.cloudwatch.lag = timedelta(minutes=case.lag)
         self.endpoint = self.account.add_endpoint(
             name=ENDPOINT,
-            workload=_workload(case),
+            workload=workload_of(case),
             instance_count=_first_count(case, joins),
             asynchronous=case.mode is Mode.ASYNC,
             provisioning_delay=timedelta(minutes=case.provisioning),
@@ -227,7 +227,8 @@ class _Log:
     changes: list[Change] = field(default_factory=list)
 
 
-def _workload(case: Case) -> Workload:
+def workload_of(case: Case) -> RealtimeWorkload | AsyncWorkload:
+    """Return the traffic of a case, and what instances make of it."""
     requests = case.requests.tolist()
     if case.mode is not Mode.ASYNC:
         most = HIDDEN_ABOVE if case.hidden else math.inf

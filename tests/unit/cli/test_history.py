@@ -38,7 +38,7 @@ def read(*pages: list[dict[str, Any]], days: int = 14, asked: dict[str, Any] | N
         return read_history(CloudWatch(client), TARGET, NOW, timedelta(days=days))
 
 
-SILENT = [result("m1", {}), result("m2", {})]
+SILENT = [result("m1", {}), result("m2", {}), result("m3", {})]
 ASKED: dict[str, tuple[dict[int, float], list[float], int]] = {
     "every minute known": ({0: 5, 1: 4, 2: 3}, [3, 4, 5], 0),
     "three silent minutes repeat the last value": ({0: 9, 4: 2}, [2, 2, 2, 2, 9], 0),
@@ -68,7 +68,7 @@ def test_pages_are_joined_and_units_are_seconds_and_instances() -> None:
     )  # the mean of three known minutes, four times
 
 
-def test_what_is_asked_of_cloudwatch_is_three_metrics_of_at_most_15_days() -> None:
+def test_what_is_asked_of_cloudwatch_is_four_metrics_of_at_most_15_days() -> None:
     def query(number: int, namespace: str, name: str, stat: str) -> dict[str, Any]:
         dimensions = [{"Name": "EndpointName", "Value": "orders"}, {"Name": "VariantName", "Value": "AllTraffic"}]
         metric = {"Namespace": namespace, "MetricName": name, "Dimensions": dimensions}
@@ -79,6 +79,7 @@ def test_what_is_asked_of_cloudwatch_is_three_metrics_of_at_most_15_days() -> No
             query(0, "AWS/SageMaker", "Invocations", "Sum"),
             query(1, "AWS/SageMaker", "ModelLatency", "p95"),
             query(2, "/aws/sagemaker/Endpoints", "CPUUtilization", "SampleCount"),
+            query(3, "/aws/sagemaker/Endpoints", "CPUUtilization", "Average"),
         ],
         "StartTime": LAST + timedelta(minutes=1) - timedelta(days=15),
         "EndTime": LAST + timedelta(minutes=1),

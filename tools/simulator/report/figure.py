@@ -52,18 +52,18 @@ def _traces(target: TargetRun, *, queue: bool) -> Iterator[Figure]:
     ours, plain = target.tidegate, target.plain
     yield _demand(target, ours, "Demand", fill=True)
     if plain.demand != ours.demand:  # a queue depends on who works it off
-        yield _demand(target, plain, "Demand under plain AAS", fill=False)
+        yield _demand(target, plain, f"Demand under {target.beside}", fill=False)
     yield _line("Ceiling", ours, ours.ceiling, {"color": "--bound", "width": 1, "dash": "dot"})
     yield _line("Floor", ours, ours.floor, {"color": "--floor", "width": 1.5})
     if ours.target:
         yield _line("Tracking rests at", ours, _rests(ours), {"color": "--bound", "width": 1, "shape": "linear"})
-    yield _line("Plain AAS, ready", plain, plain.ready, {"color": "--plain", "width": 1.8, "dash": "4px,2px"})
+    yield _line(f"{target.other}, ready", plain, plain.ready, {"color": "--plain", "width": 1.8, "dash": "4px,2px"})
     yield _line("Tidegate, ready", ours, ours.ready, {"color": "--tidegate", "width": 2.4})
     if target.marks:
         yield _marks(target)
     if queue:
-        yield from _pair("Waiting", (plain, plain.backlog), (ours, ours.backlog), WAITING)
-    yield from _pair("Harmed", (plain, plain.harmed), (ours, ours.harmed), HARM)
+        yield from _pair(target, "Waiting", (plain, plain.backlog), (ours, ours.backlog), WAITING)
+    yield from _pair(target, "Harmed", (plain, plain.harmed), (ours, ours.harmed), HARM)
 
 
 def _rests(series: Series) -> list[float | None]:
@@ -100,9 +100,9 @@ def _line(name: str, series: Series, values: Sequence[float | None], line: Figur
 
 
 def _pair(
-    name: str, plain: tuple[Series, Sequence[float]], ours: tuple[Series, Sequence[float]], axis: str
+    target: TargetRun, name: str, plain: tuple[Series, Sequence[float]], ours: tuple[Series, Sequence[float]], axis: str
 ) -> Iterator[Figure]:
-    for who, token, (series, values) in (("plain AAS", "plain", plain), ("Tidegate", "tidegate", ours)):
+    for who, token, (series, values) in ((target.beside, "plain", plain), ("Tidegate", "tidegate", ours)):
         yield _line(f"{name}, {who}", series, values, {"color": f"--{token}", "width": 1.2}, axis) | {
             "fill": "tozeroy",
             "fillcolor": f"--{token}-fill",

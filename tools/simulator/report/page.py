@@ -12,67 +12,83 @@ from simulator.report.figure import Figure, figure, frontier, stamp
 from simulator.report.runs import Compared, FleetRun, Mark, Series, TargetRun, Totals
 
 _HERE = Path(__file__).parent
-_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+_POLICY = "default-src 'none'; script-src {}; style-src 'unsafe-inline'; img-src data: blob:"
 """The browser itself refuses any request to elsewhere."""
 
 HOUR = 60
 SPANS, ROWS = (10, 30, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, 24 * HOUR), 60
 """Minutes that a row of a chart's table may cover, and how many rows are readable."""
 
-_MINUS, _DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+_MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 _LEGEND = {
     "Demand": "demand",
-    "Demand under plain AAS": "demand-plain",
     "Ceiling": "bound",
     "Floor": "floor",
     "Tracking rests at": "tracking",
-    "Plain AAS, ready": "plain",
     "Tidegate, ready": "tidegate",
     "Decisions": "mark",
 }
 
 
-def page(run: FleetRun) -> str:
-    """Return the whole file."""
+def page(run: FleetRun, plotly: str | None = None, up: str | None = None) -> str:
+    """Return the whole file.
+
+    Args:
+        run: what it shows.
+        plotly: file beside it that has Plotly, for pages that share one; None puts it into the page.
+        up: page of the fleet that it belongs to.
+    """
     figures = [figure(target) for target in run.targets]
     if run.compared:
         figures.append(frontier(run.compared))
     sections = (_target(i, target, fig) for i, (target, fig) in enumerate(zip(run.targets, figures, strict=False)))
     end = run.start + timedelta(hours=run.hours)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(run.title)}</title>
-<style>{_asset("page.css")}</style>
-</head>
-<body>
-<a class="skip" href="#summary">Skip to the summary</a>
-<header>
-<p class="brand">Tidegate</p>
+    body = f"""<header>
+<p class="brand">{f'<a href="{escape(up)}">Tidegate: all endpoints</a>' if up else "Tidegate"}</p>
 <h1>{escape(run.title)}</h1>
 <p class="soft">{run.hours:g} hours of traffic, {stamp(run.start)} to {stamp(end)} UTC</p>
-{_list(run.lines, "lines")}
+{bullets(run.lines, "lines")}
 </header>
 <main>
 <section id="summary" aria-labelledby="summary-heading" tabindex="-1">
-<h2 id="summary-heading">Beside the same traffic under plain AAS</h2>
+<h2 id="summary-heading">Beside the same traffic under {escape(_others(run.targets))}</h2>
 {_summary(run.targets)}
 </section>
 {_compared(len(run.targets), run.compared)}
 {"".join(sections)}
 <section aria-labelledby="settings-heading">
 <h2 id="settings-heading">Settings</h2>
-{_settings(run.facts)}
+{settings(run.facts)}
 </section>
 </main>
 <noscript><p>The charts need JavaScript; the tables do not.</p></noscript>
 <script type="application/json" id="figures">{_embedded(figures)}</script>
-<script>{get_plotlyjs()}</script>
+{f'<script src="{escape(plotly)}"></script>' if plotly else f"<script>{get_plotlyjs()}</script>"}
 <script>{_asset("page.js")}</script>
-</body>
+"""
+    return document(run.title, body, "'unsafe-inline' 'self' file:" if plotly else "'unsafe-inline'")
+
+
+def document(title: str, body: str, scripts: str) -> str:
+    """Return a page with our style around a body that is HTML already.
+
+    Args:
+        title: as text.
+        body: as HTML.
+        scripts: where those may come from, in the words of Content-Security-Policy.
+    """
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY.format(scripts)}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{_asset("page.css")}</style>
+</head>
+<body>
+<a class="skip" href="#summary">Skip to the summary</a>
+{body}</body>
 </html>
 """
 
@@ -86,9 +102,14 @@ def _embedded(figures: list[Figure]) -> str:
     return json.dumps(figures, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _list(lines: Iterable[str], css: str) -> str:
+def bullets(lines: Iterable[str], css: str) -> str:
+    """Return a list, empty without lines."""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     return f'<ul class="{css}">{items}</ul>' if items else ""
+
+
+def _others(targets: list[TargetRun]) -> str:
+    return " or ".join(dict.fromkeys(target.beside for target in targets))
 
 
 def _summary(targets: list[TargetRun]) -> str:
@@ -112,7 +133,7 @@ def _summary_group(target: TargetRun) -> str:
 <tr class="group"><th scope="rowgroup" colspan="4">{escape(target.name)} <span class="soft">{escape(about)}</span></th>
 </tr>
 {_row("Tidegate", _harm(ours), f"{ours.instance_hours:,.1f}", f"{ours.changes:,}", "tidegate")}
-{_row("Plain AAS", _harm(plain), f"{plain.instance_hours:,.1f}", f"{plain.changes:,}", "plain")}
+{_row(escape(target.other), _harm(plain), f"{plain.instance_hours:,.1f}", f"{plain.changes:,}", "plain")}
 {
         _row(
             "Difference",
@@ -137,9 +158,9 @@ def _summary_fleet(targets: list[TargetRun]) -> str:
     )
     return f"""<tbody>
 <tr class="group"><th scope="rowgroup" colspan="4">Whole fleet</th></tr>
-{_row("Tidegate", _DASH, f"{hours:,.1f}", f"{changes:,}", "tidegate")}
-{_row("Plain AAS", _DASH, f"{plain_hours:,.1f}", f"{plain_changes:,}", "plain")}
-{_row("Difference", _DASH, _percent(hours, plain_hours), _signed(changes - plain_changes, ",d"), "")}
+{_row("Tidegate", DASH, f"{hours:,.1f}", f"{changes:,}", "tidegate")}
+{_row(escape(targets[0].other), DASH, f"{plain_hours:,.1f}", f"{plain_changes:,}", "plain")}
+{_row("Difference", DASH, _percent(hours, plain_hours), _signed(changes - plain_changes, ",d"), "")}
 </tbody>"""
 
 
@@ -176,7 +197,7 @@ def _compared_row(each: Compared, *, priced: bool) -> str:
     cells = [("", f"{each.cost_ratio:.2f}"), ("", f"{each.harmed_share:.2%}")]
     cells += [(" wide", f"{each.instance_hours:,.1f}"), (" wide", f"{each.changes_per_day:.1f}")]
     if priced:
-        cells.append(("", _DASH if each.money is None else f"{each.money:,.2f}"))
+        cells.append(("", DASH if each.money is None else f"{each.money:,.2f}"))
     chip = '<span class="chip tidegate" aria-hidden="true"></span>' if each.policy == "tidegate" else ""
     name = f"{chip}{escape(each.policy)} {escape(each.knob)}".rstrip()
     return (
@@ -197,18 +218,18 @@ def _row(who: str, harm: str, hours: str, changes: str, token: str) -> str:
 
 def _harm(totals: Totals) -> str:
     share = totals.harmed_share
-    return _DASH if share is None else f"{share:.2%}"
+    return DASH if share is None else f"{share:.2%}"
 
 
 def _points(ours: Totals, plain: Totals) -> str:
     """Difference of two shares, in percentage points."""
     if ours.harmed_share is None or plain.harmed_share is None:
-        return _DASH
+        return DASH
     return f"{_signed(100 * (ours.harmed_share - plain.harmed_share), '.2f')} pp"
 
 
 def _percent(ours: float, plain: float) -> str:
-    return f"{_signed(100 * (ours / plain - 1), '.1f')}%" if plain else _DASH
+    return f"{_signed(100 * (ours / plain - 1), '.1f')}%" if plain else DASH
 
 
 def _signed(value: float, spec: str) -> str:
@@ -219,10 +240,10 @@ def _target(index: int, target: TargetRun, fig: Figure) -> str:
     unit, per = escape(target.unit), f"{target.capacity_per_instance:,.4g}"
     return f"""<section aria-labelledby="target-{index}">
 <h2 id="target-{index}">{escape(target.name)} <span class="kind">{escape(target.kind)}</span></h2>
-{_list(target.notes, "notes")}
+{bullets(target.notes, "notes")}
 <div class="card">
 <div class="tools">
-<div class="legend" role="group" aria-label="Lines of the chart">{"".join(_legend(index, fig))}</div>
+<div class="legend" role="group" aria-label="Lines of the chart">{"".join(_legend(index, target, fig))}</div>
 <div class="zoom" role="group" aria-label="Zoom">
 <button type="button" data-chart="{index}" data-zoom="earlier" aria-label="Earlier">&larr;</button>
 <button type="button" data-chart="{index}" data-zoom="in" aria-label="Zoom in">+</button>
@@ -243,12 +264,13 @@ Times are UTC. A diamond is a decision: hover over it, or tab to it and use the 
 """
 
 
-def _legend(index: int, fig: Figure) -> Iterator[str]:
+def _legend(index: int, target: TargetRun, fig: Figure) -> Iterator[str]:
+    chips = {**_LEGEND, f"{target.other}, ready": "plain", f"Demand under {target.beside}": "demand-plain"}
     for number, trace in enumerate(fig["data"]):
-        if token := _LEGEND.get(trace["name"]):
+        if token := chips.get(trace["name"]):
             yield (
                 f'<button type="button" aria-pressed="true" data-chart="{index}" data-trace="{number}">'
-                f'<span class="chip {token}" aria-hidden="true"></span>{trace["name"]}</button>'
+                f'<span class="chip {token}" aria-hidden="true"></span>{escape(trace["name"])}</button>'
             )
 
 
@@ -257,8 +279,8 @@ def _described(target: TargetRun) -> str:
     peak = max((value / target.capacity_per_instance for value in target.tidegate.demand), default=0.0)
     return (
         f"Capacity of {target.name} over time. Demand peaks at {peak:.1f} instances. "
-        f"Ready: Tidegate {_range(target.tidegate)}, plain AAS {_range(target.plain)}. "
-        f"Harmed: Tidegate {_harm(target.totals)}, plain AAS {_harm(target.plain_totals)}. "
+        f"Ready: Tidegate {_range(target.tidegate)}, {target.beside} {_range(target.plain)}. "
+        f"Harmed: Tidegate {_harm(target.totals)}, {target.beside} {_harm(target.plain_totals)}. "
         f"{len(target.marks)} decisions, listed in the table below; arrow keys go from mark to mark."
     )
 
@@ -285,8 +307,8 @@ def _as_table(target: TargetRun) -> str:
             + "".join(f'<td class="number">{cell}</td>' for cell in cells)
             + "</tr>"
         )
-    heads = ("Demand, most", "Tidegate ready", "Plain AAS ready", "Floor", "Harmed, Tidegate", "Harmed, plain AAS")
-    name = escape(target.name)
+    name, beside = escape(target.name), escape(target.beside)
+    heads = ("Demand, most", "Tidegate ready", f"Ready, {beside}", "Floor", "Harmed, Tidegate", f"Harmed, {beside}")
     return f"""<details><summary>The chart as a table</summary>
 <div class="scroll tall" role="region" aria-label="Chart of {name} as a table" tabindex="0">
 <table class="summary"><caption>Each row is {_spelled(span)}; demand, ready and floor in instances.</caption>
@@ -297,9 +319,9 @@ def _as_table(target: TargetRun) -> str:
 
 def _least_to_most(values: Sequence[int]) -> str:
     if not values:
-        return _DASH
+        return DASH
     least, most = min(values), max(values)
-    return f"{least}" if least == most else f"{least}{_DASH}{most}"
+    return f"{least}" if least == most else f"{least}{DASH}{most}"
 
 
 def _spelled(minutes: int) -> str:
@@ -334,7 +356,8 @@ def _decision(index: int, mark: Mark, when: str) -> str:
     )
 
 
-def _settings(facts: dict[str, str]) -> str:
+def settings(facts: dict[str, str]) -> str:
+    """Return a table of what the figures depend on."""
     rows = "".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>' for k, v in facts.items())
     return f"""<div class="card scroll" role="region" aria-label="Table of settings" tabindex="0">
 <table class="settings"><caption>What to set to repeat this run.</caption><tbody>{rows}</tbody></table>

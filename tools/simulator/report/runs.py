@@ -76,6 +76,13 @@ class TargetRun:
     plain_totals: Totals
     marks: list[Mark]
     notes: list[str]
+    beside: str = "plain AAS"
+    """What `plain` is called."""
+
+    @property
+    def other(self) -> str:
+        """What `plain` is called where a sentence begins."""
+        return self.beside[:1].upper() + self.beside[1:]
 
 
 @dataclass(frozen=True)
