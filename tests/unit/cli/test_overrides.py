@@ -350,7 +350,7 @@ def test_a_file_without_a_decision_is_refused(tmp_path: Path, text: str) -> None
 def test_help_has_an_example(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0
-    assert f"tidegate {command} " in result.stdout.split("Example", 1)[1]
+    assert f"\n    tidegate {command} " in result.stdout.split("Example", 1)[1]  # a line of its own
 
 
 def test_every_decision_is_replayed_from_the_real_table(aws: Aws) -> None:

@@ -230,4 +230,4 @@ def test_no_model_is_forgotten_above() -> None:
 def test_help_has_an_example(command: str) -> None:
     result = tidegate(command, "--help")
     assert result.exit_code == 0
-    assert f"tidegate policy {command} " in result.stdout.split("Example", 1)[1]
+    assert f"\n    tidegate policy {command} " in result.stdout.split("Example", 1)[1]  # a line of its own

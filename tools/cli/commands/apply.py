@@ -28,7 +28,7 @@ def apply_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Show what a policy file would change, ask, deliver it, and say what the first pass did.
+    """Show what a policy file would change, ask, deliver it, and say what the first pass did.
 
     A profile with `mode: shadow` is decided and recorded, and nothing of it is written: begin with that, read
     `tidegate shadow-report` after some days, then remove the line and apply again. AppConfig watches Tidegate's error

@@ -66,7 +66,7 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Show what Tidegate and every other policy would have done with a load, and what it would have cost.
+    """Show what Tidegate and every other policy would have done with a load, and what it would have cost.
 
     The load is a file, or the last 14 days of an endpoint, which are read from CloudWatch and nothing else. Tidegate
     plays through the very code that Lambda runs; the first 7 days warm up, the rest is judged.

@@ -23,7 +23,7 @@ def _catalogue() -> None:
 def refresh(
     *, file: Annotated[Path, typer.Option(help="Where it goes; default the one that is deployed.")] = CATALOGUE
 ) -> None:
-    r"""Write the catalogue of instance types anew, from the installed botocore and moto.
+    """Write the catalogue of instance types anew, from the installed botocore and moto.
 
     Types of which the source says nothing are listed; endpoints on them state `vcpus` and `gpus` in the policy file.
 

@@ -46,7 +46,7 @@ def begin_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Wait until the endpoint is at rest, and hold it: nothing scales in, and Tidegate writes nothing.
+    """Wait until the endpoint is at rest, and hold it: nothing scales in, and Tidegate writes nothing.
 
     The hold is a floor at what runs and a pause on top, which end by themselves after --for. A second `begin` finds the
     first one's hold and changes nothing. AAS may still scale out; a deployment that meets that is refused by SageMaker
@@ -86,7 +86,7 @@ def end_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Lift what `begin` holds, and look at the endpoint at once: what the load needs now is ordered.
+    """Lift what `begin` holds, and look at the endpoint at once: what the load needs now is ordered.
 
     While it still updates the pass waits; the event of its end brings the next one. What is not held stays as it is, so
     this may be the last step of every run, failed ones too.

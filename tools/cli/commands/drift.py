@@ -26,7 +26,7 @@ def drift_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Show what stands in AWS otherwise than Tidegate last left it, and what the next pass of FleetSync does about it.
+    """Show what stands in AWS otherwise than Tidegate last left it, and what the next pass of FleetSync does about it.
 
     Policies and scheduled actions of others, bounds and policies that somebody changed, missing alarms, and what is
     suspended. Found by a dry run of the pass that enrols and repairs; nothing is written. Targets in shadow have none.

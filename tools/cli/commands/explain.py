@@ -24,7 +24,7 @@ def explain(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Say why a target has the bounds it has: who asked for what, and what each rule made of it.
+    """Say why a target has the bounds it has: who asked for what, and what each rule made of it.
 
     Decisions are recorded when they change something, and kept for 90 days.
 
@@ -57,7 +57,7 @@ def replay(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Decide again what was recorded, from what was seen then and with the code of this checkout.
+    """Decide again what was recorded, from what was seen then and with the code of this checkout.
 
     Exit status 1 if it comes out otherwise.
 

@@ -28,7 +28,7 @@ def forecast_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Show what load is expected, what is ordered for it, and what that was worth last week.
+    """Show what load is expected, what is ordered for it, and what that was worth last week.
 
     The next hours are as the days before, scaled to the last minutes. Last week is what CloudWatch knows of it; what
     the knob's positions would have come to is played with the very code that Lambda runs.

@@ -26,7 +26,7 @@ def history(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Show what changed on a target, when and why, in one time line.
+    """Show what changed on a target, when and why, in one time line.
 
     Decisions that changed something, overrides, windows, deployments, and what AWS scaled. Decisions are kept for 90
     days, scaling activities for six weeks.

@@ -27,7 +27,7 @@ def import_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Write what scales an account's endpoints as a policy file that reproduces it.
+    """Write what scales an account's endpoints as a policy file that reproduces it.
 
     Equal profiles become one. All are in mode shadow: Tidegate decides and records, and writes nothing. What is odd
     stands beside it as a comment, with the code that survey gives it; so does all that a policy file cannot say.

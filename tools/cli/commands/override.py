@@ -33,7 +33,7 @@ def override_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Hold a capacity by hand for a while, through the deployed Override function.
+    """Hold a capacity by hand for a while, through the deployed Override function.
 
     Exit status 2 if the function refuses the request, 1 if it fails; nothing is changed by a request it refuses.
 

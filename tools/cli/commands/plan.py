@@ -28,7 +28,7 @@ def plan_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Show what a policy file would change on each endpoint, and why, compared with what stands in the account.
+    """Show what a policy file would change on each endpoint, and why, compared with what stands in the account.
 
     Nothing is written. The plan is a dry run of the pass that enrols, repairs and releases, once under this file and
     once under the document in force: `(anyway)` marks what happens without the file too, `(if active)` what a profile

@@ -25,7 +25,7 @@ def check(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings and the summary as JSON.")] = False,
 ) -> None:
-    r"""Check a policy file and show what it comes to; needs no AWS account.
+    """Check a policy file and show what it comes to; needs no AWS account.
 
     Every problem is reported at once, with its line. Exit status 2 if there is one.
 
@@ -61,7 +61,7 @@ def push(  # noqa: PLR0913 - one argument an option
     endpoint_url: EndpointUrl = None,
     wait: Annotated[bool, typer.Option(help="Wait until AppConfig has finished watching the alarms.")] = True,
 ) -> None:
-    r"""Check a policy file and deliver it to a deployed stack.
+    """Check a policy file and deliver it to a deployed stack.
 
     The document becomes a new version in AppConfig, which rolls it back if Tidegate's error alarms go off. As soon as
     it is in force the endpoints it names are enrolled.
@@ -86,7 +86,7 @@ def push(  # noqa: PLR0913 - one argument an option
 
 @app.command()
 def schema() -> None:
-    r"""Print the policy file's JSON Schema, for editors.
+    """Print the policy file's JSON Schema, for editors.
 
     \b
     Example:

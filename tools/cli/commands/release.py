@@ -34,7 +34,7 @@ def release_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Give a target back exactly as it was before Tidegate came: bounds, policies, scheduled actions, alarm actions.
+    """Give a target back exactly as it was before Tidegate came: bounds, policies, scheduled actions, alarm actions.
 
     The target leaves the document in force (or loses its tag), the deployed FleetSync puts back what it saved, and what
     stands then is compared with what stood before, byte by byte. Take it out of your own file as well, or the next

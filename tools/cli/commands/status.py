@@ -31,7 +31,7 @@ def status_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Show each managed target: what runs, which bounds are in force and why, what ends when, and what is wrong.
+    """Show each managed target: what runs, which bounds are in force and why, what ends when, and what is wrong.
 
     Bounds are those registered with AWS; the reason is what a pass decides now, which is read and decided as a pass
     does and not written. Each look reads the metrics of a pass from CloudWatch once.

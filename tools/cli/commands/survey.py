@@ -24,7 +24,7 @@ def survey_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Show every endpoint of an account in a Region, what scales it, and what is unsafe about that.
+    """Show every endpoint of an account in a Region, what scales it, and what is unsafe about that.
 
     Reads and changes nothing; docs/permissions.md lists the rights it needs. Each finding has a code that scripts may
     match, a sentence why, and what to do about it.

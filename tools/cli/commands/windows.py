@@ -53,7 +53,7 @@ def propose_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Propose windows for load that comes at about one time on most days, and say what each would have been worth.
+    """Propose windows for load that comes at about one time on most days, and say what each would have been worth.
 
     The load is a file, or the last 14 days of an endpoint, which are read from CloudWatch and nothing else. Nothing is
     switched on: paste what you want under a profile's `windows`. The figures are of the days after the first 7.
