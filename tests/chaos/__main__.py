@@ -4,6 +4,7 @@ Prints the matrix and exits 1 if anything did not hold: `python -m tests.chaos -
 """
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
@@ -12,11 +13,29 @@ from random import Random
 from rich.console import Console
 from rich.table import Table
 
+from env.lint_template import translate
+from simulator.stack import MAKERS
+from tests.chaos import branches
 from tests.chaos.check import Cell, cells
 from tests.chaos.disasters import DISASTERS
 from tests.chaos.faults import KINDS
 from tests.chaos.mutations import Fuzz
 from tests.chaos.story import moments
+from tests.chaos.wire import the_wire
+from tests.rights import Deployed, refused, unused
+
+AAS = "application-autoscaling"
+SPARE = {
+    **{(name, "sagemaker:ListEndpoints"): "in a warm execution environment; here each is fresh" for name in MAKERS},
+    **{
+        (name, f"{AAS}:DescribeScalingPolicies"): "after the table was lost, for a target whose kind it owns"
+        for name in ("RealtimeTarget", "BatchWindow", "Override")
+    },
+    ("BatchWindow", f"{AAS}:DescribeScalingActivities"): "when SageMaker refused instances, to say why",
+    ("BatchWindow", "cloudwatch:GetMetricData"): "for a window that is told in requests or items",
+    ("Override", f"{AAS}:DeleteScheduledAction"): "when bounds are the policy's own again",
+}
+"""Function and action of each right that this story may never need, and when it is; `test_permissions` needs each."""
 
 
 def main() -> None:
@@ -30,21 +49,22 @@ def main() -> None:
     every = list(cells(moments()))
     chosen = Random(given.seed).sample(every, given.cells) if given.cells else every  # noqa: S311 - no secret
     problems: list[str] = []
-    struck: Counter[tuple[str, str]] = Counter()
-    for cell in chosen:
-        found = list(cell.problems())
-        struck[cell.moment.function, _column(cell)] += 1
-        problems += found
+    for moment in moments():
+        own = [cell for cell in chosen if cell.moment is moment]
+        found = list(branches.problems(moment, own)) if own else []
+        console.print(f"{moment.name}: {len(own):,} struck, {len(found)} problems", highlight=False)
         for problem in found:
             console.print(problem, soft_wrap=True, markup=False, highlight=False)
-    console.print(_matrix(struck))
+        problems += found
+    console.print(_matrix(Counter((cell.moment.function, _column(cell)) for cell in chosen)))
     calls = {(cell.call.service, cell.call.operation) for cell in chosen}
-    minutes = (time.monotonic() - began) / 60
+    minutes, busy = (time.monotonic() - began) / 60, sum(os.times()[:4]) / 60
     console.print(
         f"{len(chosen):,} struck passes of {len(every):,} ({len(moments())} moments, {len(calls)} operations) in "
-        f"{minutes:.1f} min: {len(problems)} problems"
+        f"{minutes:.1f} min, {busy:.1f} of them of CPU: {len(problems)} problems"
     )
     problems += _disasters(console, Random(given.seed), each=2 if given.cells else len(moments()))  # noqa: S311 - no secret
+    problems += _rights(console)
     fuzz = Fuzz(given.seed).run(given.events)
     said = ", ".join(f"{name} {count:,}" for name, count in sorted(fuzz.counts.items()))
     console.print(f"{given.events:,} mutated events: {said}: {len(fuzz.problems)} problems")
@@ -64,6 +84,19 @@ def _disasters(console: Console, chance: Random, each: int) -> list[str]:
             console.print(problem, soft_wrap=True, markup=False, highlight=False)
         problems += found
     return problems
+
+
+def _rights(console: Console) -> list[str]:
+    """Compare what all these passes called with what `template.yaml` allows; say what is refused or for nothing."""
+    deployed, calls = Deployed(translate()), the_wire().asked
+    wrong = [f"rights: {call} is not allowed" for call in sorted(refused(deployed, calls), key=str)]
+    spare = [(name, *right) for name in MAKERS for right in sorted(unused(deployed, name, calls))]
+    wrong += [f"rights: {function} never needs {what}" for function, *what in spare if (function, what[0]) not in SPARE]
+    pairs = {(call.function, call.action) for call in calls}
+    console.print(f"{len(pairs)} actions called by {len(MAKERS)} functions: {len(wrong)} problems", highlight=False)
+    for problem in wrong:
+        console.print(problem, soft_wrap=True, markup=False, highlight=False)
+    return wrong
 
 
 def _column(cell: Cell) -> str:

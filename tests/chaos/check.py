@@ -122,6 +122,29 @@ def next_pass(cloud: CloudAccount, moment: Moment, build: Build = runtime) -> St
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What a struck pass left, and what does not hold there."""
+
+    problems: tuple[str, ...]
+    world: Snapshot
+
+
+def unhealed(moment: Moment, world: Snapshot, build: Build = runtime) -> Iterator[str]:
+    """Let the healthy pass follow in the world that a struck one left; yield what does not hold."""
+    clean, cloud = twin(moment), CloudAccount.of(world)
+    try:
+        after = next_pass(cloud, moment, build)
+    except TidegateError as err:
+        yield f"converges: the healthy pass failed: {err}"
+        return
+    yield from escaped(after, policy_bounds(cloud))
+    yield from (f"converges: {pk} is still leased" for pk in sorted(leases(cloud)))
+    differs = list(differences(after, clean.after, clean.missed))
+    if differs and not only_later(cloud, moment, clean.after):
+        yield from (f"converges: {what}" for what in differs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One call of one pass, and what happens to it; without a kind Lambda is killed after it."""
 
@@ -143,27 +166,26 @@ class Cell:
 
     def problems(self, build: Build = runtime) -> Iterator[str]:
         """Run the pass with the fault and a healthy one after it; yield what does not hold."""
-        return (f"{self.name}: {problem}" for problem in self._problems(build))
+        left = self.struck(build)
+        for problem in (*left.problems, *unhealed(self.moment, left.world, build)):
+            yield f"{self.name}: {problem}"
 
-    def _problems(self, build: Build) -> Iterator[str]:
+    def struck(self, build: Build = runtime) -> Left:
+        """Run the pass with the fault."""
         clean, cloud = twin(self.moment), replayed(self.moment)
-        struck = invoke(cloud, self.moment.function, self.moment.event, self.arm, build)
+        return self.judged(clean, cloud, invoke(cloud, self.moment.function, self.moment.event, self.arm, build))
+
+    def judged(self, clean: Twin, cloud: CloudAccount, struck: Ran) -> Left:
+        """Judge what the struck pass left."""
         left, bounds = look(cloud, TARGETS), policy_bounds(cloud)
-        yield from lowered(clean, left)
-        yield from escaped(left, bounds)
-        yield from without_expiry(clean, left, bounds)
-        yield from self._untrue(clean, left, struck)
-        yield from self._harmed(clean, left)
-        try:
-            after = next_pass(cloud, self.moment, build)
-        except TidegateError as err:
-            yield f"converges: the healthy pass failed: {err}"
-            return
-        yield from escaped(after, bounds)
-        yield from (f"converges: {pk} is still leased" for pk in sorted(leases(cloud)))
-        differs = list(differences(after, clean.after, clean.missed))
-        if differs and not only_later(cloud, self.moment, clean.after):
-            yield from (f"converges: {what}" for what in differs)
+        problems = (
+            *lowered(clean, left),
+            *escaped(left, bounds),
+            *without_expiry(clean, left, bounds),
+            *self._untrue(clean, left, struck),
+            *self._harmed(clean, left),
+        )
+        return Left(problems=problems, world=cloud.save())
 
     def _untrue(self, clean: Twin, left: State, struck: Ran) -> Iterator[str]:
         """An invocation succeeds if all was done, or says of what was not; it fails with the call that failed."""

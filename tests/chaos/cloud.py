@@ -3,7 +3,6 @@
 import json
 import pickle
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,13 +15,15 @@ from moto.dynamodb.models import dynamodb_backends
 from local_account.plant.server import SERVICES as SIMULATED
 from local_account.plant.server import Plant
 from simulator.account import SimulatedAccount
-from tests.chaos.wire import REGION, Answer, body_of
+from tests.chaos.wire import Answer, body_of
+from tests.rights import ACCOUNT, REGION, STAGE
 
-TABLE = "tidegate"
+TABLE = f"tidegate-{STAGE}"
+APPCONFIG = ("PolicyApplication", "PolicyEnvironment", "PolicyProfile")
+DELIVERY = "application/{}/environment/{}/configuration/{}".format(*APPCONFIG)
 NEXT = "the-rest"
 """A token that leads to everything."""
 
-ACCOUNT = "123456789012"
 _MOTO = BotocoreStubber()
 
 
@@ -31,7 +32,7 @@ class Snapshot:
     """A whole cloud at one moment."""
 
     account: bytes
-    items: Any
+    items: bytes
     document: str
     told: tuple[tuple[str, str], ...]
     tokens: frozenset[str]
@@ -40,6 +41,10 @@ class Snapshot:
         """Return a copy of the simulated account."""
         account: SimulatedAccount = pickle.loads(self.account)  # noqa: S301 - written below
         return account
+
+    def items_again(self) -> Any:
+        """Return a copy of what stood in the table."""
+        return pickle.loads(self.items)  # noqa: S301 - written below
 
 
 @dataclass(kw_only=True)
@@ -93,7 +98,8 @@ class CloudAccount:
         """Keep everything as it is."""
         account = pickle.dumps(self.account)
         tokens = frozenset(self._tokens)
-        return Snapshot(account, deepcopy(dict(self.items)), json.dumps(self.document), tuple(self.told), tokens)
+        items = pickle.dumps(dict(self.items))
+        return Snapshot(account, items, json.dumps(self.document), tuple(self.told), tokens)
 
     @classmethod
     def of(cls, saved: Snapshot) -> "CloudAccount":
@@ -104,7 +110,7 @@ class CloudAccount:
             told=list(saved.told),
             _tokens=set(saved.tokens),
         )
-        made.items.update(deepcopy(saved.items))
+        made.items.update(saved.items_again())
         return made
 
     def answer(self, service: str, operation: str, request: AWSPreparedRequest) -> Answer:
@@ -126,7 +132,7 @@ class CloudAccount:
                 return Answer(status, body.encode() if isinstance(body, str) else body, headers)
 
     def _token(self) -> str:
-        token = f"token-{self.now:%H%M}-{len(self._tokens)}"
+        token = f"{DELIVERY}|{self.now:%H%M}-{len(self._tokens)}"
         self._tokens.add(token)
         return token
 

@@ -3,7 +3,6 @@
 import json
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,7 +57,7 @@ def _restored(cloud: CloudAccount, moment: Moment) -> None:
     """Somebody restores the table as it was two kept moments ago, at the earliest after the first enrolment."""
     before = moments()[max(1, moments().index(moment) - 2)]
     cloud.items.clear()
-    cloud.items.update(deepcopy(before.before.items))
+    cloud.items.update(before.before.items_again())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,10 +20,10 @@ from core.policy import parse_fleet
 from core.reconcile import Outcome, Ports, Reconciler
 from handlers.wiring import Runtime
 from simulator.stack import MAKERS
-from tests.chaos.cloud import TABLE, CloudAccount
+from tests.chaos.cloud import APPCONFIG, TABLE, CloudAccount
 from tests.chaos.wire import Call, Fault, the_wire
+from tests.rights import STAGE
 
-STAGE = "prod"
 SECONDS = {"FleetSync": 300, "Override": 120}
 """Time-outs in template.yaml; 50 s of the others."""
 
@@ -84,13 +84,20 @@ class Ran:
         return next((said for said in targets if said["target"] == target.resource_id), {})
 
 
+def policies(table: Table, kind: type[AppConfigPolicies] = AppConfigPolicies) -> AppConfigPolicies:
+    """Return the policy source of a fresh execution environment."""
+    application, environment, profile = APPCONFIG
+    client = the_wire().clients["appconfigdata"]
+    provider = AppConfigProvider(environment=environment, application=application, boto3_client=client)
+    return kind(application, environment, profile, table, provider)
+
+
 def runtime(cloud: CloudAccount, patience: Patience) -> Runtime:
     """Return the deployed functions' runtime in a fresh execution environment, over the wire's clients."""
     clients = the_wire().clients
-    provider = AppConfigProvider(environment="prod", application="tidegate", boto3_client=clients["appconfigdata"])
     table = Table(clients["dynamodb"], TABLE)
     ports = Ports(
-        policies=AppConfigPolicies("tidegate", "prod", "fleet", table, provider),
+        policies=policies(table),
         store=table,
         metrics=CloudWatch(clients["cloudwatch"]),
         autoscaling=ApplicationAutoScaling(clients["application-autoscaling"]),
@@ -116,7 +123,7 @@ def invoke(
     invocation = Invocation(f"tidegate-{STAGE}-{function}", f"{function}-{cloud.now:%H%M}", patience)
     wire = the_wire()
     reply, error = None, None
-    with wire.to(cloud, arm(patience) if arm else None):
+    with wire.to(cloud, function, arm(patience) if arm else None):
         try:
             reply = MAKERS[function](lambda: build(cloud, patience))(dict(event), invocation)
         except (Exception, Killed) as err:  # noqa: BLE001 - whatever it is, the harness judges it

@@ -18,7 +18,8 @@ from simulator.workload import AsyncWorkload, ComponentWorkload, NoWorkload, Rea
 from tests.builders import ASYNC, COMPONENT, REALTIME
 from tests.chaos.cloud import CloudAccount, Snapshot
 from tests.chaos.passes import Ran, invoke
-from tests.chaos.wire import REGION, Call
+from tests.chaos.wire import Call
+from tests.rights import REGION
 
 START = datetime(2026, 11, 18, 8, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

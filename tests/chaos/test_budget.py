@@ -20,7 +20,8 @@ from tests.chaos.cloud import CloudAccount, Snapshot
 from tests.chaos.passes import Build, invoke, runtime
 from tests.chaos.story import START
 from tests.chaos.unsafe import with_parts
-from tests.chaos.wire import REGION, the_wire
+from tests.chaos.wire import the_wire
+from tests.rights import REGION
 
 OWNERS = {"realtime": "RealtimeTarget", "async": "AsyncQueue"}
 TICK = {"trigger": "schedule"}

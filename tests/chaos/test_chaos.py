@@ -1,5 +1,8 @@
 """A smaller seed of `make chaos`: struck passes, mutated events, and proof that the harness can fail."""
 
+import pickle
+import subprocess
+import sys
 from random import Random
 from typing import Any
 
@@ -7,7 +10,9 @@ import pytest
 
 from core.aws.sagemaker import SageMaker
 from core.model import Envelope
+from env.lint_template import translate
 from handlers.wiring import LambdaContext, LambdaHandler, Runtime
+from simulator.stack import MAKERS
 from tests.chaos.check import Cell, cells
 from tests.chaos.cloud import CloudAccount
 from tests.chaos.faults import KINDS
@@ -16,6 +21,7 @@ from tests.chaos.passes import Build, invoke
 from tests.chaos.story import Moment, moments, replayed
 from tests.chaos.unsafe import CHANGES, Unsafe, with_parts
 from tests.chaos.wire import Call, the_wire
+from tests.rights import ROOT, Deployed, refused
 
 EACH = 1
 """Cells of each column; `make chaos` takes them all."""
@@ -30,6 +36,35 @@ def sample(seed: int) -> list[Cell]:
 
 def test_no_fault_lowers_lasts_lies_or_spreads() -> None:
     assert [problem for cell in sample(8) for problem in cell.problems()] == []
+
+
+BRANCHED = """
+import pickle, sys
+from tests.chaos import branches, check, unsafe
+moment, build = pickle.load(sys.stdin.buffer), unsafe.with_parts(unsafe.Boundless)
+chosen = list(check.cells((moment,)))[-30:]
+forked = branches.struck(moment, chosen, build)
+assert forked == [(cell, cell.struck(build)) for cell in chosen]
+assert any(problem.startswith("bounds: ") for _, left in forked for problem in left.problems)
+"""
+
+
+def test_a_pass_that_forks_at_each_call_leaves_what_is_left_one_by_one() -> None:
+    """In a process of its own: this one has threads, and who forks with threads may hang."""
+    moment = next(m for m in moments() if m.function == "BatchWindow" and _sets_bounds(m))
+    told = subprocess.run([sys.executable, "-c", BRANCHED], input=pickle.dumps(moment), cwd=ROOT, check=False)  # noqa: S603 - ours
+    assert told.returncode == 0
+
+
+def _sets_bounds(moment: Moment) -> bool:
+    return any(call.operation == "RegisterScalableTarget" for call in moment.calls)
+
+
+def test_what_every_pass_of_the_story_calls_is_allowed() -> None:
+    moments()
+    calls = the_wire().asked
+    assert {call.function for call in calls} == set(MAKERS)
+    assert refused(Deployed(translate()), calls) == set()
 
 
 def warm(moment: Moment, kind: type[SageMaker] = SageMaker) -> Build:

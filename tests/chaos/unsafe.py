@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from aws_lambda_powertools.utilities.parameters import AppConfigProvider
 from typing_extensions import override
 
 from core.aws.cloudwatch import CloudWatch
@@ -22,7 +21,7 @@ from core.reconcile import Outcome, Pass, Ports, Reconciler
 from handlers.wiring import LambdaContext, Runtime, summary
 from tests.chaos.check import Cell
 from tests.chaos.cloud import TABLE, CloudAccount
-from tests.chaos.passes import Build, Patience, runtime
+from tests.chaos.passes import Build, Patience, policies, runtime
 from tests.chaos.wire import the_wire
 
 
@@ -109,11 +108,9 @@ class Strict(AppConfigPolicies):
         return None
 
 
-def strict() -> Strict:
+def strict() -> AppConfigPolicies:
     """Return the policy source of a fresh execution environment."""
-    clients = the_wire().clients
-    provider = AppConfigProvider(environment="prod", application="tidegate", boto3_client=clients["appconfigdata"])
-    return Strict("tidegate", "prod", "fleet", Table(clients["dynamodb"], TABLE), provider)
+    return policies(Table(the_wire().clients["dynamodb"], TABLE), Strict)
 
 
 def with_parts(

@@ -18,8 +18,8 @@ from core.aws.clients import CONFIG
 from local_account.plant import wire
 from simulator.service import ServiceError, service_model
 from simulator.transport import Raw, bare_session
+from tests.rights import REGION, Called, called
 
-REGION = "eu-central-1"
 SERVICES = (
     "application-autoscaling",
     "appconfigdata",
@@ -95,10 +95,15 @@ Fault = Callable[[Attempt], Answer]
 
 
 class Wire:
-    """The clients, and between them and the cloud in use a list of the calls made, and a fault."""
+    """The clients, and between them and the cloud in use a list of the calls made, and a fault.
+
+    `asked` holds the rights that all passes so far needed.
+    """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.asked: set[Called] = set()
+        self._function = ""
         self._cloud: Cloud | None = None
         self._fault: Fault = _none
         self._begun: tuple[str, str] = ("", "")
@@ -106,9 +111,11 @@ class Wire:
         self.clients: dict[str, Any] = {service: self._client(service) for service in SERVICES}
 
     @contextmanager
-    def to(self, cloud: Cloud, fault: Fault | None = None) -> Iterator[None]:
-        """Connect a cloud for one pass; calls are counted anew."""
+    def to(self, cloud: Cloud, function: str, fault: Fault | None = None) -> Iterator[None]:
+        """Connect a cloud for one pass of a function; calls are counted anew, rights are collected."""
+        self._function = function
         self.calls, self._cloud, self._fault = [], cloud, fault or _none
+        self.clients["appconfigdata"] = self._client("appconfigdata")  # each provider adds a handler for good
         for service, client in self.clients.items():
             _retry_without_waiting(client, service_model(service).service_id.hyphenize())
         try:
@@ -132,6 +139,10 @@ class Wire:
         def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
             return self._send(request)
 
+        def ask(params: dict[str, Any], model: Any, **_: object) -> None:
+            self.asked.update(called(self._function, service, model.name, params))
+
+        client.meta.events.register_last(f"before-parameter-build.{name}", ask)
         client.meta.events.register(f"before-call.{name}", begin)
         client.meta.events.register_first(f"before-send.{name}", send)  # type: ignore[arg-type]  # answers count
         return client

@@ -144,9 +144,13 @@ class MetricStore:
 
     def series(self, key: MetricKey, stat: str, buckets: range, newest: int) -> Series:
         """`stat` per bucket of `buckets.step` minutes, from points up to the minute `newest`."""
-        if key not in self._points:
-            return {}
-        found = ((bucket, self.read(key, bucket, min(buckets.step, newest + 1 - bucket))) for bucket in buckets)
+        points = self._points.get(key, {})
+        if len(points) < len(buckets):  # weeks are asked for, hours are known
+            places = {(minute - buckets.start) // buckets.step for minute in points}
+            buckets_known = [buckets[place] for place in sorted(places) if 0 <= place < len(buckets)]
+        else:
+            buckets_known = list(buckets)
+        found = ((bucket, self.read(key, bucket, min(buckets.step, newest + 1 - bucket))) for bucket in buckets_known)
         return {bucket: statistic(datum, stat) for bucket, datum in found if datum is not None}
 
 

@@ -17,7 +17,7 @@ from local_account.rights import Rights
 from simulator.account import SimulatedAccount
 from simulator.service import ServiceError
 from simulator.workload import RealtimeWorkload
-from tests.unit.test_permissions import ACCOUNT, REGION, Deployed
+from tests.rights import ACCOUNT, REGION, Deployed
 
 ROOT = Path(__file__).resolve().parents[4]
 START = datetime(2025, 4, 2, 6, 0, tzinfo=UTC)
