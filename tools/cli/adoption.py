@@ -15,7 +15,7 @@ import yaml
 from cli.declared import Declared, LeftOut, declare
 from cli.estate import Endpoint, Estate, Hosted, Source
 from cli.findings import REMEDIES, Code, Finding
-from cli.survey import label
+from cli.targets import spelled
 from core.aws.cloudwatch import CloudWatch
 from core.context import Enrolment
 from core.errors import ConfigError, ObservationError
@@ -56,7 +56,7 @@ class _Drafted:
 
     @property
     def label(self) -> str:
-        return label(self.endpoint, self.hosted)
+        return spelled(self.hosted.target)
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _profile_name(group: Sequence[_Drafted]) -> str:
 
 def _comments(draft: _Drafted, findings: Sequence[Finding], document: Mapping[str, Any]) -> list[str]:
     """Return what is to be said of a target, each paragraph for itself."""
-    ours = [each for each in findings if each.target == draft.hosted.target.resource_id and each.code is not EVERYWHERE]
+    ours = [each for each in findings if each.target == draft.hosted.target and each.code is not EVERYWHERE]
     found = [
         f"{code}: {'; '.join(each.why for each in same)}. To do: {REMEDIES[code]}"
         for code, same in ((code, [*same]) for code, same in groupby(ours, lambda each: each.code))
@@ -230,13 +230,14 @@ def _left_out(name: str, each: LeftOut) -> Iterable[str]:
 def _others(estate: Estate, findings: Sequence[Finding]) -> list[str]:
     """Return what is in the account and not in the file."""
     said = []
-    for endpoint, hosted in estate.hosted:
+    for _, hosted in estate.hosted:
         if not importable(hosted):
             why = hosted.unmanaged or ("Tidegate scales it already" if hosted.enrolled else "nothing is registered")
-            said.append(f"{label(endpoint, hosted)}: {why}")
+            said.append(f"{spelled(hosted.target)}: {why}")
     said += [
         f"{each.code}: {each.endpoint} {each.why}" for each in findings if not each.target or each.code is Code.STRAY
     ]
+    said += estate.unread
     return ["", *_comment("Not in this file:", *said)] if said else []
 
 

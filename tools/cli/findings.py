@@ -113,8 +113,8 @@ class Finding:
     endpoint: str
     """Empty if it is about the account."""
 
-    target: str
-    """The resource ID; empty if it is about the endpoint or the account."""
+    target: ScalableTarget | None
+    """None if it is about the endpoint or the account."""
 
     why: str
 
@@ -170,7 +170,7 @@ def findings_of(estate: Estate) -> tuple[Finding, ...]:
     """Return everything that is found, what is unsafe first; in each part by rule, then by endpoint."""
     found = [*_of_account(estate)]
     for endpoint, hosted in estate.hosted:
-        target = hosted.target.resource_id
+        target = hosted.target
         if hosted.registration is None:
             if hosted.unmanaged is None:
                 why = f"nothing is registered: it keeps {_count(hosted)} whatever the load"
@@ -185,22 +185,22 @@ def findings_of(estate: Estate) -> tuple[Finding, ...]:
             for code, why in rule(seen)
         ]
     order = {code: (code in REMARKS, index) for index, code in enumerate(Code)}
-    return tuple(sorted(dict.fromkeys(found), key=lambda each: (order[each.code], each.endpoint, each.target)))
+    return tuple(sorted(dict.fromkeys(found), key=lambda each: (order[each.code], each.endpoint, str(each.target))))
 
 
 def _of_account(estate: Estate) -> Iterator[Finding]:
     for endpoint in estate.endpoints:
         if endpoint.trouble:
-            yield Finding(code=Code.NOT_READ, endpoint=endpoint.name, target="", why=endpoint.trouble)
+            yield Finding(code=Code.NOT_READ, endpoint=endpoint.name, target=None, why=endpoint.trouble)
     for stray in estate.strays:
         name = stray.target.names.get("EndpointName", "")
         why = f"{stray.target.resource_id} is registered ({stray.bounds}) and does not exist"
-        yield Finding(code=Code.STRAY, endpoint=name, target=stray.target.resource_id, why=why)
+        yield Finding(code=Code.STRAY, endpoint=name, target=stray.target, why=why)
     coming = sum(each.registration is None and each.unmanaged is None for _, each in estate.hosted)
     quota = estate.quota
     if quota and quota.used + coming > NEAR * quota.limit:
         why = f"{quota.used} of {quota.limit} scalable targets are registered, and {coming} more could be"
-        yield Finding(code=Code.QUOTA, endpoint="", target="", why=why)
+        yield Finding(code=Code.QUOTA, endpoint="", target=None, why=why)
 
 
 # ---- rules about one target -----------------------------------------------------------------------------------------

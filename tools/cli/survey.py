@@ -14,7 +14,8 @@ from cli import tables
 from cli.estate import STEPS, Endpoint, Estate, Hosted, Policy, Source, measured, read_estate
 from cli.findings import PUBLISHED, Finding
 from cli.output import count, log
-from core.model import Capacity, Serving
+from cli.targets import spelled
+from core.model import Capacity, ScalableTarget, Serving
 
 Only = Annotated[list[str] | None, typer.Argument(help="Only these endpoints.", metavar="[ENDPOINT]...")]
 KINDS = {Serving.REALTIME: "real-time", Serving.ASYNC: "asynchronous", Serving.INFERENCE_COMPONENT: "component"}
@@ -49,14 +50,14 @@ def table_of(estate: Estate, findings: Sequence[Finding]) -> Table:
         if not endpoint.hosted:
             table.add_row(endpoint.name, endpoint.status, *["-"] * 5, _codes(findings, endpoint.name))
         for each in endpoint.hosted:
-            table.add_row(*_row(endpoint, each), _codes(findings, endpoint.name, each.target.resource_id))
+            table.add_row(*_row(each), _codes(findings, endpoint.name, each.target))
     return table
 
 
-def _row(endpoint: Endpoint, hosted: Hosted) -> Iterable[str]:
+def _row(hosted: Hosted) -> Iterable[str]:
     registration, capacity = hosted.registration, hosted.capacity
     runs = str(capacity.current) if isinstance(capacity, Capacity) else "?"
-    yield label(endpoint, hosted)
+    yield spelled(hosted.target)
     yield KINDS.get(hosted.variant.serving, str(hosted.variant.serving))
     yield f"{runs} x {hosted.variant.instance_type}" if hosted.variant.instance_type else runs
     if registration is None:
@@ -73,13 +74,6 @@ def _row(endpoint: Endpoint, hosted: Hosted) -> Iterable[str]:
     yield ", ".join(f"{len([*same])} {state}" for state, same in groupby(states)) or "-"
 
 
-def label(endpoint: Endpoint, hosted: Hosted) -> str:
-    """Name a target in one word, as every command takes it."""
-    if hosted.variant.serving is Serving.INFERENCE_COMPONENT:
-        return f"component:{hosted.name}"
-    return endpoint.name if hosted.name == "AllTraffic" else f"{endpoint.name}/{hosted.name}"
-
-
 def policy_text(policy: Policy) -> str:
     """Return a policy in one line."""
     if policy.policy_type == STEPS:
@@ -89,7 +83,7 @@ def policy_text(policy: Policy) -> str:
     return f"{next(behind, policy.metric)} at {policy.configuration.get('TargetValue', 0):g}"
 
 
-def _codes(findings: Sequence[Finding], endpoint: str, target: str = "") -> str:
+def _codes(findings: Sequence[Finding], endpoint: str, target: ScalableTarget | None = None) -> str:
     ours = [each for each in findings if each.unsafe and (each.endpoint, each.target) == (endpoint, target)]
     return "\n".join(dict.fromkeys(str(each.code) for each in ours)) or "-"
 
@@ -106,10 +100,8 @@ def lines_of(findings: Sequence[Finding]) -> list[list[str]]:
 
 
 def _whom(finding: Finding) -> str:
-    parts = finding.target.split("/")
-    name = f"component:{parts[1]}" if parts[0] == "inference-component" else finding.endpoint
-    variant = f"/{parts[3]}" if parts[0] == "endpoint" and parts[3] != "AllTraffic" else ""
-    return f"{name}{variant}: " if name else ""
+    name = spelled(finding.target) if finding.target else finding.endpoint
+    return f"{name}: " if name else ""
 
 
 def summary_of(estate: Estate, findings: Sequence[Finding]) -> list[str]:
@@ -145,7 +137,8 @@ def document_of(estate: Estate, findings: Sequence[Finding]) -> dict[str, Any]:
         "quota": quota and {"limit": quota.limit, "used": quota.used, "known": quota.known},
         "unread": [*estate.unread],
         "findings": [
-            {"code": each.code, "unsafe": each.unsafe, "endpoint": each.endpoint, "target": each.target}
+            {"code": each.code, "unsafe": each.unsafe, "endpoint": each.endpoint}
+            | {"target": each.target and each.target.resource_id}
             | {"why": each.why, "do": each.do}
             for each in findings
         ],

@@ -1,15 +1,20 @@
 """`tidegate import`: what scales an account's endpoints, as a policy file."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli import adoption, survey
+from cli.estate import Estate
 from cli.findings import findings_of
 from cli.options import AwsProfile, EndpointUrl, Region, clients
 from cli.output import count, log, print_json
 from cli.overrides import RefusedError
+from cli.template import read_template
 from core.aws import clock
 
 app = typer.Typer()
@@ -20,6 +25,12 @@ def import_command(  # noqa: PLR0913 - one argument an option
     context: typer.Context,
     endpoints: survey.Only = None,
     *,
+    template: Annotated[
+        Path | None, typer.Option(help="Not the account but this CloudFormation template, such as cdk synth writes.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE of a template's parameter; default its own.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there, not to stdout.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the document and what it leaves out as JSON.")] = False,
@@ -37,13 +48,18 @@ def import_command(  # noqa: PLR0913 - one argument an option
     Examples:
       tidegate import --region eu-central-1 > fleet.yaml
       tidegate import orders papers --output fleet.yaml
+      tidegate import --template cdk.out/Models.template.json --parameter Stage=prod > fleet.yaml
       tidegate import --json | jq .left_out
     """
     if output and output.exists() and not force:
         raise RefusedError(f"{output} exists: --force writes over it")
-    aws, now = clients(context, region, profile, endpoint_url), clock.now()
-    estate = survey.read_with_progress(aws, now, endpoints or ())
-    rates = adoption.measured_rates(aws, estate, now)
+    now = clock.now()
+    if template:
+        estate, rates = of_template(template, parameter or (), now, endpoints or ()), {}
+    else:
+        aws = clients(context, region, profile, endpoint_url)
+        estate = survey.read_with_progress(aws, now, endpoints or ())
+        rates = adoption.measured_rates(aws, estate, now)
     found = adoption.imported(estate, findings_of(estate), rates)
     for said in estate.unread:
         log(f"not read: {said}")
@@ -62,3 +78,16 @@ def import_command(  # noqa: PLR0913 - one argument an option
     file = output or Path("fleet.yaml")
     log(f"Next: tidegate policy check {file}               what Tidegate itself would remark")
     log(f"      tidegate plan --file {file} --stack NAME   what delivering it would change: in shadow, nothing")
+
+
+def of_template(file: Path, parameters: Sequence[str], now: datetime, only: Sequence[str]) -> Estate:
+    """Return what a template would make, of these endpoints if any are named.
+
+    Raises:
+        RefusedError: a parameter is not NAME=VALUE, or the template cannot be read.
+    """
+    if wrong := [each for each in parameters if "=" not in each]:
+        raise RefusedError(f"--parameter {wrong[0]}: must be NAME=VALUE")
+    estate = read_template(file, dict(each.split("=", 1) for each in parameters), now)
+    kept = tuple(endpoint for endpoint in estate.endpoints if not only or endpoint.name in only)
+    return replace(estate, endpoints=kept)
