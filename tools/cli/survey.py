@@ -17,7 +17,7 @@ from cli.output import count, log
 from cli.targets import spelled
 from core.model import Capacity, ScalableTarget, Serving
 
-Only = Annotated[list[str] | None, typer.Argument(help="Only these endpoints.", metavar="[ENDPOINT]...")]
+Only = Annotated[list[str] | None, typer.Argument(help="Only these endpoints.", metavar="ENDPOINT")]
 KINDS = {Serving.REALTIME: "real-time", Serving.ASYNC: "asynchronous", Serving.INFERENCE_COMPONENT: "component"}
 
 
