@@ -148,7 +148,7 @@ def test_tidegate_commands_exist_and_take_these_options() -> None:
     assert wrong == []
 
 
-NO_OPERATION = {"cloudformation deploy"}
+NO_OPERATION = {"cloudformation deploy", "sagemaker wait"}
 """What the AWS CLI adds to the operations of a service."""
 
 OF_EVERY_COMMAND = {"--region", "--profile", "--query", "--output", "--endpoint-url", "--max-items"}
