@@ -88,19 +88,19 @@ def read_history(metrics: Metrics, target: ScalableTarget, now: datetime, span: 
         )
     start, end = requests.points[0].at, requests.newest.at
     length = (end - start) // MINUTE + 1
-    counted = _bridged(_series(requests, start, length))
+    counted = bridged(series(requests, start, length))
     unknown = int(np.isnan(counted).sum())
     minutes = np.rint(np.nan_to_num(counted)).astype(np.int64)
     return History(
         trace=MinuteTrace(start, minutes, np.zeros(length)),
-        latency_p95=_series(latency, start, length) / 1e6,  # published in microseconds (facts 3.2)
-        instances=_series(instances, start, length),
-        cpu=_series(cpu, start, length),
+        latency_p95=series(latency, start, length) / 1e6,  # published in microseconds (facts 3.2)
+        instances=series(instances, start, length),
+        cpu=series(cpu, start, length),
         unknown=unknown,
     )
 
 
-def _series(seen: Observation | Missing, start: datetime, length: int) -> NDArray[np.float64]:
+def series(seen: Observation | Missing, start: datetime, length: int) -> NDArray[np.float64]:
     """Lay points out by the minute; NaN where there is none."""
     laid = np.full(length, np.nan)
     for point in () if isinstance(seen, Missing) else seen.points:
@@ -110,7 +110,7 @@ def _series(seen: Observation | Missing, start: datetime, length: int) -> NDArra
     return laid
 
 
-def _bridged(laid: NDArray[np.float64]) -> NDArray[np.float64]:
+def bridged(laid: NDArray[np.float64]) -> NDArray[np.float64]:
     """Repeat the last value over gaps of up to three minutes; longer ones stay unknown."""
     filled, gap = laid.copy(), 0
     for index in range(1, len(laid)):

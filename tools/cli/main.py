@@ -25,6 +25,7 @@ COMMANDS = (
     "policy",
     "plan",
     "apply",
+    "shadow_report",
     "status",
     "explain",
     "history",

@@ -269,8 +269,8 @@ SUMMARY: Sequence[tuple[What, str]] = (
 
 
 def table_of(plan: Plan) -> Table:
-    """Return what would become of each target; unchanged active ones that nothing moves are left out."""
-    table = plain("target", "profile", "mode", "plan", "bounds", "why", "what is written")
+    """Return what would become of each target."""
+    table = plain("target", "profile", "mode", "plan", "bounds", "why")
     for change in plan.targets:
         moved = change.bounds or "-"
         if change.what in {What.ENROL, What.CHANGE} and change.wanted and change.wanted != change.bounds:
@@ -282,19 +282,27 @@ def table_of(plan: Plan) -> Table:
             change.what.value,
             moved,
             change.why,
-            "\n".join(_lines(change)) or "-",
         )
     return table
 
 
 def _lines(change: Change) -> Iterator[str]:
-    yield from change.actions
-    yield from (f"(anyway) {action}" for action in change.anyway)
-    yield from (f"(if active) {action}" for action in change.once_active)
+    """Yield what would be written to one target, under a heading each."""
+    headings = (
+        ("", change.actions),
+        (", anyway with the next pass", change.anyway),
+        (f", once {change.profile} is active", change.once_active),
+    )
+    for heading, actions in headings:
+        if actions:
+            yield f"{change.target.resource_id}{heading}:"
+            yield from (f"  {action}" for action in actions)
 
 
 def lines_of(plan: Plan) -> Iterable[str]:
-    """Yield what the plan comes to."""
+    """Yield what would be written, and what the plan comes to."""
+    for change in plan.targets:
+        yield from _lines(change)
     for line in plan.document:
         yield f"document: {line}"
     numbers = ((sum(change.what is what for change in plan.targets), words) for what, words in SUMMARY)

@@ -31,8 +31,8 @@ def plan_command(  # noqa: PLR0913 - one argument an option
     """Show what a policy file would change on each endpoint, and why, compared with what stands in the account.
 
     Nothing is written. The plan is a dry run of the pass that enrols, repairs and releases, once under this file and
-    once under the document in force: `(anyway)` marks what happens without the file too, `(if active)` what a profile
-    in shadow does not write. Exit status 1 if some endpoint cannot be planned; with --check also if there are changes.
+    once under the document in force: what both do is told apart, and what a profile in shadow does not write. Exit
+    status 1 if some endpoint cannot be planned; with --check also if there are changes.
 
     \b
     Examples:

@@ -1,0 +1,58 @@
+"""`tidegate shadow-report`: what shadow decisions would have been worth."""
+
+from typing import Annotated
+
+import typer
+
+from cli import shadow, tables
+from cli.options import AwsProfile, EndpointUrl, Json, Region, Several, Stack, clients
+from cli.output import log, print_json, working
+from cli.stack import DeployedStack
+from cli.targets import meant
+from cli.timeline import since_of
+from core.aws import clock
+
+app = typer.Typer()
+
+
+@app.command(name="shadow-report")
+def shadow_report_command(  # noqa: PLR0913 - one argument an option
+    context: typer.Context,
+    target: Several = None,
+    *,
+    stack: Stack,
+    since: Annotated[str, typer.Option(help="From when on: 12h, 7d, or 2026-11-18T09:00Z.")] = "7d",
+    as_json: Json = False,
+    region: Region = None,
+    profile: AwsProfile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    r"""Compare what targets in shadow would have been held at with what really ran and what the load needed.
+
+    Reads the recorded decisions and CloudWatch, and ends with a plain verdict for each target. `covered` are minutes in
+    which too little ran and Tidegate's floors were enough, `missed` the other way round. Instances of Tidegate's serve
+    after what starts took on this endpoint.
+
+    \b
+    Examples:
+      tidegate shadow-report --stack tidegate
+      tidegate shadow-report orders --since 14d --stack tidegate --json
+    """
+    now = clock.now()
+    begun = since_of(since, now)
+    with working("Reading decisions and metrics"):
+        found = DeployedStack.read(clients(context, region, profile, endpoint_url), stack, clock.now)
+        targets = sorted(found.roster()) if target is None else meant(target, found.roster())
+        answers = [*shadow.compared(found, targets, begun, now)]
+    told = [each for each in answers if isinstance(each, shadow.Compared)]
+    untold = [each for each in answers if isinstance(each, str)]
+    if as_json:
+        print_json({"targets": [each.as_json() for each in told], "untold": untold})
+        return
+    tables.show(shadow.table_of(told))
+    for line in shadow.lines_of(told):
+        typer.echo(line)
+    for line in untold:
+        log(line)
+    if not answers:
+        log("Nothing is enrolled.")
