@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from cli.findings import Code
 from cli.policy_file import fleet_schema
 from core.model import Reason, Told
 from env.lint_template import ROOT
@@ -27,6 +28,10 @@ def of_template(section: str) -> list[str]:
 
 def test_reason_codes() -> None:
     assert listed("Reason codes") == sorted(Reason)
+
+
+def test_codes_of_the_survey() -> None:
+    assert listed("Codes of the survey") == sorted(Code)
 
 
 def test_metrics(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,6 +197,7 @@ def _head(estate: Estate, findings: Sequence[Finding]) -> list[str]:
             "Mode shadow: Tidegate decides and records, and writes nothing. Change it profile by profile.",
             "adopt: true lets it replace what is registered once the mode is active; what stood there is saved before, "
             "and given back when the endpoint leaves this file.",
+            *estate.remarks,
             *([f"{EVERYWHERE} ({', '.join(concerned)}): {REMEDIES[EVERYWHERE]}"] if concerned else []),
         ),
     ]
@@ -237,7 +238,6 @@ def _others(estate: Estate, findings: Sequence[Finding]) -> list[str]:
     said += [
         f"{each.code}: {each.endpoint} {each.why}" for each in findings if not each.target or each.code is Code.STRAY
     ]
-    said += estate.unread
     return ["", *_comment("Not in this file:", *said)] if said else []
 
 

@@ -182,6 +182,9 @@ class Estate:
     unread: tuple[str, ...] = ()
     """What could not be read and is left out."""
 
+    remarks: tuple[str, ...] = ()
+    """What a template does not tell, such as a name that only a deployment makes."""
+
     @property
     def hosted(self) -> tuple[tuple[Endpoint, Hosted], ...]:
         """Everything that is hosted, with its endpoint."""
@@ -280,6 +283,9 @@ def _registrations(aas: Any, cloudwatch: Any) -> dict[ScalableTarget, Registrati
     targets = _all(aas, "describe_scalable_targets", "ScalableTargets")
     policies = _all(aas, "describe_scaling_policies", "ScalingPolicies")
     actions = _all(aas, "describe_scheduled_actions", "ScheduledActions")
+    for policy in policies:
+        if policy["PolicyType"] == STEPS and not policy.get("Alarms"):  # AWS does not say that it names those of others
+            policy["Alarms"] = [{"AlarmName": name} for name in _calling(cloudwatch, policy["PolicyARN"])]
     names = [alarm["AlarmName"] for policy in policies for alarm in policy.get("Alarms", ())]
     alarms = _alarms(cloudwatch, names)
     of_target = {key: tuple(_policy(each, alarms) for each in found) for key, found in _by_target(policies)}
@@ -328,6 +334,13 @@ def _action(item: Mapping[str, Any]) -> ScheduledAction:
     settings = {name: item[name] for name in SCHEDULE if name in item}
     in_utc = {k: v.astimezone(UTC) if isinstance(v, datetime) else v for k, v in settings.items()}
     return ScheduledAction(item["ScheduledActionName"], in_utc)
+
+
+def _calling(cloudwatch: Any, arn: str) -> list[str]:  # noqa: ANN401 - boto3's client
+    """Return the names of the alarms that have this policy among their actions, switched on or not."""
+    with reading(f"DescribeAlarms that call {arn}"):
+        pages = cloudwatch.get_paginator("describe_alarms").paginate(ActionPrefix=arn, AlarmTypes=["MetricAlarm"])
+        return [alarm["AlarmName"] for page in pages for alarm in page["MetricAlarms"]]
 
 
 def _alarms(cloudwatch: Any, names: Sequence[str]) -> dict[str, Alarm]:  # noqa: ANN401 - boto3's client

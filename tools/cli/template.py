@@ -1,7 +1,7 @@
 """A CloudFormation template, so also what `cdk synth` writes, as the estate that it would make.
 
 What only a deployment knows has a word in its place, such as `unknown-AWS-Region`; where one is part of a name, the
-estate's `unread` says so.
+estate's `remarks` say so.
 """
 
 import json
@@ -92,7 +92,7 @@ class _Template:
         self._known = {name: each.get("Default") for name, each in declared.items()} | dict(parameters)
         self._stand_ins: dict[str, str] = {}
         self.missing: set[str] = set()
-        self.unread: dict[str, None] = {}
+        self.remarks: dict[str, None] = {}
 
     # ---- the estate -------------------------------------------------------------------------------------------------
 
@@ -107,14 +107,14 @@ class _Template:
         for target, each in registrations.items():
             if target not in hosted:
                 endpoints.append(_bare(each))
-                self.unread[f"{target.resource_id} is registered here and made elsewhere: its kind is inferred"] = None
+                self.remarks[f"{target.resource_id} is registered here and made elsewhere: its kind is inferred"] = None
         names = {name for endpoint in endpoints for name in (endpoint.name, *(each.name for each in endpoint.hosted))}
         for word, stands_for in self._stand_ins.items():
             for name in sorted(each for each in names if word in each):
                 if stands_for in self._document.get("Parameters", {}):
                     self.missing.add(stands_for)
-                self.unread[f"{name}: {word} stands for {stands_for}: write the deployed name into its entry"] = None
-        return Estate(region="", read_at=now, endpoints=tuple(endpoints), unread=tuple(self.unread))
+                self.remarks[f"{name}: {word} stands for {stands_for}: write the deployed name into its entry"] = None
+        return Estate(region="", read_at=now, endpoints=tuple(endpoints), remarks=tuple(self.remarks))
 
     def _endpoint(
         self, logical: str, properties: Mapping[str, Any], registrations: Mapping[ScalableTarget, Registration]
@@ -151,7 +151,9 @@ class _Template:
                 continue
             resource = str(said["ResourceId"])
             if not re.fullmatch(r"endpoint/[^/]+/variant/[^/]+|inference-component/[^/]+", resource):
-                self.unread[f"scalable target {logical}: {resource} names no variant and no inference component"] = None
+                self.remarks[f"scalable target {logical}: {resource} names no variant and no inference component"] = (
+                    None
+                )
                 continue
             target = ScalableTarget(resource, Dimension(said["ScalableDimension"]))
             suspended = said.get("SuspendedState", {})
@@ -214,7 +216,7 @@ class _Template:
         resource = self._resource(logical)
         said = resource.get("Properties", {}).get(NAMED_BY.get(resource.get("Type", ""), ""))
         if said is None and resource.get("Type") in {"AWS::SageMaker::Endpoint", "AWS::SageMaker::InferenceComponent"}:
-            self.unread[f"{logical} has no name in the template: write the deployed one into its entry"] = None
+            self.remarks[f"{logical} has no name in the template: write the deployed one into its entry"] = None
         return logical if said is None else str(self._resolved(said))
 
     # ---- intrinsic functions ----------------------------------------------------------------------------------------

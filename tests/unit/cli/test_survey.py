@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.estate import Alarm, read_estate
+from cli.estate import read_estate
 from cli.findings import REMEDIES, Code, Finding, findings_of
 from cli.main import app
 from core.aws import clock
@@ -197,6 +197,11 @@ UNSAFE: dict[str, tuple[People, Code, str]] = {
         Code.NOBODY_CALLS,
         "step policy more: no alarm calls it",
     ),
+    "an alarm whose actions are off": (
+        given(realtime(), step("more", steps((0.0, None, 1)), cpu_above("high", 280.0, ActionsEnabled=False))),
+        Code.NOBODY_CALLS,
+        "policy more: actions of its alarm high are switched off",
+    ),
     "only policies that may not scale in": (
         given(realtime(), lambda p: p.track(ORDERS, "requests", requests(400.0, DisableScaleIn=True))),
         Code.NEVER_SCALES_IN,
@@ -309,24 +314,17 @@ def test_who_holds_scale_in_back_is_named() -> None:
     assert "while requests would scale in, since 2026-11-22 12:" in why
 
 
-OFF = Alarm(name="high", described={"ActionsEnabled": False})
-
-
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        ({"alarms": (), "missing_alarms": ("high",)}, "policy requests: its alarm high does not exist"),
-        ({"alarms": (OFF,)}, "policy requests: actions of its alarm high are switched off"),
-    ],
-)
-def test_an_alarm_that_is_gone_or_deaf_calls_nobody(change: dict[str, Any], why: str) -> None:
-    estate = read_estate(realtime(), NOW)
+def test_an_alarm_of_target_tracking_that_somebody_deleted_is_missed() -> None:
+    people = realtime()
+    estate = read_estate(people, NOW)
     [(endpoint, hosted)] = estate.hosted
     assert hosted.registration is not None
-    policy = replace(hosted.registration.policies[0], **change)
+    policy = replace(hosted.registration.policies[0], alarms=(), missing_alarms=("high",))
     torn = replace(hosted, registration=replace(hosted.registration, policies=(policy,)))
     seen = findings_of(replace(estate, endpoints=(replace(endpoint, hosted=(torn,)),)))
-    assert [each.why for each in seen if each.code is Code.NOBODY_CALLS] == [why]
+    assert [each.why for each in seen if each.code is Code.NOBODY_CALLS] == [
+        "policy requests: its alarm high does not exist"
+    ]
 
 
 def test_quotas_strays_and_what_may_not_be_read_are_of_the_account() -> None:

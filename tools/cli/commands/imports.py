@@ -61,8 +61,8 @@ def import_command(  # noqa: PLR0913 - one argument an option
         estate = survey.read_with_progress(aws, now, endpoints or ())
         rates = adoption.measured_rates(aws, estate, now)
     found = adoption.imported(estate, findings_of(estate), rates)
-    for said in estate.unread:
-        log(f"not read: {said}")
+    for said in (*(f"not read: {each}" for each in estate.unread), *estate.remarks):
+        log(said)
     if as_json:
         left = [
             {"target": name, "what": each.what, "why": each.why, "aws": each.document} for name, each in found.left_out
