@@ -8,6 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -594,6 +595,14 @@ def test_the_dashboard_answers_three_questions_without_overlap(resources: dict[s
     )
     assert running in json.dumps(spared["properties"]["metrics"])
     assert "tidegate backtest --account" in widgets[-3]["properties"]["markdown"]  # what no metric can know
+
+
+def test_the_picture_shows_every_function_and_is_drawn_from_its_text() -> None:
+    source, drawn = (ROOT / f"docs/images/architecture.{kind}" for kind in ("dot", "svg"))
+    assert sha256(source.read_bytes()).hexdigest() in drawn.read_text()  # else: make pictures
+    labels = re.findall(r"<text [^>]*>(.*?)</text>", drawn.read_text())
+    assert set(FUNCTIONS) <= set(labels)
+    assert "docs/images/architecture.svg" in (ROOT / "README.md").read_text()
 
 
 # ---- parameters, outputs, tags ------------------------------------------------------------------------------------
