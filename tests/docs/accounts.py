@@ -2,33 +2,59 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import boto3
 from moto import mock_aws
+from typing_extensions import override
 
+from bench.tutorial import set_up
 from core.aws.store import Table
-from simulator.invoke import small_fleet
+from core.model import Mode
+from core.times import MINUTE
+from simulator.account import SimulatedAccount
+from simulator.cases import Mode as Load
+from simulator.cases import Scale, case_of
+from simulator.replay import workload_of
+from simulator.stack import SimulatedStack
 from tests import tables
-from tests.unit.cli.test_overrides import Aws
+from tests.desk import Desk, InForce, small_desk
+from tests.docs.pages import ROOT
+from tests.estates import People
+
+START = timedelta(hours=8)
+"""Where in the trace's first day the account is met: load is coming up."""
 
 
-class Deployed(Aws):
-    """A stack in which time can pass."""
+class Adopted(Desk):
+    """An account that had endpoints before it had Tidegate."""
 
-    def later(self, span: timedelta) -> None:
-        """Let minutes pass, with the controller's ticks."""
-        for _ in range(span // timedelta(minutes=1)):
-            self.stack.minute()
+    @override
+    def of(self, service: str) -> Any:
+        """Return a client."""
+        return People(self.account) if service == "service-quotas" else super().of(service)
 
 
 @contextmanager
-def orders() -> Iterator[Deployed]:
-    """The small fleet of `simulator.invoke`, which knows `orders-ranker-prod`."""
+def adopting() -> Iterator[Adopted]:
+    """`ranker` under the tutorial's policies, on a Tuesday morning; the stack that is deployed manages nothing yet."""
+    case = case_of(ROOT / "traces/servegen_small_c31.csv", Load.REALTIME, Scale(capacity=1250))
+    account = SimulatedAccount(case.start + START)
+    workload = workload_of(replace(case, requests=case.requests[START // MINUTE :]))
+    workload.vcpus = 8
+    account.add_endpoint(name="ranker", instance_type="ml.c5.2xlarge", instance_count=2, workload=workload)
+    set_up(account, 8, lambda _name: True)
+    for _ in range(60):
+        account.advance()
     with mock_aws():
         dynamodb = boto3.Session("testing", "testing", region_name="eu-central-1").client("dynamodb")
         tables.create(dynamodb)
-        yield Deployed(small_fleet(Table(dynamodb, "tidegate")), dynamodb)
+        table = Table(dynamodb, "tidegate")
+        in_force = InForce(table)
+        stack = SimulatedStack(account, in_force, stage="prod", mode=Mode.ACTIVE, store=table)
+        yield Adopted(stack, dynamodb, in_force, Mode.ACTIVE)
 
 
-ACCOUNTS: Mapping[str, Callable[[], AbstractContextManager[Deployed]]] = {"orders": orders}
+ACCOUNTS: Mapping[str, Callable[[], AbstractContextManager[Desk]]] = {"orders": small_desk, "adopting": adopting}

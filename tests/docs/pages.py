@@ -27,7 +27,7 @@ _PART = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$|^<!-- (?P<word>account|later): (?P<said>.+?) -->$",
     re.MULTILINE | re.DOTALL,
 )
-_HELD = re.compile(r"<!-- (not run|slow|from|not ours): (.+?) -->\n *$", re.DOTALL)
+_HELD = re.compile(r"<!-- (not run|slow|from|not ours): ((?:(?!-->).)+?) -->\n *$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ class Turn:
     said: str
 
 
-def parts(page: str) -> Iterator[Block | Turn]:
+def parts(page: str, text: str | None = None) -> Iterator[Block | Turn]:
     """Yield the blocks of a page, and what happens between them, in order."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = (ROOT / page).read_text(encoding="utf-8") if text is None else text
     for found in _PART.finditer(text):
         if found["word"]:
             yield Turn(found["word"], found["said"])

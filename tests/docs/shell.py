@@ -1,37 +1,33 @@
 """Commands of a page, run in this process: in a folder that looks like the checkout, and in an account if it has one."""
 
+from __future__ import annotations
+
 import importlib
 import io
-import os
 import re
 import shlex
 from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
+import pytest
 import typer
 
 from cli.main import app
+from core.aws import clock
 from core.fields import duration
+from core.times import MINUTE
 from tests.docs import accounts
 from tests.docs.pages import ROOT, Block, Turn, parts
+
+if TYPE_CHECKING:
+    from tests.desk import Desk
 
 WIDTH = 118
 """Columns of the terminal that pages show."""
 
-SHOWN = ("traces", "events", "examples", "docs", "bench", "fleet.yaml")
-"""What commands find in the folder they are run in."""
-
-
-class Account(Protocol):
-    """Where commands reach AWS."""
-
-    def of(self, service: str) -> Any:
-        """Return a client."""
-
-    def later(self, span: timedelta) -> None:
-        """Let time pass."""
+SHOWN = ("traces", "events", "examples", "fleet.yaml")
+"""What commands find in the folder they are run in; who enters an account is at a desk without a policy file."""
 
 
 class Shell:
@@ -39,18 +35,18 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         for name in SHOWN:
-            if (ROOT / name).exists():
-                (folder / name).symlink_to(ROOT / name)
+            (folder / name).symlink_to(ROOT / name)
         self._folder = folder
-        self._account: Account | None = None
+        self._account: Desk | None = None
 
     def turn(self, turn: Turn, made: ExitStack) -> None:
         """Enter an account, or let time pass there."""
         if turn.word == "account":
             self._account = made.enter_context(accounts.ACCOUNTS[turn.said]())
+            (self._folder / "fleet.yaml").unlink(missing_ok=True)
             return
         assert self._account is not None, "no account, no time"
-        self._account.later(duration(turn.said))
+        self._account.minutes(duration(turn.said) // MINUTE)
 
     def run(self, command: str) -> str:
         """Return what a terminal shows of a command, both streams.
@@ -65,17 +61,23 @@ class Shell:
             if words[0] == "cat":
                 return "".join(Path(name).read_text(encoding="utf-8") for name in words[1:])
             program, arguments = _program(words)
-            width, os.environ["COLUMNS"] = os.environ.get("COLUMNS"), str(WIDTH)
+            status = self._status(program, arguments)
+            if file:
+                Path(file.strip()).write_text(kept.getvalue(), encoding="utf-8")
+        return shown.getvalue() + (f"(exit status {status})\n" if status else "")
+
+    def _status(self, program: typer.Typer, arguments: list[str]) -> int | str | None:
+        """Start a program as a shell does, at the account's time."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("COLUMNS", str(WIDTH))
+            if self._account is not None:
+                now = self._account.account.now
+                patch.setattr(clock, "now", lambda: now)
             try:
                 program(arguments, obj=self._account)
             except SystemExit as end:
-                said = shown.getvalue()
-                return said if end.code == 0 else f"{said}(exit status {end.code})\n"
-            finally:
-                os.environ.pop("COLUMNS") if width is None else os.environ.update(COLUMNS=width)
-                if file:
-                    Path(file.strip()).write_text(kept.getvalue(), encoding="utf-8")
-        return shown.getvalue()
+                return end.code
+        return None
 
 
 def _program(words: list[str]) -> tuple[typer.Typer, list[str]]:

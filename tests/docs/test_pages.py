@@ -18,7 +18,7 @@ from botocore.session import Session
 
 from cli.main import app
 from cli.policy_file import PolicyFileError, read_policy_file
-from tests.docs.pages import PAGES, ROOT, Block, anchors, blocks, parts, prose
+from tests.docs.pages import PAGES, ROOT, Block, Turn, anchors, blocks, parts, prose
 from tests.docs.shell import Shell, answered, rendered
 
 ALL = [part for page in PAGES for part in parts(page) if isinstance(part, Block)]
@@ -43,6 +43,13 @@ def test_what_differs_is_replaced_and_dots_stand_for_lines(tmp_path: Path) -> No
     assert "(exit status 2)" in shell.run("tidegate policy check file")
     with pytest.raises(AssertionError, match="mark the block"):
         shell.run("sam build")
+
+
+def test_a_comment_speaks_of_the_block_below_it_and_of_no_other() -> None:
+    text = "<!-- not run: why -->\n```sh\na\n```\n\n<!-- later: 90m -->\n```console\n$ b\n```\n<!-- a word -->\n```json\n1\n```\n"
+    first, turn, second, third = parts("a page", text)
+    assert [each.held for each in (first, second, third) if isinstance(each, Block)] == ["not run", "", ""]
+    assert turn == Turn("later", "90m")
 
 
 def test_every_block_says_what_it_is() -> None:
@@ -143,12 +150,12 @@ def test_tidegate_commands_exist_and_take_these_options() -> None:
             command = command.commands[words.pop(0)]
         known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)} | {"--help"}
         unknown = {word.partition("=")[0] for word in words if word.startswith("--")} - known
-        if (hasattr(command, "commands") and words) or unknown:
+        if (hasattr(command, "commands") and set(words) - {"--help"}) or unknown:
             wrong.append(f"{where}: tidegate {said}")
     assert wrong == []
 
 
-NO_OPERATION = {"cloudformation deploy", "sagemaker wait"}
+NO_OPERATION = {"cloudformation deploy"}
 """What the AWS CLI adds to the operations of a service."""
 
 OF_EVERY_COMMAND = {"--region", "--profile", "--query", "--output", "--endpoint-url", "--max-items"}
@@ -161,6 +168,10 @@ def test_aws_commands_are_operations_with_these_members() -> None:
             continue  # `aws …` is no command
         service, operation, *words = said.split()
         model = Session().get_service_model(service)
+        if operation == "wait":
+            waiters = Session().get_waiter_model(service)
+            named = {xform_name(name, "-"): waiters.get_waiter(name).operation for name in waiters.waiter_names}
+            operation = xform_name(named.get(words[0], "-"), "-")
         found = {xform_name(name, "-"): name for name in model.operation_names}
         if f"{service} {operation}" in NO_OPERATION:
             continue
