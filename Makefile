@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo account test check unit lint typecheck lines template e2e build bench chaos speed cost docs release sbom audit lock schema pictures clean
+.PHONY: help demo account test check unit lint typecheck lines template e2e build bench chaos speed cost docs release sbom audit lock schema reference pictures clean
 
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ audit: $(PARLIAMENT)  ## Ask PyPI for known vulnerabilities of what runs in Lamb
 
 docs: $(VENV)/.done  ## Write into README and docs what their commands print: make docs ARGS=docs/overrides.md
 	@$(BIN)/python -m tests.docs $(ARGS)
+
+reference: $(VENV)/.done  ## Write docs/cli.md from the commands
+	$(BIN)/python -m cli.reference > docs/cli.md
 
 schema: $(VENV)/.done  ## Write docs/fleet.schema.json from core.policy
 	$(BIN)/tidegate policy schema > docs/fleet.schema.json

@@ -4,6 +4,8 @@ Results go to stdout, everything else to stderr. Exit status: 0 fine, 1 failed, 
 """
 
 from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
@@ -85,14 +87,24 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 for name in COMMANDS:
     app.add_typer(import_module(f"cli.commands.{name}").app)
 
 
+def _version(asked: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if asked:
+        typer.echo(f"tidegate {version('tidegate')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _tidegate() -> None:
+def _tidegate(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
     """Keep Amazon SageMaker endpoints at the right capacity."""
 
 

@@ -18,10 +18,10 @@ def log(text: str) -> None:
 
 @contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
-    """Show on stderr that something takes its time; what it gives says how far it is. In a pipe nothing is shown."""
+    """Show on stderr that something takes its time; what it gives says how far it is, in a pipe in lines."""
     err = Console(stderr=True, highlight=False)
     if not err.is_terminal:
-        yield lambda _: None
+        yield log
         return
     with err.status(what) as status:
         yield lambda said: status.update(f"{what}: {said}")

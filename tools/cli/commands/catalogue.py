@@ -8,7 +8,8 @@ import typer
 
 import core
 from cli.catalogue import derived, written
-from cli.output import FAILED, count, log
+from cli.options import Json
+from cli.output import FAILED, count, log, print_json
 
 app = typer.Typer(name="catalogue", help="The catalogue of instance types.", no_args_is_help=True)
 CATALOGUE = Path(core.__file__).with_name("instance_types.json")
@@ -21,7 +22,9 @@ def _catalogue() -> None:
 
 @app.command()
 def refresh(
-    *, file: Annotated[Path, typer.Option(help="Where it goes; default the one that is deployed.")] = CATALOGUE
+    *,
+    file: Annotated[Path, typer.Option(help="Where it goes.", show_default="the one that is deployed")] = CATALOGUE,
+    as_json: Json = False,
 ) -> None:
     """Write the catalogue of instance types anew, from the installed botocore and moto.
 
@@ -37,6 +40,9 @@ def refresh(
         log("error: moto, the source of the figures, is not installed: run `make check` once, which installs it.")
         raise typer.Exit(FAILED) from error
     file.write_text(written(catalogue), encoding="utf-8")
+    if as_json:
+        print_json({"file": str(file), "types": len(catalogue["types"]), "unknown": unknown})
+        return
     typer.echo(f"{count(len(catalogue['types']), 'instance type')} in {file}.")
     for name in unknown:
         typer.echo(f"unknown: {name}")

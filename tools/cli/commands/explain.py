@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from cli import decisions, tables
-from cli.options import AwsProfile, EndpointUrl, Region, Single, Stack, clients
-from cli.output import FAILED, print_json
+from cli.options import AwsProfile, EndpointUrl, Json, Region, Single, Stack, clients
+from cli.output import FAILED, print_json, working
 
 app = typer.Typer()
 
@@ -35,8 +35,9 @@ def explain(  # noqa: PLR0913 - one argument an option
     """
     aws = clients(context, region, profile, endpoint_url)
     moment = decisions.time_of(at)
-    found = decisions.recorded_in(stack, aws, target, moment)
-    done = decisions.activities_of(aws.of("application-autoscaling"), found.decision.context.target, moment)
+    with working("Reading the decision and scaling activities"):
+        found = decisions.recorded_in(stack, aws, target, moment)
+        done = decisions.activities_of(aws.of("application-autoscaling"), found.decision.context.target, moment)
     if as_json:
         print_json(decisions.document_of(found, done))
         return
@@ -53,6 +54,7 @@ def replay(  # noqa: PLR0913 - one argument an option
     ],
     *,
     stack: Annotated[str | None, typer.Option(help="CloudFormation stack of Tidegate; not for a file.")] = None,
+    as_json: Json = False,
     region: Region = None,
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
@@ -73,6 +75,10 @@ def replay(  # noqa: PLR0913 - one argument an option
         aws = clients(context, region, profile, endpoint_url)
         found = decisions.recorded_in(stack, aws, target or decision, decisions.time_of(at) if target else None)
     others = decisions.differences(found.decision)
+    if as_json:
+        rows = [{"what": what, "then": then, "today": today} for what, then, today in others]
+        print_json({"id": found.name, "same": not others, "differences": rows})
+        raise typer.Exit(FAILED if others else 0)
     if not others:
         typer.echo(f"{found.name}: decided the same today: {found.decision.envelope}, {found.decision.reason}.")
         return

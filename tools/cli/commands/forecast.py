@@ -8,7 +8,7 @@ from cli import forecast, tables
 from cli.decisions import recorded_in
 from cli.delivery import outputs_of
 from cli.options import AwsProfile, EndpointUrl, Region, Single, Stack, clients
-from cli.output import log, print_json
+from cli.output import print_json, working
 from core.aws import clock
 from core.aws.cloudwatch import CloudWatch
 
@@ -39,11 +39,12 @@ def forecast_command(  # noqa: PLR0913 - one argument an option
       tidegate forecast component:chat-8b --stack tidegate --hours 6 --no-replay --json
     """
     aws = clients(context, region, profile, endpoint_url)
-    seen = recorded_in(stack, aws, target).decision.context
-    names = outputs_of(aws.of("cloudformation"), stack, {"table": "TableName"})
-    metrics = CloudWatch(aws.of("cloudwatch"))
-    source = forecast.Source(seen, aws.of("dynamodb"), names["table"], metrics)
-    found = forecast.outlook_of(source, clock.now(), hours=hours, told=log if replays else None)
+    with working("Reading two weeks of CloudWatch") as told:
+        seen = recorded_in(stack, aws, target).decision.context
+        names = outputs_of(aws.of("cloudformation"), stack, {"table": "TableName"})
+        metrics = CloudWatch(aws.of("cloudwatch"))
+        source = forecast.Source(seen, aws.of("dynamodb"), names["table"], metrics)
+        found = forecast.outlook_of(source, clock.now(), hours=hours, told=told if replays else None)
     if as_json:
         print_json(forecast.document_of(found))
         return

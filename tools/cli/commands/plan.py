@@ -7,7 +7,7 @@ import typer
 
 from cli import tables
 from cli.options import AwsProfile, EndpointUrl, FleetFile, Region, Stack, clients
-from cli.output import FAILED, print_json
+from cli.output import FAILED, print_json, working
 from cli.planning import lines_of, plan_of, table_of
 from cli.policy_file import read_policy_file
 from cli.stack import DeployedStack
@@ -41,8 +41,9 @@ def plan_command(  # noqa: PLR0913 - one argument an option
       tidegate plan --stack tidegate --json | jq '.targets[] | select(.what != "no change")'
     """
     read = read_policy_file(file)
-    found = DeployedStack.read(clients(context, region, profile, endpoint_url), stack, clock.now)
-    plan = plan_of(found, read.document, clock.now())
+    with working("Planning over what stands in the account"):
+        found = DeployedStack.read(clients(context, region, profile, endpoint_url), stack, clock.now)
+        plan = plan_of(found, read.document, clock.now())
     if as_json:
         print_json(plan.as_json())
     else:

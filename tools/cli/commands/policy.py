@@ -1,6 +1,7 @@
 """`tidegate policy`: check the policy file, deliver it, print its schema."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import typer
 
 from cli import tables
 from cli.delivery import LIVE, Delivery, find_stack
-from cli.options import AwsProfile, EndpointUrl, File, Region, Stack, clients
+from cli.options import AwsProfile, EndpointUrl, File, Json, Region, Stack, clients
 from cli.output import REFUSED, count, log, print_json
 from cli.policy_file import Finding, PolicyFile, PolicyFileError, fleet_schema, read_policy_file
 from core.fields import DAYS, duration_text
@@ -60,6 +61,7 @@ def push(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
     wait: Annotated[bool, typer.Option(help="Wait until AppConfig has finished watching the alarms.")] = True,
+    as_json: Json = False,
 ) -> None:
     """Check a policy file and deliver it to a deployed stack.
 
@@ -81,7 +83,9 @@ def push(  # noqa: PLR0913 - one argument an option
     aws = clients(context, region, profile, endpoint_url)
     found = find_stack(aws.of("cloudformation"), stack)
     delivery = Delivery(stack=found, appconfig=aws.of("appconfig"), functions=aws.of("lambda"), sleep=time.sleep)
-    deliver(delivery, read, wait=wait)
+    done = deliver(delivery, read, wait=wait, say=log if as_json else typer.echo)
+    if as_json:
+        print_json(done)
 
 
 @app.command()
@@ -95,11 +99,13 @@ def schema() -> None:
     print_json(fleet_schema())
 
 
-def deliver(delivery: Delivery, read: PolicyFile, *, wait: bool) -> None:
-    """Create a version, deploy it, enrol, and say so."""
+def deliver(
+    delivery: Delivery, read: PolicyFile, *, wait: bool, say: Callable[[str], None] = typer.echo
+) -> dict[str, Any]:
+    """Create a version, deploy it, enrol, and say so; return version, deployment and its state."""
     version = delivery.create_version(read.document)
     deployment = delivery.start(version)
-    typer.echo(f"Version {version} of the policy: deployment {deployment} started.")
+    say(f"Version {version} of the policy: deployment {deployment} started.")
     enrolled, said = False, ""
     for progress in delivery.watch(deployment):
         if progress.state != said:
@@ -109,11 +115,13 @@ def deliver(delivery: Delivery, read: PolicyFile, *, wait: bool) -> None:
             delivery.enrol()
             enrolled = True
             named = count(len(read.fleet.endpoints), "endpoint")
-            typer.echo(f"Version {version} is in force; FleetSync enrols what it names ({named}).")
+            say(f"Version {version} is in force; FleetSync enrols what it names ({named}).")
             if not wait:
-                typer.echo("AppConfig still watches the alarms and rolls back if they go off.")
-                return
-    typer.echo("Complete. Next: the stack's LogsCommand output shows each decision as it is made.")
+                say("AppConfig still watches the alarms and rolls back if they go off.")
+                break
+    else:
+        say("Complete. Next: the stack's LogsCommand output shows each decision as it is made.")
+    return {"version": version, "deployment": deployment, "state": said}
 
 
 def _summary(read: PolicyFile) -> dict[str, Any]:

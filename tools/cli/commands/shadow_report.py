@@ -27,7 +27,7 @@ def shadow_report_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    r"""Compare what targets in shadow would have been held at with what really ran and what the load needed.
+    """Compare what targets in shadow would have been held at with what really ran and what the load needed.
 
     Reads the recorded decisions and CloudWatch, and ends with a plain verdict for each target. `covered` are minutes in
     which too little ran and Tidegate's floors were enough, `missed` the other way round. Instances of Tidegate's serve

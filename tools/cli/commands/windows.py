@@ -22,6 +22,7 @@ from cli.options import (
     Use,
     clients,
 )
+from cli.output import working
 from simulator.cases import Mode
 
 app = typer.Typer(name="windows", help="Batch windows.", no_args_is_help=True)
@@ -61,7 +62,7 @@ def propose_command(  # noqa: PLR0913 - one argument an option
     \b
     Examples:
       tidegate windows propose traces/servegen_large_c149.csv --capacity 23
-      tidegate windows propose --endpoint scoring --policy fleet.yaml --use nightly --timezone Europe/Berlin --json
+      tidegate windows propose --endpoint scoring --policy fleet.yaml --use nightly-batch --json
     """
     load = backtest.Load(
         csv=csv,
@@ -76,9 +77,10 @@ def propose_command(  # noqa: PLR0913 - one argument an option
         provisioning=provisioning,
     )
     zone = windows.zone_of(timezone)
-    case, wanted = load.case(clients(context, region, profile, endpoint_url), price)
-    windows.refuse_unsized(load, case, wanted)
-    found = windows.proposals(case, wanted, zone)
+    with working("Looking for load that recurs, and playing windows for it"):
+        case, wanted = load.case(clients(context, region, profile, endpoint_url), price)
+        windows.refuse_unsized(load, case, wanted)
+        found = windows.proposals(case, wanted, zone)
     if as_json:
         typer.echo(backtest.dumped(windows.document(case, found, wanted)))
     else:

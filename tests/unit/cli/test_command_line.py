@@ -1,0 +1,188 @@
+"""What holds for every command of `tidegate`, read from the command line itself.
+
+A command that fits in needs: a help text with an example that parses, help for each option, `--json` if it prints
+results, all three of `--region`, `--profile` and `--endpoint-url` if it calls AWS, and `with working(...)` around what
+may take over two seconds. Exceptions to that stand in the tables here, each with its reason.
+"""
+
+import inspect
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from typer.testing import CliRunner
+
+from cli.main import app
+from cli.reference import Command, commands, page
+from tests.desk import Desk, small_desk
+
+ROOT = Path(__file__).resolve().parents[3]
+ORDERS = "orders-ranker-prod"
+AWS = {"region", "profile", "endpoint_url"}
+
+WITHOUT_JSON = {
+    "policy schema": "what it prints is JSON",
+}
+QUICK = {
+    "policy check": "reads one file",
+    "policy schema": "reads nothing",
+    "catalogue refresh": "reads two files of the environment",
+    "replay": "reads one item or file",
+    "deploy-guard end": "a few invocations",
+    "override": "one invocation; Lambda answers within its time-out, and Ctrl-C leaves it done once",
+}
+"""Commands that show no progress, and why."""
+
+SHOWN = ("with working(", "read_with_progress(", "backtest.judged(")
+"""What shows progress on stderr."""
+
+TOLD = {
+    "policy push": "says each step of the deployment as it happens",
+    "apply": "says each step of the deployment as it happens",
+    "release": "says each step of the deployment as it happens",
+    "deploy-guard begin": "says what it waits for",
+}
+"""Commands that show their progress in lines of their own."""
+
+
+ALL = [*commands()]
+every = pytest.mark.parametrize("command", ALL, ids=lambda command: command.name)
+
+
+@every
+def test_a_command_says_what_it_does_and_what_each_option_means(command: Command) -> None:
+    first = command.help.partition("\n")[0]
+    assert first.endswith(".") or "\n" in command.help, f"{command.name}: its help must begin with a sentence"
+    silent = [name for name, each in command.parameters.items() if name != "help" and not getattr(each, "help", "")]
+    assert not silent, f"{command.name}: no help for {silent}"
+
+
+@every
+def test_its_examples_are_commands_that_parse(command: Command) -> None:
+    assert command.examples, (
+        f"{command.name}: its help needs `Examples:` with lines that begin with `tidegate {command.name}`"
+    )
+    own = command.name.split()
+    for words in command.example_words:
+        assert words[: len(own)] == own, f"{command.name}: {words} is an example of another command"
+        command.parsed.make_context(command.name, words[len(own) :])  # raises UsageError where it does not parse
+
+
+@every
+def test_its_examples_stand_in_help_as_they_are_typed(command: Command) -> None:
+    shown = CliRunner().invoke(app, [*command.name.split(), "--help"]).stdout.splitlines()
+    assert [line for line in command.examples if f"    {line}" not in shown] == [], command.name
+
+
+@every
+def test_results_are_there_for_programs_too(command: Command) -> None:
+    has = "as_json" in command.parameters
+    assert has != (command.name in WITHOUT_JSON), f"{command.name}: needs --json, or a reason in WITHOUT_JSON"
+
+
+@every
+def test_aws_is_reached_as_by_the_aws_cli(command: Command) -> None:
+    given, calls = AWS & {*command.parameters}, "clients(" in inspect.getsource(command.parsed.callback)
+    assert given == (AWS if calls else set()), (
+        f"{command.name}: --region, --profile and --endpoint-url go with calls to AWS"
+    )
+
+
+@every
+def test_what_may_take_its_time_shows_that_it_is_at_work(command: Command) -> None:
+    source = inspect.getsource(command.parsed.callback)
+    shows = any(each in source for each in SHOWN)
+    excused = command.name in QUICK or command.name in TOLD
+    assert shows != excused, f"{command.name}: needs `with working(...)`, or a reason in QUICK or TOLD (not both)"
+
+
+def test_the_tables_name_only_commands_that_exist() -> None:
+    named = {*WITHOUT_JSON, *QUICK, *TOLD}
+    assert not named - {command.name for command in ALL}
+
+
+# ---- exit status --------------------------------------------------------------------------------------------------
+
+
+@every
+def test_what_is_misused_ends_with_2(command: Command) -> None:
+    result = CliRunner().invoke(app, [*command.name.split(), "--no-such-option"])
+    assert (result.exit_code, result.stdout) == (2, ""), command.name
+
+
+class Unreachable:
+    """AWS cannot be reached."""
+
+    def of(self, service: str) -> Any:
+        raise EndpointConnectionError(endpoint_url=f"https://{service}")
+
+
+@pytest.mark.parametrize("command", [c for c in ALL if "region" in c.parameters], ids=lambda command: command.name)
+def test_what_fails_ends_with_1_a_message_and_no_result(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ROOT / "fleet.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    words = next(
+        words
+        for words in command.example_words
+        if not {"traces/", ".json"} & {part for w in words for part in (w[:7], w[-5:])}
+    )
+    result = CliRunner().invoke(app, words, obj=Unreachable())
+    assert (result.exit_code, result.stdout) == (1, ""), (words, result.output, result.exception)
+    assert "error: Could not connect to the endpoint URL" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[Desk]:
+    with small_desk() as found:
+        yield found
+
+
+@pytest.mark.parametrize("command", [c for c in ALL if "target" in c.parameters], ids=lambda command: command.name)
+def test_a_target_that_nobody_knows_is_answered_with_the_nearest_name(command: Command, small: Desk) -> None:
+    needed = {"action": "pause", "reason": "a test", "lasting": "2h"}
+    words = [*command.name.split()]
+    for name, each in command.parameters.items():
+        argument = each.param_type_name == "argument"
+        if name == "target":
+            words.append("orders-ranker")
+        elif name in needed and (each.required or name == "lasting"):
+            words += [needed[name]] if argument else [each.opts[0], needed[name]]
+    result = small.run(*words)
+    assert (result.exit_code, result.stdout) == (2, ""), (words, result.output, result.exception)
+    assert ORDERS in result.stderr, f"{command.name}: the nearest names are not told"
+
+
+# ---- the whole ----------------------------------------------------------------------------------------------------
+
+
+def test_no_color_is_respected() -> None:
+    runs = {}
+    for color in ({"FORCE_COLOR": "1"}, {"FORCE_COLOR": "1", "NO_COLOR": "1"}):
+        with small_desk() as found:
+            runs[len(color)] = (
+                CliRunner().invoke(app, ["status", "--stack", "tidegate"], obj=found, env=color, color=True).stdout
+            )
+    assert "\x1b[31m" in runs[1]  # red: what is wrong
+    assert "\x1b[3" not in runs[2]
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"tidegate {version('tidegate')}\n")
+
+
+def test_shells_complete_the_commands() -> None:
+    asked = {"_TIDEGATE_COMPLETE": "complete_bash", "COMP_WORDS": "tidegate sta", "COMP_CWORD": "1"}
+    result = CliRunner().invoke(app, [], prog_name="tidegate", env=asked)
+    assert result.stdout.split() == ["status"]
+    assert "--install-completion" in CliRunner().invoke(app, ["--help"]).stdout
+
+
+def test_the_page_of_commands_is_what_they_say() -> None:
+    assert (ROOT / "docs/cli.md").read_text(encoding="utf-8") == page(), "run `make reference`"
