@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
+from math import inf, isfinite
 from typing import Any
 
 from cli.estate import STEPS, TRACKING, Alarm, Endpoint, Hosted, Policy, Registration, parts_of
@@ -285,11 +286,16 @@ def _take_steps_of(found: Declared, metric: str, same: Sequence[_Steps]) -> None
 
 def _joined(policies: Sequence[_Steps]) -> list[dict[str, Any]]:
     """Return their steps in order; between scaling in and scaling out nothing is changed."""
-    steps = sorted((step for each in policies for step in each.steps), key=lambda step: step.get("lower", -1e300))
+    steps = sorted((step for each in policies for step in each.steps), key=lambda step: step.get("lower", -inf))
     joined: list[dict[str, Any]] = []
     for step in steps:
         below = joined[-1] if joined else None
-        if below and "upper" in below and below["upper"] < step["lower"] and below["change"] < 0 < step["change"]:
+        if (
+            below
+            and "upper" in below
+            and below["upper"] < step.get("lower", -inf)
+            and below["change"] < 0 < step["change"]
+        ):
             joined.append({"lower": below["upper"], "upper": step["lower"], "change": 0})
         joined.append(step)
     return joined
@@ -320,14 +326,12 @@ def _stepping(policy: Policy, hosted: Hosted) -> _Steps:
     threshold, above = float(alarm.described["Threshold"]), _above(alarm)
     steps = []
     for step in configuration["StepAdjustments"]:
-        lower, upper = step.get("MetricIntervalLowerBound"), step.get("MetricIntervalUpperBound")
-        # What lies on the alarm's other side never acts.
-        low = threshold + (lower if lower is not None else 0) if above or lower is not None else None
-        high = threshold + (upper if upper is not None else 0) if not above or upper is not None else None
-        bounds = {"lower": low, "upper": high}
-        said = {name: _number(round(at / count, 9)) for name, at in bounds.items() if at is not None}
-        steps.append({**said, "change": step["ScalingAdjustment"]})
-    if any(step["change"] * (1 if above else -1) <= 0 for step in steps):
+        low, high = _reach(step, above=above)
+        if low < high:
+            bounds = {"lower": low, "upper": high}
+            said = {name: _number(round((threshold + at) / count, 9)) for name, at in bounds.items() if isfinite(at)}
+            steps.append({**said, "change": step["ScalingAdjustment"]})
+    if not steps or any(step["change"] * (1 if above else -1) <= 0 for step in steps):
         raise NotExpressibleError(
             "an alarm on much load adds capacity, one on little takes it away; this does otherwise"
         )
@@ -338,6 +342,12 @@ def _stepping(policy: Policy, hosted: Hosted) -> _Steps:
         cooldown=int(configuration.get("Cooldown", USUAL_COOLDOWN)),
         notes=tuple(_differs(policy, alarm, above=above)),
     )
+
+
+def _reach(step: Mapping[str, Any], *, above: bool) -> tuple[float, float]:
+    """Return from where to where a step acts, from the threshold on: what lies on the alarm's other side never does."""
+    low, high = step.get("MetricIntervalLowerBound", -inf), step.get("MetricIntervalUpperBound", inf)
+    return (max(low, 0.0), high) if above else (low, min(high, 0.0))
 
 
 def _above(alarm: Alarm) -> bool:
@@ -367,6 +377,9 @@ def _differs(policy: Policy, alarm: Alarm, *, above: bool) -> Iterator[str]:
     minutes = OUT_MINUTES if above else IN_MINUTES
     if seconds != minutes * 60:
         yield f"policy {policy.name}: its alarm looks at {_seconds(seconds)}, Tidegate's at {minutes}m"
+    treats = alarm.described.get("TreatMissingData", "missing")
+    if treats != "missing":
+        yield f"policy {policy.name}: its alarm treats missing data as {treats}, Tidegate's as missing"
 
 
 def _source(policy: Policy) -> dict[str, Any]:

@@ -77,8 +77,11 @@ def _row(hosted: Hosted) -> Iterable[str]:
 def policy_text(policy: Policy) -> str:
     """Return a policy in one line."""
     if policy.policy_type == STEPS:
-        changes = ", ".join(f"{step['ScalingAdjustment']:+d}" for step in policy.configuration["StepAdjustments"])
+        steps = policy.configuration.get("StepAdjustments", ())
+        changes = ", ".join(f"{step['ScalingAdjustment']:+d}" for step in steps)
         return f"steps {changes} on {', '.join(measured(alarm.described) for alarm in policy.alarms) or 'nothing'}"
+    if policy.metric is None:
+        return policy.policy_type
     behind = (metric.name for _, metric in PUBLISHED if metric.predefined == policy.metric)
     return f"{next(behind, policy.metric)} at {policy.configuration.get('TargetValue', 0):g}"
 

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +105,15 @@ def tracking_of(configuration: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def steps_of(configuration: Mapping[str, Any], called_by: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Steps in the metric's own terms: (metric, from, to, change, cooldown), percentages summed as CloudWatch has them."""
+    """Steps in the metric's own terms, percentages summed as CloudWatch has them, as far as the alarm lets them act."""
     parts = metric_of(called_by)
     times = int(parts[-1].removeprefix("#0/")) if "Metrics" in called_by else 1
     metric = parts[0] if "Metrics" in called_by else parts
-    at = called_by["Threshold"]
+    at, above = called_by["Threshold"], called_by["ComparisonOperator"].startswith("Greater")
     spans = [
         (
-            round(times * (at + each.get("MetricIntervalLowerBound", -math.inf)), 6),
-            round(times * (at + each.get("MetricIntervalUpperBound", math.inf)), 6),
+            round(times * (at + max(each.get("MetricIntervalLowerBound", -math.inf), 0 if above else -math.inf)), 6),
+            round(times * (at + min(each.get("MetricIntervalUpperBound", math.inf), math.inf if above else 0)), 6),
             each["ScalingAdjustment"],
         )
         for each in configuration["StepAdjustments"]
@@ -441,6 +442,45 @@ def test_what_the_file_cannot_say_is_a_comment_with_its_reason(put: Any, why: st
     assert why in left.why
     assert f"orders: NotExpressible: policy x: {left.why}" in flowing(found.text)
     assert [profile.policies for profile in read.profiles.values()] == [()]
+
+
+any_bounds = st.lists(st.integers(-40, 40), unique=True, max_size=4).map(sorted)
+
+
+@st.composite
+def odd(draw: st.DrawFn, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A step policy and its alarm as somebody may have them: AAS asks only that the steps meet."""
+    at, ends = draw(st.integers(50, 300)) * 1.0, draw(any_bounds)
+    edges = [None if draw(st.booleans()) else -50.0, *map(float, ends), None if draw(st.booleans()) else 50.0]
+    spans = [(low, high, draw(st.integers(-3, 3))) for low, high in pairwise(edges)]
+    how = draw(st.sampled_from(["ChangeInCapacity"] * 4 + ["ExactCapacity", "PercentChangeInCapacity"]))
+    above = draw(st.sampled_from(["GreaterThanOrEqualToThreshold", "GreaterThanThreshold", "LessThanThreshold"]))
+    metric = draw(st.sampled_from(["CPUUtilization", "MemoryUtilization", "InvocationsPerInstance", "GPUUtilization"]))
+    called = alarm(name, metric, by_variant("orders"), at, ComparisonOperator=above)
+    return {**steps(*spans), "AdjustmentType": how}, called
+
+
+@given(
+    st.lists(st.integers(0, 1), min_size=1, max_size=3).flatmap(
+        lambda n: st.tuples(*(odd(f"s{i}") for i, _ in enumerate(n)))
+    )
+)
+@settings(max_examples=settings().max_examples // 2)
+def test_nothing_is_dropped_in_silence(every: tuple[tuple[dict[str, Any], dict[str, Any]], ...]) -> None:
+    people = registered_anew([])
+    people.register(people.endpoint("orders"), 1, 8)
+    for number, (configuration, called) in enumerate(every):
+        people.step(ORDERS, f"s{number}", configuration, called)
+    found, read = take(people)
+    [policies] = natives(people, read).values()
+    left = {each.what: each for _, each in found.left_out}
+    come_through = {span for each in reproduced(policies) for span in each[1]}
+    for number, (configuration, called) in enumerate(every):
+        if f"policy s{number}" in left:
+            assert f"NotExpressible: policy s{number}: {left[f'policy s{number}'].why}" in flowing(found.text)
+        else:
+            _, spans, _ = steps_of(configuration, called)
+            assert {span for span in spans if span[0] < span[1]} <= come_through
 
 
 def test_two_policies_on_one_metric_keep_the_first() -> None:
