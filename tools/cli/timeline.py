@@ -1,5 +1,6 @@
 """`tidegate history`: what changed on a target, when and why, from everything that knows a part of it, in one line."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -159,7 +160,7 @@ def _deployed(decided: Sequence[Decision], memory: Memory) -> Iterator[Event]:
 
 def _scaled(autoscaling: "ApplicationAutoScalingClient", target: ScalableTarget, since: datetime) -> Iterator[Event]:
     for did in takewhile(lambda each: each.at >= since, activities(autoscaling, target)):
-        why = did.why.replace(f"TargetTracking-{target.resource_id}-", "")  # what all its alarms begin with (facts 2.1)
+        why = re.sub(rf"TargetTracking-{re.escape(target.resource_id)}-(\w+)-[-\w]+", r"\1", did.why)  # facts 2.1
         yield Event(at=did.at, by=By.AAS, what=did.what, why=why, status=did.status)
 
 

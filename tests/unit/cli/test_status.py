@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from rich.console import Console
+from typing_extensions import override
 
 from cli import status
 from core.errors import ObservationError
@@ -213,6 +215,34 @@ def test_a_terminal_is_redrawn_in_place() -> None:
     status.watch(lambda: next(looks), range(2), Console(file=shown, width=80, force_terminal=True))
     assert "\x1b[?1049h" in shown.getvalue()  # the terminal's other screen, which is left when it ends
     assert shown.getvalue().endswith("\x1b[?1049l")
+
+
+class Leaving(Desk):
+    """Somebody who looks three times, and presses Ctrl-C."""
+
+    looks = 0
+
+    @override
+    def sleep(self, seconds: float) -> None:
+        assert seconds == 20
+        self.looks += 1
+        if self.looks == 3:
+            raise KeyboardInterrupt
+        self.stack.minute()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_it_is_watched_until_somebody_has_seen_enough(*, as_json: bool) -> None:
+    with small_desk() as found:
+        leaving = Leaving(found.stack, found.dynamodb, found.in_force, found.mode, table=found.table)
+        result = leaving.run("status", ORDERS, "--watch", "--every", "20", *(["--json"] if as_json else []))
+    assert (result.exit_code, result.stderr) == (0, "")
+    told = (
+        [json.loads(line)["at"] for line in result.stdout.splitlines()]
+        if as_json
+        else re.findall(r"tidegate at (\S+),", result.stdout)
+    )
+    assert told == ["2026-11-18T09:00Z", "2026-11-18T09:01Z", "2026-11-18T09:02Z"]
 
 
 def test_how_long_ago() -> None:

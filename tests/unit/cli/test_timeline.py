@@ -12,6 +12,7 @@ from cli.timeline import since_of
 from tests.desk import Desk, desk, document, small_desk
 
 ORDERS, NIGHTLY = "orders-ranker-prod", "nightly-scoring-prod"
+TRACK = "tidegate-prod-track-requests_per_instance"
 NOW = datetime(2026, 11, 18, 9, 41, tzinfo=UTC)
 
 
@@ -44,10 +45,10 @@ def told(found: Desk, *arguments: str) -> list[tuple[str, str, str, str]]:
 
 MORNING = [
     ("08:30", "tidegate", "set bounds to 2..12 (differs)", "PolicyMinimum"),
-    ("08:47", "aas", "Setting desired instance count to 2.", "AlarmLow"),
+    ("08:47", "aas", "Setting desired instance count to 2.", f"monitor alarm AlarmLow in state ALARM triggered policy {TRACK}"),
     ("09:01", "tidegate", "set bounds to 3..12 (differs); let bounds fall back to 2..12 at 2026-11-18T10:01Z", "Load: requests per minute 3000"),
     ("09:01", "aas", "Setting desired instance count to 3.", "minimum capacity was set to 3"),
-    ("09:08", "aas", "Setting desired instance count to 7.", "AlarmHigh"),
+    ("09:08", "aas", "Setting desired instance count to 7.", f"monitor alarm AlarmHigh in state ALARM triggered policy {TRACK}"),
     ("09:09", "override", "pin 6 until 2026-11-18T11:09Z", "mail (r-1, maria)"),
     ("09:15", "tidegate", "let bounds fall back to 2..12 at 2026-11-18T11:09Z; set bounds to 6..6 (differs)", "OverridePin: id: r-1"),
     ("09:15", "aas", "Setting desired instance count to 6.", "maximum capacity was set to 6"),

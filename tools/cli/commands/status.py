@@ -1,12 +1,11 @@
 """`tidegate status`: how each managed target stands now."""
 
 import json
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Annotated
 
 import typer
-from rich.console import RenderableType
 
 from cli import status, tables
 from cli.options import AwsProfile, EndpointUrl, Json, Region, Several, Stack, clients
@@ -34,7 +33,7 @@ def status_command(  # noqa: PLR0913 - one argument an option
     """Show each managed target: what runs, which bounds are in force and why, what ends when, and what is wrong.
 
     Bounds are those registered with AWS; the reason is what a pass decides now, which is read and decided as a pass
-    does and not written. Each look reads the metrics of a pass from CloudWatch once.
+    does and not written. Each look reads the metrics of a pass from CloudWatch once. Watched as JSON, a look is a line.
 
     \b
     Examples:
@@ -48,15 +47,13 @@ def status_command(  # noqa: PLR0913 - one argument an option
         deployed = DeployedStack.read(aws, stack, clock.now)
         return status.look(deployed, clock.now(), meant(target, deployed.roster()) if target else None)
 
-    def shown() -> RenderableType:
-        seen = look()
-        return json.dumps(seen.as_json()) if as_json else status.rendered(seen)
-
     if watch:
-        try:
-            status.watch(shown, ticks(every), tables.console())
-        except KeyboardInterrupt:
-            return
+        with suppress(KeyboardInterrupt):
+            if as_json:
+                for _ in ticks(every, aws.sleep):
+                    typer.echo(json.dumps(look().as_json()))
+            status.watch(lambda: status.rendered(look()), ticks(every, aws.sleep), tables.console())
+        return
     with working("Reading the table, Application Auto Scaling, SageMaker and CloudWatch"):
         seen = look()
     if as_json:
@@ -65,8 +62,8 @@ def status_command(  # noqa: PLR0913 - one argument an option
         tables.console().print(status.rendered(seen))
 
 
-def ticks(seconds: int) -> Iterator[None]:
+def ticks(seconds: int, sleep: Callable[[float], None]) -> Iterator[None]:
     """Yield at once and then after each wait."""
     while True:
         yield
-        time.sleep(seconds)
+        sleep(seconds)
