@@ -3,7 +3,8 @@
 A real-time endpoint with a forecast and an idle asynchronous one are played until the controller knows them; then one
 day of default rates is counted with the real handlers, adapters and clients, DynamoDB on moto. The same day with an
 empty fleet is what the stack costs by itself: the rest is what one endpoint adds, alone in its stack, where it bears
-what the calls of a pass cost for all. A month is 30 such days. Prices and their sources are in `prices.json`.
+what the calls of a pass cost for all. The alarms that AWS's own guides make for such an endpoint stand apart: target
+tracking's two, and the one that leaves zero. A month is 30 such days. Prices and their sources are in `prices.json`.
 """
 
 import json
@@ -24,10 +25,12 @@ from botocore.model import OperationModel
 from moto import mock_aws
 from rich.console import Console
 from rich.table import Table as Shown
+from typing_extensions import override
 
 from core.aws.store import Table
-from core.reconcile import Status
-from handlers.wiring import summary
+from core.ports import PolicySource
+from core.reconcile import Outcome, Status
+from handlers.wiring import counts, summary
 from simulator.account import SimulatedAccount
 from simulator.cases import DAY, Case, Mode, case_of
 from simulator.replay import Replay
@@ -47,8 +50,8 @@ MEMORY_GB = 0.5
 REPORT_BYTES, EMF_BYTES = 900, 700
 """Of the lines that Lambda writes of each invocation, and of the fleet metrics of a pass."""
 
-METRICS_A_FUNCTION, FUNCTIONS = 9, 5
 ROUND_UP_READ, ROUND_UP_WRITE = 4096, 1024
+PLAIN = "plain_alarm_month"
 CASE = "servegen_small_c31"
 GOALS = {"real-time, with forecast": 0.80, "asynchronous, idle": 0.30}
 
@@ -94,11 +97,26 @@ class Meter:
 
 def _size(item: Mapping[str, Any]) -> int:
     """Return about what DynamoDB counts of an item: names and values."""
-    return sum(len(name) + len(json.dumps(next(iter(value.values())))) for name, value in item.items())
+    values = {name: next(iter(value.values())) for name, value in item.items()}
+    return sum(len(k) + (len(v) if isinstance(v, bytes) else len(json.dumps(v))) for k, v in values.items())
 
 
 def _units(item: Mapping[str, Any]) -> int:
     return max(1, ceil(_size(item) / ROUND_UP_WRITE))
+
+
+class CountedStack(SimulatedStack):
+    """Notes which fleet metric each function sends in which hour."""
+
+    def __init__(self, account: SimulatedAccount, fleet: Mapping[str, Any] | PolicySource, store: Table) -> None:
+        super().__init__(account, fleet, store=store)
+        self.sent: set[tuple[str, str, datetime]] = set()
+
+    @override
+    def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:
+        super().tell(function, outcomes)
+        hour = self.account.now.replace(minute=0)
+        self.sent |= {(function, name, hour) for name, n in counts(outcomes).items() if n or name == "TargetsSeen"}
 
 
 @contextmanager
@@ -116,7 +134,7 @@ def day(played: Replay | None, minutes: int) -> tuple[Use, Counter[str]]:
         account = played.account if played else SimulatedAccount(datetime.fromisoformat("2026-11-18T00:00Z"))
         store = Table(dynamodb, "tidegate")
         fleet = played.stack.policies if played else {"version": 1, "profiles": {}, "endpoints": []}
-        stack = SimulatedStack(account, fleet, store=store)
+        stack = CountedStack(account, fleet, store=store)
         if played:
             roster = played.stack.store.roster() or {}
             store.put_roster(roster)
@@ -134,9 +152,12 @@ def day(played: Replay | None, minutes: int) -> tuple[Use, Counter[str]]:
     use["scheduler_invocation"] = passes - meter.calls["events"]
     use["lambda_gb_second"] = round(MEMORY_GB * (meter.calls.total() * CALL_MS + passes * OWN_MS) / 1000)
     told = [o for _, o in stack.outcomes if o.status not in {Status.UNCHANGED, Status.WAITING, Status.BUSY}]
+    use["custom_metric_hour"] = len(stack.sent)
     use["log_byte"] = passes * (REPORT_BYTES + EMF_BYTES) + sum(len(json.dumps(summary(o), default=str)) for o in told)
-    measured = (alarm.config for alarm in account.cloudwatch.alarms.values())
-    use["alarm_month"] = sum(len([m for m in c.get("Metrics", [{}]) if "Expression" not in m]) for c in measured)
+    for name, alarm in account.cloudwatch.alarms.items():
+        measured = len([m for m in alarm.config.get("Metrics", [{}]) if "Expression" not in m])
+        native = name.startswith("TargetTracking") or name.endswith("-wake")
+        use[PLAIN if native else "alarm_month"] += measured
     return use, meter.calls
 
 
@@ -157,7 +178,6 @@ def stands() -> Use:
     return Counter(
         alarm_month=kinds["AWS::CloudWatch::Alarm"],
         dashboard_month=kinds["AWS::CloudWatch::Dashboard"],
-        custom_metric_month=METRICS_A_FUNCTION * FUNCTIONS,
     )
 
 
@@ -208,11 +228,15 @@ def main(
     shown = Shown("US$ a month", title=f"What the controller costs ({trace}; {hours} h counted)")
     for name in bills:
         shown.add_column(name, justify="right")
+    plain = {name: each.pop(PLAIN, 0.0) for name, each in bills.items()}
     for item in sorted({item for each in bills.values() for item in each}):
         shown.add_row(item, *(f"{each.get(item, 0.0):.3f}" for each in bills.values()))
     shown.add_section()
-    shown.add_row("all", *(f"{sum(each.values()):.2f}" for each in bills.values()))
+    shown.add_row("Tidegate adds", *(f"{sum(each.values()):.2f}" for each in bills.values()))
     shown.add_row("goal", "", *(f"{GOALS[name]:.2f}" for name in calls))
+    shown.add_section()
+    shown.add_row("alarms of plain AAS", *(f"{each:.2f}" for each in plain.values()))
+    shown.add_row("together", *(f"{sum(each.values()) + plain[name]:.2f}" for name, each in bills.items()))
     out.print(shown)
     for name, made in calls.items():
         out.print(f"calls of the day, {name}: {json.dumps(made)}", soft_wrap=True)

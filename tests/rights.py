@@ -124,6 +124,8 @@ class Deployed:
                 return self._known.get(f"{name}.{attribute}", f"arn:aws:other:::{name}")
             case {"Fn::Sub": str(text)}:
                 return re.sub(r"\$\{([^}]+)\}", lambda found: self._known.get(found[1], found[1]), text)
+            case {"Fn::If": [str(), _, otherwise]}:  # the template's conditions hold for parameters that are set
+                return self.value(otherwise)
             case str(text):
                 return text
             case _:

@@ -147,9 +147,11 @@ class Reconciler:
         Raises:
             ObservationError, ConfigError: when policy, table or registrations cannot be read at all.
         """
-        fleet = self.ports.policies.fleet()
-        chosen = [enrolment for enrolment in self.enrolments(fleet) if selects(enrolment)]
-        return self.look(chosen, when, extra)
+        return self.look(self.chosen(selects), when, extra)
+
+    def chosen(self, selects: Callable[[Enrolment], bool]) -> list[Enrolment]:
+        """Return the enrolled targets that `selects` names, in the order of the roster."""
+        return [enrolment for enrolment in self.enrolments(self.ports.policies.fleet()) if selects(enrolment)]
 
     def enrolments(self, fleet: Fleet) -> tuple[Enrolment, ...]:
         """Return the roster resolved against the document; without a roster, what the document names."""

@@ -5,5 +5,5 @@ from functools import partial
 from core.model import Kind
 from handlers.wiring import from_environment, make_owner
 
-make_handler = partial(make_owner, Kind.ASYNC)
+make_handler = partial(make_owner, lambda e, _: e.profile.kind is Kind.ASYNC)
 handler = make_handler(from_environment)

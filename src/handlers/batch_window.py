@@ -10,7 +10,7 @@ from core.model import Kind
 from core.overrides import untold
 from core.reconcile import Ports
 from core.signals.window import edge_within
-from handlers.wiring import LambdaContext, LambdaHandler, Runtime, from_environment, resource_named_by
+from handlers.wiring import LambdaContext, LambdaHandler, Runtime, from_environment, make_owner, messages_in
 
 EDGE = timedelta(minutes=5)
 """An edge is looked at this long: longer than a missed tick, and a second look changes nothing."""
@@ -18,16 +18,14 @@ EDGE = timedelta(minutes=5)
 
 def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
     """Return the function Lambda calls."""
+    visit = make_owner(_concerns, runtime)
 
     def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        tidegate = runtime()
-        resource = resource_named_by(event)
-        when = tidegate.begin(context)
-        outcomes = tidegate.reconciler.run(lambda e: e.concerned_by(resource) and _concerns(e, when.now), when)
         try:
-            return tidegate.finish(context, outcomes)
+            return visit(event, context)
         finally:
-            _tell(tidegate.reconciler.ports, when.now)
+            if not messages_in(event):  # parts of one tick run at the same time
+                _tell(runtime().reconciler.ports, runtime().clock())
 
     return handler
 

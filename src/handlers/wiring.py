@@ -3,10 +3,11 @@
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger, Metrics
@@ -17,11 +18,13 @@ from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.cloudwatch import CloudWatch
 from core.aws.events import EventBus
 from core.aws.pace import Pace
+from core.aws.parts import Part, PartsQueue, failures, part_in
 from core.aws.policies import AppConfigPolicies
 from core.aws.sagemaker import SageMaker
 from core.aws.store import Table
+from core.context import Enrolment
 from core.errors import TidegateError
-from core.model import Capacity, Kind, Mode, Reason
+from core.model import Capacity, Mode, Reason
 from core.reconcile import SPARE, Outcome, Pass, Ports, Reconciler, Status
 
 
@@ -56,12 +59,14 @@ class Telemetry(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """What a handler needs: the reconciler, a clock, a voice, and patience."""
+    """What a handler needs: the reconciler, a clock, a voice, patience, and where to put what is too much."""
 
     reconciler: Reconciler
     clock: Callable[[], datetime]
     telemetry: Telemetry
     sleep: Callable[[float], None] = time.sleep
+    parts: PartsQueue | None = None
+    """Where a large tick is put in parts, if the stack has the queue for it."""
 
     def begin(self, context: LambdaContext, **more: bool) -> Pass:
         """Read the clock once, for the whole pass; `more` are fields of it."""
@@ -136,20 +141,22 @@ class PowertoolsTelemetry:
                 level = self._logger.error
             level("target looked at", extra=summary(outcome))
         self._metrics.add_dimension("function", function)
-        for name, value in _counts(outcomes):
-            self._metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+        for name, value in counts(outcomes).items():
+            if value or name == "TargetsSeen":  # a metric is paid in each hour that has it: no trouble is not told
+                self._metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
         self._metrics.flush_metrics()
 
 
-def _counts(outcomes: tuple[Outcome, ...]) -> Iterator[tuple[str, int]]:
-    yield "Heartbeat", 1
-    yield "TargetsSeen", len(outcomes)
-    yield "TargetsChanged", sum(o.status in {Status.CHANGED, Status.RELEASED} for o in outcomes)
-    yield "TargetsFailed", sum(o.status is Status.FAILED for o in outcomes)
-    yield "MetricsMissing", sum(bool(o.decision and o.decision.context.unknown) for o in outcomes)
-    yield "CapacityRefused", sum(bool(o.decision and o.decision.context.refusal) for o in outcomes)
-    for reason in ALWAYS_TOLD:
-        yield reason.value, sum(bool(_figures(o, reason)) for o in outcomes)
+def counts(outcomes: tuple[Outcome, ...]) -> Mapping[str, int]:
+    """Return the fleet metrics of a pass."""
+    return {
+        "Heartbeat": 1,
+        "TargetsSeen": len(outcomes),
+        "TargetsFailed": sum(o.status is Status.FAILED for o in outcomes),
+        "MetricsMissing": sum(bool(o.decision and o.decision.context.unknown) for o in outcomes),
+        "CapacityRefused": sum(bool(o.decision and o.decision.context.refusal) for o in outcomes),
+        **{reason.value: sum(bool(_figures(o, reason)) for o in outcomes) for reason in ALWAYS_TOLD},
+    }
 
 
 ALWAYS_TOLD = (Reason.SCALE_IN_BLOCKED, Reason.REQUESTS_EXPIRING, Reason.DEADLINE_AT_RISK)
@@ -179,17 +186,66 @@ def resource_named_by(event: Any) -> str | None:  # noqa: ANN401 - whatever some
     return None
 
 
-def make_owner(kind: Kind, runtime: Callable[[], Runtime]) -> LambdaHandler:
-    """Return the function Lambda calls for the owner of a kind: a pass over its targets, or those an event names."""
+def make_owner(
+    owns: Callable[[Enrolment, datetime], bool], runtime: Callable[[], Runtime], *, tunes: bool = False
+) -> LambdaHandler:
+    """Return the function Lambda calls for an owner: a pass over its targets, over those an event names, or a part.
+
+    A tick over more targets than one invocation serves is put as messages to this very function (ADR 0004).
+    """
 
     def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         tidegate = runtime()
-        resource = resource_named_by(event)
-        when = tidegate.begin(context, tunes=kind is Kind.REALTIME)
-        outcomes = tidegate.reconciler.run(lambda e: e.profile.kind is kind and e.concerned_by(resource), when)
-        return tidegate.finish(context, outcomes)
+        records = messages_in(event)
+        resource = None if records else resource_named_by(event)
+
+        def begin() -> tuple[Pass, list[Enrolment]]:
+            when = tidegate.begin(context, tunes=tunes)
+            return when, tidegate.reconciler.chosen(lambda e: owns(e, when.now) and e.concerned_by(resource))
+
+        def visit(part: Part) -> None:
+            when, chosen = begin()
+            if when.now - part.at > LATE:
+                raise PassFailedError(f"{part} came late: it takes more PartsAtOnce, or a smaller TargetsAPass")
+            tidegate.finish(context, tidegate.reconciler.look(chosen[part.part :: part.of], when))
+
+        if records:
+            return each(records, visit)
+        when, chosen = begin()
+        if tidegate.parts and len(chosen) > tidegate.parts.most:
+            of = ceil(len(chosen) / tidegate.parts.most)
+            tidegate.parts.put(of, when.now)  # it has no heartbeat of its own: theirs says that they are looked at
+            return {"parts": of}
+        return tidegate.finish(context, tidegate.reconciler.look(chosen, when))
 
     return handler
+
+
+LATE = timedelta(minutes=1)
+"""A part this old is in the next tick too."""
+
+
+def messages_in(event: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - whatever somebody sends
+    """Return the messages that SQS delivers, none if the event is another."""
+    found = event.get("Records") if isinstance(event, dict) else None
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def each(records: list[dict[str, Any]], visit: Callable[[Part], None]) -> dict[str, Any]:
+    """Visit the part of each message, whatever becomes of the others; those that failed are delivered again.
+
+    Raises:
+        PassFailedError: if all of them failed, so that the invocation counts as failed.
+    """
+    failed: dict[str, str] = {}
+    for record in records:
+        try:
+            visit(part_in(record))
+        except TidegateError as err:
+            failed[str(record.get("messageId"))] = str(err)
+    if len(failed) == len(records):
+        raise PassFailedError("; ".join(failed.values()))
+    return failures(list(failed))
 
 
 def _now() -> datetime:
@@ -218,4 +274,6 @@ def from_environment() -> Runtime:
         clock=_now,
     )
     reconciler = Reconciler(ports, stage=env["TIDEGATE_STAGE"], mode=Mode(env["TIDEGATE_MODE"]))
-    return Runtime(reconciler=reconciler, clock=_now, telemetry=PowertoolsTelemetry())
+    queue = env.get("TIDEGATE_PARTS_QUEUE")
+    parts = PartsQueue(clients.sqs, queue, int(env["TIDEGATE_TARGETS_A_PASS"])) if queue else None
+    return Runtime(reconciler=reconciler, clock=_now, telemetry=PowertoolsTelemetry(), parts=parts)

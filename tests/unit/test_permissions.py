@@ -254,8 +254,8 @@ def night(deployed: Deployed) -> Iterator[Night]:
         moto.enter_context(mock_aws())
         dynamodb = boto3.Session("testing", "testing", region_name=REGION).client("dynamodb")
         account = SimulatedAccount(EVENING, REGION, ACCOUNT)
-        variables = deployed.variables("FleetSync")
-        assert {function: deployed.variables(function) for function in FUNCTIONS} == dict.fromkeys(FUNCTIONS, variables)
+        variables = deployed.variables("FleetSync")  # the others' are these, and owners' of how ticks are split
+        assert all(variables.items() <= deployed.variables(function).items() for function in FUNCTIONS)
         table = variables["TIDEGATE_TABLE"]
         tables.create(dynamodb, table)
         calls: list[Called] = []

@@ -17,7 +17,7 @@ import pytest
 from core.model import Dimension
 from core.reconcile import Status
 from env.lint_template import translate
-from handlers.wiring import PowertoolsTelemetry, summary
+from handlers.wiring import PowertoolsTelemetry, counts, summary
 from tests.fakes.aws import observed
 from tests.world import World
 
@@ -44,6 +44,8 @@ PASS_VARIABLES = SHARED_VARIABLES | {
     "TIDEGATE_APPCONFIG_ENVIRONMENT",
     "TIDEGATE_APPCONFIG_PROFILE",
 }
+
+PARTS_VARIABLES = {"TIDEGATE_PARTS_QUEUE", "TIDEGATE_TARGETS_A_PASS"}
 
 # The only actions that may be granted on "*", and why AWS leaves no choice.
 UNNARROWABLE = {
@@ -185,7 +187,8 @@ def test_a_pass_is_cut_off_before_the_next_tick(resources: dict[str, Resource], 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_gets_the_variables_it_reads_and_no_other(resources: dict[str, Resource], function: str) -> None:
     declared = set(resources[f"{function}Function"]["Properties"]["Environment"]["Variables"])
-    assert declared == (SHARED_VARIABLES if function == "PolicyValidator" else PASS_VARIABLES)
+    read = SHARED_VARIABLES if function == "PolicyValidator" else PASS_VARIABLES
+    assert declared == read | (PARTS_VARIABLES if function in OWNERS else set())
 
 
 def test_no_code_reads_a_variable_that_the_template_does_not_declare() -> None:
@@ -194,7 +197,7 @@ def test_no_code_reads_a_variable_that_the_template_does_not_declare() -> None:
         for path in (ROOT / "src").rglob("*.py")
         for name in re.findall(r"[\"'](TIDEGATE_[A-Z_]+)[\"']", path.read_text(encoding="utf-8"))
     }
-    assert read <= PASS_VARIABLES
+    assert read <= PASS_VARIABLES | PARTS_VARIABLES
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -516,6 +519,28 @@ def test_what_somebody_must_see_to_rings(resources: dict[str, Resource], functio
     assert dimensions == {"service": "tidegate", "function": name}
 
 
+@pytest.mark.parametrize("owner", OWNERS)
+def test_parts_of_a_large_tick_go_to_the_same_function_and_to_no_other(
+    resources: dict[str, Resource], owner: str
+) -> None:
+    queue, mapping, policy = (resources[f"{owner}Parts{kind}"] for kind in ("", "Mapping", "Policy"))
+    assert {each["Condition"] for each in (queue, mapping, policy)} == {"Splits"}, "without it nothing stands or costs"
+    settings = queue["Properties"]
+    assert settings["SqsManagedSseEnabled"] is True
+    assert settings["VisibilityTimeout"] > resources[f"{owner}Function"]["Properties"]["Timeout"]
+    assert settings["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
+    assert mapping["Properties"]["FunctionName"] == {"Ref": f"{owner}Function"}
+    assert mapping["Properties"]["EventSourceArn"] == {"Fn::GetAtt": [f"{owner}Parts", "Arn"]}
+    assert mapping["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["Properties"]["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "PartsAtOnce"}}
+    assert policy["Properties"]["Roles"] == [{"Ref": f"{owner}Role"}]
+    (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Resource"] == {"Fn::GetAtt": [f"{owner}Parts", "Arn"]}
+    assert set(statement["Action"]) == {
+        f"sqs:{action}" for action in ("SendMessage", "ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+    }
+
+
 def test_dead_letters_ring(resources: dict[str, Resource]) -> None:
     alarm = resources["DeadLettersAlarm"]["Properties"]
     assert alarm["Threshold"] == 1
@@ -538,7 +563,7 @@ def test_the_dashboard_shows_every_alarm_and_every_measure_of_a_pass(
     PowertoolsTelemetry().tell("tidegate-prod-realtime-target", ())
     emf = json.loads(capsys.readouterr().out)
     described = emf["_aws"]["CloudWatchMetrics"][0]
-    emitted = {(described["Namespace"], metric["Name"]) for metric in described["Metrics"]}
+    emitted = {(described["Namespace"], name) for name in counts(())}
     shown: dict[tuple[str, str], set[tuple[str, ...]]] = {}
     for widget in widgets_of(resources):
         for namespace, name, *rest in (each for each in widget["properties"].get("metrics", ()) if len(each) > 1):
@@ -565,7 +590,9 @@ def test_the_dashboard_asks_the_logs_for_fields_that_are_written(resources: dict
     world.metrics.series["Invocations"] = observed(world.now, *[7000] * 15)
     (changed,) = (summary(outcome) for outcome in world.tick().values())
     assert changed["status"] == "changed"
-    changes, blocked = (each["properties"]["query"] for each in widgets_of(resources) if each["type"] == "log")
+    queries = [each["properties"]["query"] for each in widgets_of(resources) if each["type"] == "log"]
+    counted, changes, blocked = queries
+    assert set(re.findall(r"'(\w+)'", counted.split("filter status in")[1])) == {Status.CHANGED, Status.RELEASED}
     fields = re.findall(r"[\w@.]+", re.split(r"\| fields ", changes)[1].split("|")[0])
     assert {field.partition(".")[0] for field in fields} - {"@timestamp"} <= changed.keys()
     asked = re.findall(r"'(\w+)'", changes.split("filter status in")[1])
@@ -663,6 +690,7 @@ def test_everything_taggable_tells_its_stage(resources: dict[str, Resource]) -> 
         "AWS::AppConfig::Deployment",  # a changed tag would deploy again
         "AWS::AppConfig::HostedConfigurationVersion",
         "AWS::IAM::ManagedPolicy",
+        "AWS::IAM::Policy",
         "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::Permission",
         "AWS::SNS::Subscription",

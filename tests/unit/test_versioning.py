@@ -9,7 +9,7 @@ from cli.findings import Code
 from cli.policy_file import fleet_schema
 from core.model import Reason, Told
 from env.lint_template import ROOT
-from handlers.wiring import PowertoolsTelemetry
+from handlers.wiring import PowertoolsTelemetry, counts
 
 PAGE = (ROOT / "docs/versioning.md").read_text(encoding="utf-8")
 TEMPLATE = (ROOT / "template.yaml").read_text(encoding="utf-8")
@@ -38,7 +38,10 @@ def test_metrics(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Tidegate")
     PowertoolsTelemetry().tell("RealtimeTarget", ())
     (described,) = json.loads(capsys.readouterr().out)["_aws"]["CloudWatchMetrics"]
-    assert listed("Metrics") == sorted(metric["Name"] for metric in described["Metrics"])
+    assert listed("Metrics") == sorted(counts(()))
+    assert [metric["Name"] for metric in described["Metrics"]] == ["Heartbeat", "TargetsSeen"], (
+        "no trouble costs nothing"
+    )
     assert described["Dimensions"] == [["function"]]
 
 

@@ -3,7 +3,7 @@
 ```text
 TARGET#<resource id>#<dimension>   STATE                version, lease_until, lease_holder, memory
                                    ORIGINAL             body
-                                   LEARNED              body: the newest fit, 32 kB at most
+                                   LEARNED              body: the newest fit, compressed: reads of 4 kB are paid
                                    DECISION#<time>      context, decision, reason, outcome, expires_at
 FLEET                              ROSTER#<resource id>#<dimension>   resource_id, dimension, profile, by_tag, ...
                                    SYNCED               nothing: that it is there says that the roster is whole
@@ -141,13 +141,13 @@ class Table:
         found = {}
         for target in targets:
             if item := items.get((_pk(target), "LEARNED")):
-                with suppress(ValidationError):
-                    found[target] = _LEARNED.validate_json(_text(item, "body"))
+                with suppress(ValidationError, KeyError, zlib.error):
+                    found[target] = _LEARNED.validate_json(zlib.decompress(item["body"]["B"]))
         return found
 
     def put_learned(self, target: ScalableTarget, learned: Learned) -> None:
         """Keep a fit in place of the one before."""
-        self._put({**_key(_pk(target), "LEARNED"), "body": {"S": _LEARNED.dump_json(learned).decode()}})
+        self._put({**_key(_pk(target), "LEARNED"), "body": {"B": zlib.compress(_LEARNED.dump_json(learned))}})
 
     def roster(self) -> Mapping[ScalableTarget, Place] | None:
         """Return the place of each enrolled target, or None if nothing was ever written."""
