@@ -124,7 +124,9 @@ def test_the_tutorials_endpoint_is_linted_corrected_delivered_and_scales_out_and
 ) -> None:
     # 1,400 requests an instance at first; one instance serves 1,250 with every core busy
     endpoint(own, TUTORIAL, [2800] * 40 + [200] * 400, 2, 1250)
-    profile = dict(yaml.safe_load((ROOT / "fleet.yaml").read_text(encoding="utf-8"))["profiles"]["tutorial"])
+    profile = dict(
+        yaml.safe_load((ROOT / "examples/from-cdk/tutorial.yaml").read_text(encoding="utf-8"))["profiles"]["tutorial"]
+    )
     profile["policies"] = [dict(each) for each in profile["policies"]]
     profile["policies"][-1]["steps"] = TUTORIAL_STEPS
     entry = {"name": TUTORIAL, "profile": "tutorial"}
