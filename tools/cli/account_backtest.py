@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cli.backtest import MisusedError, Wanted, page_of, told
+from cli.cloudwatch_history import KEPT, NoHistoryError, read_history
 from cli.estate import read_estate
-from cli.history import KEPT, NoHistoryError, read_history
 from cli.own_policies import OWN, play
 from cli.tables import console
 from core.aws.cloudwatch import CloudWatch
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from cli.cloudwatch_history import History
     from cli.estate import Endpoint, Estate, Hosted, Source
-    from cli.history import History
     from cli.policy_file import PolicyFile
     from cli.prices import Prices
     from simulator.scores import Score

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cli.history import KEPT, read_history
+from cli.cloudwatch_history import KEPT, read_history
 from cli.policy_file import read_policy_file
 from cli.tables import console
 from core.aws import clock
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from cli.history import History
+    from cli.cloudwatch_history import History
     from cli.options import Clients
     from simulator.cases import Case, Course
     from simulator.judge import Verdict

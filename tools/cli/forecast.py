@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cli.history import KEPT, read_history
+from cli.cloudwatch_history import KEPT, read_history
 from cli.overrides import RefusedError
 from cli.tables import plain
 from core.aws.store import Table
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from rich.table import Table as Shown
 
-    from cli.history import History
+    from cli.cloudwatch_history import History
     from core.context import Context
     from core.model import Judged, Learned, Measured
     from core.ports import Metrics

@@ -18,7 +18,7 @@ from cli.delivery import DeliveryError
 from cli.output import FAILED, REFUSED, log
 from cli.overrides import InvocationError, RefusedError
 from cli.policy_file import PolicyFileError
-from core.errors import ConfigError, ObservationError
+from core.errors import ConfigError, TidegateError
 from simulator.traces import TraceError
 
 COMMANDS = (
@@ -74,7 +74,7 @@ class Commands(TyperGroup):
             for line in str(refusal).splitlines():
                 log(f"error: {line}")
             raise typer.Exit(REFUSED) from refusal
-        except (DeliveryError, InvocationError, ObservationError, BotoCoreError, ClientError, OSError) as error:
+        except (DeliveryError, InvocationError, TidegateError, BotoCoreError, ClientError, OSError) as error:
             code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
             log("\n".join(filter(None, (f"error: {error}", ADVICE.get(code)))))
             raise typer.Exit(FAILED) from error

@@ -19,7 +19,7 @@ Several = Annotated[
 ]
 Single = Annotated[str, typer.Argument(help="An endpoint, endpoint/variant or component:NAME.")]
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
-Stack = Annotated[str, typer.Option(help="CloudFormation stack of Tidegate.")]
+Stack = Annotated[str, typer.Option(envvar="TIDEGATE_STACK", help="CloudFormation stack of Tidegate.")]
 Region = Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")]
 AwsProfile = Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")]
 EndpointUrl = Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")]

@@ -13,7 +13,7 @@ from cli.estate import Source
 from cli.output import log
 from cli.overrides import RefusedError
 from cli.stack import TAGGING, DeployedStack
-from cli.targets import targets_of
+from cli.targets import meant
 from core.fleet import PROFILE_TAG
 from core.model import Mode, ScalableTarget
 from core.native import owned_prefix
@@ -64,10 +64,7 @@ def leaving(stack: DeployedStack, said: str | None, *, keep_native: bool) -> lis
         ObservationError: the account cannot be read.
     """
     roster = stack.roster()
-    chosen = sorted(roster) if said is None else [target for target in targets_of(said) if target in roster]
-    if said is not None and not chosen:
-        known = ", ".join(sorted(target.resource_id for target in roster)) or "nothing is"
-        raise RefusedError(f"{said} is not enrolled ({known}): there is nothing to give back")
+    chosen = sorted(roster) if said is None else meant(said, roster)
     now = stack.ports.clock()
     found = [
         Leaving(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.table import Table
 
+from cli.cloudwatch_history import INSTANCE, bridged, series
 from cli.decisions import recorded_since
-from cli.history import INSTANCE, bridged, series
 from cli.stack import DeployedStack
 from cli.tables import plain
 from core.model import Dimension, Missing, Mode, ScalableTarget

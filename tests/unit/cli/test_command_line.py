@@ -172,6 +172,11 @@ def test_no_color_is_respected() -> None:
     assert "\x1b[3" not in runs[2]
 
 
+def test_the_stack_may_be_named_once(small: Desk) -> None:
+    result = CliRunner().invoke(app, ["drift", ORDERS], obj=small, env={"TIDEGATE_STACK": "tidegate"})
+    assert result.exit_code == 0, result.stderr
+
+
 def test_the_version_is_that_of_the_package() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"tidegate {version('tidegate')}\n")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cli.backtest import told
-from cli.history import History, NoHistoryError, read_history
+from cli.cloudwatch_history import History, NoHistoryError, read_history
 from core.aws.cloudwatch import CloudWatch
 from core.errors import ObservationError
 from core.model import ScalableTarget
