@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -82,9 +82,15 @@ class Desk:
     def run(self, *arguments: str, answer: str | None = None, width: int = 400) -> Result:
         """The command line with these clients, at the account's time."""
         said = [*arguments, "--stack", "tidegate"]
+        with self.its_time():
+            return CliRunner().invoke(app, said, obj=self, input=answer, env={"COLUMNS": str(width)})
+
+    @contextmanager
+    def its_time(self) -> Iterator[None]:
+        """Whoever asks for the time is told the account's."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(clock, "now", lambda: self.account.now)
-            return CliRunner().invoke(app, said, obj=self, input=answer, env={"COLUMNS": str(width)})
+            yield
 
     def sleep(self, _: float) -> None:
         for _ in range(self.meanwhile):
@@ -95,6 +101,10 @@ class Desk:
         for _ in range(count):
             self.stack.minute()
         assert self.stack.failures == []
+
+    def later(self, span: timedelta) -> None:
+        """Let time pass."""
+        self.minutes(span // timedelta(minutes=1))
 
     # ---- clients, as boto3 names what they take ----------------------------------------------------------------------
 
@@ -117,6 +127,9 @@ class Desk:
                 }
             ]
         }
+
+    def get_service_quota(self, **_: str) -> dict[str, Any]:
+        return {"Quota": {"Value": 500.0}}
 
     def get_caller_identity(self) -> dict[str, str]:
         return {"Arn": "arn:aws:sts::123456789012:assumed-role/ops/maria"}
@@ -236,6 +249,23 @@ def by_hand(account: SimulatedAccount, endpoint: str, bounds: tuple[int, int] = 
         ScalableTargetAction={"MinCapacity": 1, "MaxCapacity": 3},
     )
     return account.snapshot(endpoint)
+
+
+@contextmanager
+def scaled_by_hand() -> Iterator[Desk]:
+    """The account of `desk`, in which `orders` is scaled by hand; at its time."""
+    with desk() as made, made.its_time():
+        by_hand(made.account, "orders")
+        yield made
+
+
+@contextmanager
+def adopted() -> Iterator[Desk]:
+    """The same after Tidegate has taken `orders` over."""
+    with scaled_by_hand() as made:
+        made.in_force.content = json.dumps(document({"name": "orders", "adopt": True})).encode()
+        made.stack.invoke("FleetSync", {"trigger": "policy"})
+        yield made
 
 
 def document(*endpoints: Mapping[str, Any], **profile: Any) -> dict[str, Any]:

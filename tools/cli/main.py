@@ -45,8 +45,8 @@ COMMANDS = (
 ADVICE = {
     "ConflictException": "Another deployment is running: wait for it, or stop it in the AppConfig console.",
     "ValidationError": "Is the stack deployed in this region? Try --region or --stack.",
-    "AccessDenied": "These credentials may not do that; docs/policy.md lists the calls that push makes.",
-    "AccessDeniedException": "These credentials may not do that; docs/policy.md lists the calls that push makes.",
+    "AccessDenied": "These credentials may not do that; docs/permissions.md lists what each command needs.",
+    "AccessDeniedException": "These credentials may not do that; docs/permissions.md lists what each command needs.",
     "ExpiredToken": "Log in again.",
     "ExpiredTokenException": "Log in again.",
     "BadRequestException": "The stack's validator refused it: is the deployed version older than this checkout?",

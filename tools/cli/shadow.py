@@ -1,8 +1,10 @@
 """`tidegate shadow-report`: recorded shadow decisions beside what really ran and what the load needed.
 
-A shadow knows the floors that Tidegate would have held, not the counts that would have come of them. So its course is
-told as a range: the floors alone, and the floors with the target tracking that its profile brings, played on the same
-load (`simulator.baselines`). Needs and violations are those of `simulator.scores` (algorithms 11).
+A shadow knows the floors that Tidegate would have held, not the counts that would have come of them, for native
+policies run under the floors. So its course is told as a range: the floors alone, and the floors with the policies
+of its profile. Tracking of requests is played on the same load (`simulator.baselines`); where policies follow
+anything else they are taken to have held what ran, as those that stand did. Needs and violations:
+`simulator.scores` (algorithms 11).
 """
 
 import math
@@ -81,14 +83,14 @@ class Compared:
     unknown: int
     was: Figures
     floors: Figures
-    tracked: Figures | None
-    """With the target tracking of its profile; None where that follows no requests."""
+    native: Figures
+    """With the native policies of its profile."""
 
     covered: int | None
     """Minutes in which too little ran and the floors were enough: Tidegate had more before the policies did."""
 
     missed: int | None
-    """Minutes in which what ran was enough and Tidegate, with its tracking, would have had too little."""
+    """Minutes in which what ran was enough and Tidegate, with its policies, would have had too little."""
 
     notes: tuple[str, ...]
 
@@ -98,14 +100,9 @@ class Compared:
         return self.until - self.since
 
     @property
-    def best(self) -> Figures:
-        """Return what Tidegate would have come to, tracking included where that can be told."""
-        return self.tracked or self.floors
-
-    @property
     def ready(self) -> bool:
         """Whether the record speaks for switching it to active."""
-        was, best = self.was, self.best
+        was, best = self.was, self.native
         if self.span < ENOUGH or was.violated_share is None or best.violated_share is None:
             return False
         dearer = best.instance_hours > was.instance_hours * (1 + LITTLE)
@@ -124,7 +121,7 @@ class Compared:
             "unknown_minutes": self.unknown,
             "was": self.was.as_json(),
             "floors": self.floors.as_json(),
-            "tracked": None if self.tracked is None else self.tracked.as_json(),
+            "native": self.native.as_json(),
             "covered_minutes": self.covered,
             "missed_minutes": self.missed,
             "ready": self.ready,
@@ -233,9 +230,8 @@ def _compared(watched: _Watched, said: Sequence[tuple[datetime, Mapping[str, Any
     was = np.nan_to_num(count).astype(np.int64)
     floors = _course(shadow.floor, delay, int(was[0]))
     share = _tracked_share(profile, capacity)
-    tracked = None if share is None else _tracked(case, shadow, floors, share)
-    needed = case.needed[known]
-    best = (tracked or floors).ready[known]
+    native = _over(floors, was, was) if share is None else _tracked(case, shadow, floors, share)
+    needed, best = case.needed[known], native.ready[known]
     return Compared(
         target=target,
         profile=watched.name,
@@ -246,7 +242,7 @@ def _compared(watched: _Watched, said: Sequence[tuple[datetime, Mapping[str, Any
         unknown=int((~known).sum()),
         was=_figures(case, _course_of("as it was", was, was), known, capacity),
         floors=_figures(case, floors, known, capacity),
-        tracked=None if tracked is None else _figures(case, tracked, known, capacity),
+        native=_figures(case, native, known, capacity),
         covered=int(((was[known] < needed) & (floors.ready[known] >= needed)).sum()) if capacity else None,
         missed=int(((was[known] >= needed) & (best < needed)).sum()) if capacity else None,
         notes=tuple(_notes(profile, capacity, share)),
@@ -285,18 +281,26 @@ def _course_of(policy: str, ready: "NDArray[np.int64]", billed: "NDArray[np.int6
 
 
 def _tracked_share(profile: Profile, capacity: float | None) -> float | None:
-    """Return the target that native tracking keeps an instance at, as a share of what it serves."""
+    """Return the target that native tracking keeps an instance at, as a share of what it serves.
+
+    None where it is not the only policy: what CPU and its like would have asked for depends on the count.
+    """
     targets = [policy.target for policy in profile.request_targets]
-    return min(targets) / capacity if targets and capacity else None
+    alone = len(targets) == 1 == len(profile.native_policies)
+    return targets[0] / capacity if alone and capacity else None
 
 
 def _tracked(case: Case, shadow: Shadowed, floors: Course, share: float) -> Course:
     """Return the floors with the target tracking that runs under them; where nothing was needed above, it is cut."""
     native = baselines.run("aas-target-tracking", f"{share:.4f}", case)
     least = np.where(np.isnan(shadow.cut), np.inf, np.maximum(shadow.cut, floors.billed))
-    billed = np.maximum(floors.billed, np.minimum(native.billed, least)).astype(np.int64)
-    ready = np.minimum(np.maximum(floors.ready, np.minimum(native.ready, least)), billed).astype(np.int64)
-    return replace(floors, policy="floors and tracking", ready=ready, billed=billed)
+    return _over(floors, np.minimum(native.ready, least), np.minimum(native.billed, least))
+
+
+def _over(floors: Course, ready: "NDArray[Any]", billed: "NDArray[Any]") -> Course:
+    """Return the larger of floors and another course in each minute."""
+    paid = np.maximum(floors.billed, billed).astype(np.int64)
+    return replace(floors, ready=np.minimum(np.maximum(floors.ready, ready), paid).astype(np.int64), billed=paid)
 
 
 def _figures(case: Case, course: Course, known: "NDArray[np.bool_]", capacity: float | None) -> Figures:
@@ -316,13 +320,15 @@ def _notes(profile: Profile, capacity: float | None, share: float | None) -> Ite
         yield "A queue's waiting under other counts cannot be told from its metrics: `tidegate backtest` plays it."
     elif capacity is None:
         yield "What an instance serves is not known (requests_per_instance): no need is told."
-    if share is None and capacity is not None:
-        yield "Its native policies follow no requests, so only the floors are told; the policies would add to them."
+    elif profile.objectives.requests_per_instance is None:
+        yield f"An instance is taken to serve {capacity:g} requests a minute, the target of its policy."
+    if share is None:
+        yield "Its policies are taken to have held what ran: what they would have asked of other counts is not known."
 
 
 def verdict(found: Compared) -> str:
     """Say plainly what the record is worth, and the next step."""
-    was, best = found.was, found.best
+    was, best = found.was, found.native
     name = found.target.resource_id
     if was.violated_share is None or best.violated_share is None:
         return f"{name}: no verdict, for what the load needed is not known. Watch the floors, or backtest it."
@@ -352,9 +358,8 @@ def table_of(found: Sequence[Compared]) -> Table:
     for column in table.columns[2:]:
         column.justify = "right"
     for each in found:
-        rows = [("as it was", each.was), ("Tidegate's floors", each.floors), ("with its tracking", each.tracked)]
-        shown = [(word, figures) for word, figures in rows if figures is not None]
-        for index, (word, figures) in enumerate(shown):
+        rows = [("as it was", each.was), ("Tidegate's floors", each.floors), ("with its policies", each.native)]
+        for index, (word, figures) in enumerate(rows):
             table.add_row(
                 "" if index else each.target.resource_id,
                 word,
@@ -362,7 +367,7 @@ def table_of(found: Sequence[Compared]) -> Table:
                 "-" if figures.violated_share is None else f"{figures.violated_share:.2%}",
                 "-" if figures.short_minutes is None else str(figures.short_minutes),
                 "-" if each.covered is None or index != 1 else str(each.covered),
-                "-" if each.missed is None or index != len(shown) - 1 else str(each.missed),
+                "-" if each.missed is None or index != len(rows) - 1 else str(each.missed),
             )
     return table
 

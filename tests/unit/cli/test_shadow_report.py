@@ -72,18 +72,17 @@ FOUND = Compared(
     unknown=0,
     was=figures(100, 0.02, 40),
     floors=figures(60, 0.03, 60),
-    tracked=figures(90, 0.01, 20),
+    native=figures(90, 0.01, 20),
     covered=30,
     missed=10,
     notes=(),
 )
 VERDICTS = [
     (FOUND, True, "10% fewer instance-hours, short in 20 minutes in place of 40. Next: remove `mode: shadow`"),
-    (replace(FOUND, tracked=figures(120, 0.01, 20)), True, "20% more instance-hours, short in 20 minutes"),
-    (replace(FOUND, tracked=figures(101, 0.02, 40)), True, "as many instance-hours"),
-    (replace(FOUND, tracked=figures(120, 0.02, 40)), False, "It would only have cost more: leave it in shadow"),
-    (replace(FOUND, tracked=figures(50, 0.05, 90)), False, "It would have served fewer requests in time: leave it"),
-    (replace(FOUND, tracked=None), False, "short in 60 minutes in place of 40. It would have served fewer"),
+    (replace(FOUND, native=figures(120, 0.01, 20)), True, "20% more instance-hours, short in 20 minutes"),
+    (replace(FOUND, native=figures(101, 0.02, 40)), True, "as many instance-hours"),
+    (replace(FOUND, native=figures(120, 0.02, 40)), False, "It would only have cost more: leave it in shadow"),
+    (replace(FOUND, native=figures(50, 0.05, 90)), False, "It would have served fewer requests in time: leave it"),
     (replace(FOUND, until=BEGIN + timedelta(hours=23)), False, "Too short to judge"),
     (replace(FOUND, was=figures(100, None, None)), False, "no verdict, for what the load needed is not known"),
 ]
@@ -130,6 +129,7 @@ def test_it_counts_what_ran_what_was_wanted_and_what_was_needed(watching: Desk) 
     assert found["was"]["short_minutes"] > 0
     assert found["floors"]["short_minutes"] > 0  # even a floor learns of a step after it came
     assert found["floors"]["instance_hours"] >= 2 * 17 / 60
+    assert found["floors"]["instance_hours"] <= found["native"]["instance_hours"]
     assert (found["ready"], found["verdict"].endswith("let it watch for a day, better a week.")) == (False, True)
 
 
@@ -185,7 +185,11 @@ def test_what_an_instance_serves_unknown_leaves_hours_and_says_so(watching: Desk
     watching.in_force.content = json.dumps(content).encode()
     watching.minutes(6)
     (found,) = report(watching)["targets"]
-    assert (found["was"]["short_minutes"], found["tracked"], found["covered_minutes"]) == (None, None, None)
+    assert (found["was"]["short_minutes"], found["missed_minutes"], found["covered_minutes"]) == (None, None, None)
     assert found["was"]["instance_hours"] > 0
+    assert found["native"]["instance_hours"] >= found["was"]["instance_hours"]  # CPU: what ran, and the floors over it
     assert "no verdict" in found["verdict"]
-    assert found["notes"] == ["What an instance serves is not known (requests_per_instance): no need is told."]
+    assert [note.partition(":")[0] for note in found["notes"]] == [
+        "What an instance serves is not known (requests_per_instance)",
+        "Its policies are taken to have held what ran",
+    ]
