@@ -261,6 +261,11 @@ def test_follows_the_scheme_while_open_and_is_light_on_paper(browser: Browser, r
     with opened(browser, report, "light", "wide") as seen:
         seen.page.emulate_media(color_scheme="dark")
         expect(seen.plots.first).to_have_css("background-color", CARD["dark"])
+        seen.page.set_viewport_size({"width": 1, "height": 1})  # as a window on its way from one size to another
+        seen.page.set_viewport_size({"width": 1280, "height": 900})
+        expect(seen.page.locator("#chart-0 .xtick text").first).to_contain_text("Mar 2, 2026")
+        seen.page.get_by_role("button", name="Zoom in").first.press("Enter")
+        expect(seen.page.locator("#chart-0")).to_have_attribute("data-zoomed", "true")
         seen.page.emulate_media(color_scheme="dark", media="print")
         expect(seen.plots.first).to_have_css("background-color", CARD["light"])
         for plot in seen.plots.all():

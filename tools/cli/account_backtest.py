@@ -13,21 +13,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cli.backtest import MisusedError, Wanted, page_of, told
+from cli.backtest import MisusedError, Wanted, harmed, page_of, told
 from cli.cloudwatch_history import KEPT, NoHistoryError, read_history
 from cli.estate import read_estate
 from cli.own_policies import OWN, play
+from cli.queue_history import read_queue
 from cli.tables import console
 from core.aws.cloudwatch import CloudWatch
+from core.fields import duration
 from core.fleet import PROFILE_TAG
 from core.instances import vcpus_of
 from core.model import Capacity, Serving
-from simulator.cases import DAY, Case, Mode, Scale, case_from
+from simulator.cases import DAY, DRAIN, WARMUP, Case, Mode, Scale, case_from
 from simulator.judge import joining, judge
 from simulator.oracle import clairvoyant
 from simulator.report import Judged, Outcome, Overview, write_report
 from simulator.report.fleet import NAMES, total
 from simulator.scores import score
+from simulator.traces import MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +54,9 @@ PROVEN = 0.995
 
 SPARE = 1.25
 """An endpoint without bounds may have so many times what its peak needs."""
+
+FROM_ZERO = 2
+"""Minutes that a start from zero takes longer, as in the bench."""
 
 HEAVY = 0.2
 """Share of what an instance can serve from which on its CPU says something of the load."""
@@ -96,6 +102,8 @@ class Asked:
     policy: PolicyFile | None
     prices: Prices
     provisioning: int
+    objective: int
+    """Minutes from arrival to result, of queues whose profile says nothing else."""
 
 
 def given_capacities(options: Sequence[str]) -> dict[str, float]:
@@ -130,8 +138,12 @@ def subjects(aws: Source, estate: Estate, asked: Asked, now: datetime) -> Iterat
             if why := hosted.unmanaged or _unplayable(hosted):
                 yield name, why
                 continue
+            rate = None
             try:
-                history = read_history(cloudwatch, hosted.target, now, KEPT)
+                if hosted.variant.serving is Serving.ASYNC:
+                    history, rate = read_queue(cloudwatch, hosted.target, now, KEPT)
+                else:
+                    history = read_history(cloudwatch, hosted.target, now, KEPT)
             except NoHistoryError as error:
                 yield name, f"no history: {error}"
                 continue
@@ -140,18 +152,15 @@ def subjects(aws: Source, estate: Estate, asked: Asked, now: datetime) -> Iterat
                 yield name, f"{days * 24:.0f} hours of history; {LEAST_DAYS} days are needed"
             elif not history.trace.requests.any():
                 yield name, f"no request in {days:.0f} days: nothing to scale; can it be deleted?"
+            elif hosted.variant.serving is Serving.ASYNC and not (rate or name in asked.capacities):
+                yield name, f"it was never busy for long, so nothing tells its rate; give it with --sized {name}=ITEMS"
             else:
-                yield _subject(name, endpoint, hosted, history, asked)
+                yield _subject(name, endpoint, hosted, history, asked, rate)
 
 
 def _unplayable(hosted: Hosted) -> str | None:
     match hosted.variant.serving:
-        case Serving.ASYNC:
-            return (
-                "asynchronous: CloudWatch does not tell how much work a request is; "
-                "tidegate backtest FILE --mode async judges a trace with work_seconds"
-            )
-        case Serving.REALTIME:
+        case Serving.REALTIME | Serving.ASYNC:
             return (
                 None if isinstance(hosted.capacity, Capacity) else f"its capacity is not known: {hosted.capacity.why}"
             )
@@ -159,20 +168,29 @@ def _unplayable(hosted: Hosted) -> str | None:
             return f"{other.value}: not replayed yet"
 
 
-def _subject(name: str, endpoint: Endpoint, hosted: Hosted, history: History, asked: Asked) -> Subject:
+def _subject(  # noqa: PLR0913, PLR0917 - what is known of an endpoint comes from that many places
+    name: str, endpoint: Endpoint, hosted: Hosted, history: History, asked: Asked, rate: float | None
+) -> Subject:
     profile = _profile(endpoint, hosted, asked.policy)
-    sized = _sized(name, hosted, history, profile, asked)
-    case = case_from(name, history.trace, Mode.REALTIME, Scale(capacity=sized.capacity))
+    if hosted.variant.serving is Serving.ASYNC:
+        known = "as --sized says" if name in asked.capacities else "in the minutes in which more waited than was done"
+        sized = Sized(asked.capacities.get(name, rate or 0.0), known)
+        case = _queue(name, history, sized.capacity, profile, asked)
+        serves = f"An instance is taken to finish {sized.capacity:,.4g} items a minute, all alike: {sized.known}."
+    else:
+        sized = _sized(name, hosted, history, profile, asked)
+        case = case_from(name, history.trace, Mode.REALTIME, Scale(capacity=sized.capacity))
+        serves = f"An instance is taken to serve {sized.capacity:,.4g} requests a minute in time: {sized.known}."
     low, high, bounds = _bounds(hosted, case)
     case = replace(
         case,
         minimum=low,
         maximum=high,
         provisioning=asked.provisioning,
-        provisioning_from_zero=asked.provisioning,
+        provisioning_from_zero=asked.provisioning + (FROM_ZERO if case.mode is Mode.ASYNC else 0),
     )
-    known = history.instances[~np.isnan(history.instances)]
-    begun = int(known[0]) if known.size else _count(hosted)
+    ran = history.instances[~np.isnan(history.instances)]
+    begun = int(ran[0]) if ran.size else _count(hosted)
     lately = history.instances[case.judged]
     return Subject(
         name=name,
@@ -183,11 +201,26 @@ def _subject(name: str, endpoint: Endpoint, hosted: Hosted, history: History, as
         profile=profile,
         price=asked.prices.of(hosted.variant.instance_type),
         ran=None if np.isnan(lately).all() else float(np.nanmean(lately) * len(lately) / 60),
-        notes=(
-            f"An instance is taken to serve {sized.capacity:,.4g} requests a minute in time: {sized.known}.",
-            bounds,
-            *told(history),
-        ),
+        notes=(serves, bounds, *told(history)),
+    )
+
+
+def _queue(name: str, history: History, rate: float, profile: Mapping[str, Any] | None, asked: Asked) -> Case:
+    """Return an asynchronous endpoint's load as it came, followed by silence in which all can be done."""
+    objectives = (profile or {}).get("objectives", {})
+    within = objectives.get("drain_within")
+    objective = asked.objective if within is None else max(1, round(duration(within) / MINUTE))
+    silence = (0, max(DRAIN, 2 * objective))
+    items = np.pad(history.trace.requests, silence)
+    return Case(
+        trace=name,
+        mode=Mode.ASYNC,
+        start=history.trace.start,
+        requests=items,
+        capacity=rate,
+        work_seconds=(items * (60.0 / rate)).astype(np.float64),
+        objective=objective,
+        warmup=min(WARMUP, len(history.trace.requests) // 2),
     )
 
 
@@ -202,7 +235,8 @@ def _profile(endpoint: Endpoint, hosted: Hosted, policy: PolicyFile | None) -> M
     entry = policy.fleet.targets.get(hosted.target)
     chosen = entry.profile if entry else endpoint.tags.get(PROFILE_TAG)
     profile: Mapping[str, Any] | None = policy.document["profiles"].get(chosen)
-    return profile if profile and profile["kind"] == "realtime" else None
+    kind = "async" if hosted.variant.serving is Serving.ASYNC else "realtime"
+    return profile if profile and profile["kind"] == kind else None
 
 
 def _sized(name: str, hosted: Hosted, history: History, profile: Mapping[str, Any] | None, asked: Asked) -> Sized:
@@ -234,8 +268,9 @@ def _bounds(hosted: Hosted, case: Case) -> tuple[int, int, str]:
         if low < high:
             return low, high, f"Bounds {low} to {high}, as registered."
     high = max(_count(hosted), int(np.ceil(SPARE * case.needed.max())), 1)
+    low = 0 if case.mode is Mode.ASYNC else 1
     had = "its bounds are equal" if registration else "it is not registered"
-    return 1, high, f"It cannot scale now: {had}. Tidegate and plain AAS were played from 1 to {high} instances."
+    return low, high, f"It cannot scale now: {had}. Tidegate and plain AAS were played from {low} to {high} instances."
 
 
 def _cpu_at_capacity(hosted: Hosted, history: History, capacity: float) -> float | None:
@@ -278,7 +313,7 @@ def judged(subject: Subject, folder: Path | None) -> Line:
     ours = next(each for each in verdict.scores if each.policy == "tidegate")
     best = at_its_best([each for each in verdict.scores if each.policy.startswith("aas-")], ours)
     advice, why = advised(now, best, ours)
-    notes = (*subject.notes, *_trusted(subject.ran, now), *own.remarks)
+    notes = (*subject.notes, *_trusted(subject.ran, float(own.course.ready[case.judged].sum() / 60)), *own.remarks)
     page = None
     if folder is not None:
         page = page_name(subject.name)
@@ -305,13 +340,13 @@ def judged(subject: Subject, folder: Path | None) -> Line:
     )
 
 
-def _trusted(ran: float | None, now: Score) -> Iterator[str]:
-    """Say how near the replay of what it has now comes to what really ran."""
+def _trusted(ran: float | None, replayed: float) -> Iterator[str]:
+    """Say how near the replay of what it has now comes to what was really in service, in instance-hours."""
     if ran is None:
         yield "CloudWatch does not tell what ran, so nothing shows how true the replay of what it has now is."
         return
-    yield f"In the judged days it really ran {ran:,.1f} instance-hours, {now.instance_hours:,.1f} where it is replayed."
-    if abs(now.instance_hours - ran) > UNLIKE * ran:
+    yield f"In the judged days {ran:,.1f} instance-hours were in service, {replayed:,.1f} where it is replayed."
+    if abs(replayed - ran) > UNLIKE * ran:
         yield "They differ much: somebody changed it in these days, or a policy follows what is not replayed."
 
 
@@ -322,10 +357,10 @@ def page_name(endpoint: str) -> str:
 
 def at_its_best(plain: Sequence[Score], ours: Score) -> Score:
     """Return the cheapest of those that violate no more than Tidegate, or the one that violates least."""
-    as_good = [each for each in plain if each.violated <= ours.violated]
+    as_good = [each for each in plain if harmed(each) <= harmed(ours)]
     if as_good:
         return min(as_good, key=lambda each: each.instance_hours)
-    return min(plain, key=lambda each: (each.violated, each.instance_hours))
+    return min(plain, key=lambda each: (harmed(each), each.instance_hours))
 
 
 def advised(now: Score, best: Score, ours: Score) -> tuple[str, str]:
@@ -349,13 +384,15 @@ def advised(now: Score, best: Score, ours: Score) -> tuple[str, str]:
 def _compared(one: Score, other: Score) -> str:
     """Return `better` or `worse` if hours or violations are and neither contradicts, else `same` or `mixed`."""
     hours = one.instance_hours / other.instance_hours - 1 if other.instance_hours else 0.0
-    harm = one.violated_share - other.violated_share
+    harm = harmed(one) - harmed(other)
     signs = {int(np.sign(value)) for value, small in ((hours, SMALL_HOURS), (harm, SMALL_SHARE)) if abs(value) > small}
     return {frozenset(): "same", frozenset({-1}): "better", frozenset({1}): "worse"}.get(frozenset(signs), "mixed")
 
 
 def _figures(each: Score) -> str:
-    return f"{each.instance_hours:,.1f} instance-hours, {each.violated_share:.2%} violated"
+    return (
+        f"{each.instance_hours:,.1f} instance-hours, {harmed(each):.2%} {'violated' if each.queue is None else 'late'}"
+    )
 
 
 def judge_all(todo: Sequence[Subject], folder: Path | None, workers: int | None = None) -> list[Line]:
@@ -426,13 +463,13 @@ def overview(estate: Estate, lines: Sequence[Line], skipped: list[tuple[str, str
             "what it has now": "its own registration, policies and scheduled actions, replayed by one model of AAS",
             "plain AAS at its best": "the cheapest of AAS's policies that violates no more than Tidegate, else the one "
             "that violates least; chosen in hindsight, which nobody can beforehand",
-            "violated": "requests of minutes whose load is more than the ready instances serve in time",
+            "violated": "requests of minutes with more load than the ready instances serve; late items of queues",
         },
     )
 
 
 def _outcome(each: Score) -> Outcome:
-    return Outcome(instance_hours=each.instance_hours, violated=each.violated, cost=each.cost)
+    return Outcome(instance_hours=each.instance_hours, violated=harmed(each) * each.requests, cost=each.cost)
 
 
 def comes_to(rows: list[Judged], skipped: list[tuple[str, str]]) -> list[str]:

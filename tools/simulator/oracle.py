@@ -8,6 +8,7 @@ brute force. Only the judged minutes are optimised. In the warm-up, which nobody
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ def clairvoyant(case: Case) -> Course:
     Where even `maximum` is not enough, it is as good as `maximum` all the time.
     """
     if case.mode is Mode.ASYNC:
-        return _course(case, QueueOracle(case).cheapest(), _per_minute(_work(case), case))
+        return _course(case, QueueOracle(case).cheapest(), _worked_off(_work(case), case))
     need = np.clip(case.needed, case.minimum, case.maximum)
     return _course(case, need[case.judged], need)
 
@@ -89,6 +90,17 @@ def _work(case: Case) -> Table:
 def _per_minute(work: Table, case: Case) -> Counts:
     """Instances that do the work of each minute in it."""
     return np.minimum(np.ceil(work / (60.0 * case.concurrency) - SLACK).astype(np.int64), case.maximum)
+
+
+def _worked_off(work: Table, case: Case) -> Counts:
+    """The same where what `maximum` leaves of a minute is done in the next ones."""
+    per_instance, left = 60.0 * case.concurrency, 0.0
+    counts = np.zeros(len(work), dtype=np.int64)
+    for minute, arrived in enumerate(work):
+        left += arrived
+        counts[minute] = min(math.ceil(left / per_instance - SLACK), case.maximum)
+        left = max(0.0, left - per_instance * counts[minute])
+    return counts
 
 
 def loose_bound(case: Case) -> float:

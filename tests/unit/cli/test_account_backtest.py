@@ -2,7 +2,7 @@
 
 import json
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from simulator.account import SimulatedAccount
 from simulator.cases import DAY, Mode, Scale, case_from
 from simulator.scores import Elasticity, Score
 from simulator.traces import MinuteTrace
-from simulator.workload import RealtimeWorkload
-from tests.estates import NOW, People, alarm, by_variant, custom, requests, steps
+from simulator.workload import AsyncWorkload, RealtimeWorkload
+from tests.estates import NOW, People, alarm, by_endpoint, by_variant, custom, requests, steps, wake
 
 CAPACITY = 400
 
@@ -89,7 +89,7 @@ def test_an_endpoint_is_judged_under_what_it_has_plain_aas_and_tidegate(said: di
 def test_what_is_not_judged_is_named_with_its_reason(said: dict[str, Any]) -> None:
     whys = {each["name"]: each["why"] for each in said["not_judged"]}
     assert whys["young"] == "5 hours of history; 2 days are needed"
-    assert whys["papers"].startswith("asynchronous: CloudWatch does not tell how much work a request is")
+    assert whys["papers"].startswith("no history: ")
     assert whys["silent"].startswith("no history: ")
     assert whys["forms"].startswith("serverless without provisioned concurrency")
     assert "Not judged: forms, papers, silent, young." in said["comes_to"]
@@ -167,7 +167,9 @@ def subject(people: People, tmp_path: Path | None = None, **capacities: float) -
             " objectives: {requests_per_instance: 333}}}\nendpoints: [{name: orders, profile: chat}]\n"
         )
         policy = read_policy_file(file)
-    asked = Asked(capacities=capacities, policy=policy, prices=Prices(given={"*": 2.0}, aws=None), provisioning=6)
+    asked = Asked(
+        capacities=capacities, policy=policy, prices=Prices(given={"*": 2.0}, aws=None), provisioning=6, objective=15
+    )
     (found,) = subjects(people, read_estate(people, NOW), asked, NOW)
     assert isinstance(found, Subject)
     return found
@@ -209,6 +211,52 @@ def test_bounds(registered: tuple[int, int] | None, bounds: tuple[int, int], why
     found = subject(orders(registered=registered), orders=CAPACITY)
     assert (found.case.minimum, found.case.maximum) == bounds
     assert why in found.notes[1]
+
+
+# ---- queues --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def queue() -> tuple[People, list[int]]:
+    """Two days of an asynchronous endpoint from and to zero: 90 items an hour or so at once, 20 seconds of work each."""
+    items = [90 + minute % 7 if minute % 60 == 0 else 0 for minute in range(2 * DAY + 30)]
+    people = people_at(NOW)
+    workload = AsyncWorkload(
+        per_minute_requests=items,
+        per_minute_work_seconds=[20.0 * count for count in items],
+        objective=timedelta(minutes=30),
+    )
+    papers = people.endpoint("papers", workload=workload, count=0, asynchronous=True)
+    people.register(papers, 0, 5)
+    people.track(papers, "backlog", custom(5.0, "ApproximateBacklogSizePerInstance", by_endpoint("papers")))
+    people.step(papers, "wake", steps((0.0, None, 1), MetricAggregationType="Average", Cooldown=300), wake("papers"))
+    for _ in items:
+        people.account.advance()
+    return people, items
+
+
+def test_what_arrived_in_a_queue_and_how_fast_it_is_worked_off_is_read_from_backlog_and_work_done(
+    queue: tuple[People, list[int]],
+) -> None:
+    people, items = queue
+    (found,) = subjects(
+        people,
+        read_estate(people, people.account.now),
+        Asked(capacities={}, policy=None, prices=Prices(given={}, aws=None), provisioning=6, objective=30),
+        people.account.now,
+    )
+    assert isinstance(found, Subject)
+    case = found.case
+    assert case.capacity == pytest.approx(3, rel=0.02)  # 60 s / 20 s
+    read = case.requests[: len(items)]
+    assert read.sum() == pytest.approx(sum(items), rel=0.002)  # what is being worked on counts as waiting (facts 3.4)
+    assert np.abs(np.cumsum(read) - np.cumsum(items[: len(read)])).max() <= 5
+    assert (case.mode, case.objective, case.minimum, case.maximum) == (Mode.ASYNC, 30, 0, 5)
+    assert "An instance is taken to finish 3" in found.notes[0]
+
+    own = play(case, found.hosted, count=found.count)
+    really = people.account.endpoint("papers").first.workload.history
+    assert own.course.billed.sum() == pytest.approx(sum(np.maximum(really.ready, really.desired)), rel=0.05)
 
 
 # ---- advice --------------------------------------------------------------------------------------------------------

@@ -183,6 +183,13 @@ def test_a_queue_that_nothing_could_do_in_time_is_as_late_as_the_maximum() -> No
     assert clairvoyant(case).ready.tolist() == [2, 2, 2, 2, 1] + [0] * 7
 
 
+def test_what_the_maximum_leaves_of_a_minute_of_the_warmup_is_done_after_it_and_not_left_to_the_judged_ones() -> None:
+    case = queue([9] + [0] * 9 + [2] + [0] * 9, objective=4, maximum=2, warmup=10)
+    course = clairvoyant(case)
+    assert course.ready[:10].tolist() == [2, 2, 2, 2, 1] + [0] * 5
+    assert not late(case, course.ready)
+
+
 def test_a_table_too_narrow_is_noticed() -> None:
     oracle = QueueOracle(queue([2, 0, 3, 0, 0, 0, 0, 0, 0, 1, 0, 0], objective=2))
     assert oracle.search(20) is None

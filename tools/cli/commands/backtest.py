@@ -106,6 +106,7 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
             policy=read_policy_file(policy) if policy else None,
             prices=Prices(given=given, aws=aws),
             provisioning=provisioning,
+            objective=objective,
         )
         _account(aws, asked, only or (), html, as_json=as_json)
         return

@@ -8,6 +8,7 @@
   const print = window.matchMedia("print");
   const HOUR = 3600e3;
   const PAPER = 685; // pixels between the margins of an upright page; a drawing of the screen's width would be cut
+  const LEAST = 100; // pixels; a window on its way to another size may have none, and Plotly fails without room
   let printing = false;
 
   const resolved = (value, style) => {
@@ -18,9 +19,10 @@
   };
 
   const draw = (index) => {
+    if (!printing && charts[index].clientWidth < LEAST) return null;
     const style = getComputedStyle(document.documentElement);
     const { data, layout } = resolved(figures[index], style);
-    const range = charts[index].layout?.xaxis?.range;
+    const range = charts[index]._fullLayout && rangeOf(index);
     if (printing || print.matches) layout.width = PAPER;
     layout.dragmode = narrow.matches ? false : "zoom"; // on a phone a drag scrolls the page
     layout.xaxis.nticks = narrow.matches ? 5 : layout.width ? 8 : 13;
@@ -33,6 +35,7 @@
   };
   const drawAll = () => charts.forEach((_, index) => draw(index));
 
+  const rangeOf = (index) => charts[index]._fullLayout.xaxis.range; // `layout` has none after it was drawn anew
   const zoom = (index, from, to) => {
     charts[index].dataset.zoomed = String(from !== null);
     return Plotly.relayout(charts[index], from === null ? { "xaxis.autorange": true } : { "xaxis.range": [from, to] });
@@ -40,7 +43,7 @@
   const utc = (text) => Date.parse(`${text.replace(" ", "T").slice(0, 23)}Z`);
   const move = (index, how) => {
     if (how === "all") return zoom(index, null);
-    const [from, to] = charts[index].layout.xaxis.range.map((edge) => (typeof edge === "number" ? edge : utc(edge)));
+    const [from, to] = rangeOf(index).map((edge) => (typeof edge === "number" ? edge : utc(edge)));
     const width = to - from;
     const by = { earlier: [-width / 3, -width / 3], later: [width / 3, width / 3], in: [width / 4, -width / 4], out: [-width / 2, width / 2] }[how];
     return zoom(index, text(from + by[0]), text(to + by[1]));
@@ -88,7 +91,7 @@
   const shown = (index, number) => {
     const { curveNumber, pointNumber } = place(marks(index)[number]);
     const x = figures[index].data[curveNumber].x[pointNumber];
-    const [from, to] = charts[index].layout.xaxis.range;
+    const [from, to] = rangeOf(index);
     if (typeof x !== "string" || (utc(x) >= utc(from) && utc(x) <= utc(to))) return Promise.resolve();
     const half = (utc(to) - utc(from)) / 2;
     return zoom(index, text(utc(x) - half), text(utc(x) + half));
