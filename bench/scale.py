@@ -54,7 +54,7 @@ ENVIRONMENT: dict[str, str] = {
     "POWERTOOLS_METRICS_NAMESPACE": "Tidegate",
     "TIDEGATE_STAGE": "prod",
     "TIDEGATE_MODE": "active",
-    "TIDEGATE_TABLE": "tidegate",
+    "TIDEGATE_TABLE": "tidegate-prod",
     "TIDEGATE_APPCONFIG_APPLICATION": "tidegate",
     "TIDEGATE_APPCONFIG_ENVIRONMENT": "prod",
     "TIDEGATE_APPCONFIG_PROFILE": "fleet",
@@ -135,7 +135,8 @@ def record(count: int, file: str) -> None:
         load = RealtimeWorkload(per_minute_requests=[1500] * 100, capacity_per_instance=1000)
         account.add_endpoint(name=name, workload=load, instance_count=3)
     web = {"kind": "realtime", "min_capacity": 2, "max_capacity": 12, "objectives": {"requests_per_instance": 1000}}
-    document = {"version": 1, "profiles": {"web": web}, "endpoints": [{"name": n, "profile": "web"} for n in names]}
+    endpoints = [{"name": n, "profile": "web"} for n in names]
+    document = {"version": 1, "scalable_targets": aas.MAX_TARGETS, "profiles": {"web": web}, "endpoints": endpoints}
     cloud = CloudAccount(account=account, document=document)
     ids = {"sagemaker": "sagemaker", "application-auto-scaling": "application-autoscaling"}
     kept: dict[str, Reply] = {}

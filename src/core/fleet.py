@@ -26,7 +26,7 @@ from core.plan import (
 )
 from core.policy import Endpoint, Fleet, Profile
 from core.ports import MetricQuery, NativePolicy, Place, Variant
-from core.reconcile import Outcome, Pass, Reconciler, Status, as_measured
+from core.reconcile import Outcome, Pass, Quota, Reconciler, Status, as_measured
 from core.signals import utilisation
 
 FITTED_EACH = timedelta(hours=2)
@@ -41,6 +41,10 @@ TAG_GRACE = timedelta(minutes=30)
 """A tag that vanished must be gone in two looks this far apart: an incomplete answer releases nobody."""
 
 
+NO_ROOM = (
+    "ScalableTargetQuota: not enrolled, for {} of {} scalable targets of this Region are in use; "
+    "have AWS raise the quota of Application Auto Scaling, then `scalable_targets` of the policy file"
+)
 INSTANCES_STAY = (
     "its instances stay paid at zero copies: that needs managed instance scaling with MinInstanceCount 0 on its variant"
 )
@@ -65,6 +69,7 @@ class FleetSync:
         self._reconciler = reconciler
         self._ports = reconciler.ports
         self._stage = reconciler.stage
+        self._quota: Quota | None = None
 
     def run(self, when: Pass, endpoint: str | None = None) -> tuple[Outcome, ...]:
         """Bring the fleet in line with the policy document.
@@ -78,9 +83,11 @@ class FleetSync:
         found = self.discover(fleet, None if lost else endpoint)
         chosen = [e for e in found.enrolments if endpoint in {None, e.endpoint_name}]
         told = self._learn(chosen, when) if endpoint is None and not when.dry_run else {}
+        with suppress(ObservationError):  # then AWS alone refuses what is too much
+            self._quota = Quota(self._ports.autoscaling.count(), fleet.scalable_targets)
         looked = self._reconciler.look(chosen, when, settle=self._settle)
         remarks = {**told, **found.remarks}
-        outcomes = [replace(outcome, remark=remarks.get(outcome.target)) for outcome in looked]
+        outcomes = [replace(outcome, remark=remarks.get(outcome.target), quota=self._quota) for outcome in looked]
         kept, released = self._leavers(found, when, release=endpoint is None)
         if not when.dry_run:
             places = {e.target: Place(e.profile_name, e.by_tag, e.endpoint_name, e.tags) for e in found.enrolments}
@@ -223,6 +230,10 @@ class FleetSync:
     def _settle(self, ctx: Context, when: Pass) -> Outcome:
         """Decide as any owner does, and put native policies, alarms and expiry in order beside it."""
         target, store = ctx.target, self._ports.store
+        if self._quota and ctx.registered is None:
+            if self._quota.used >= self._quota.of:
+                return Outcome(target=target, status=Status.LEFT_ALONE, error=NO_ROOM.format(*self._quota))
+            self._quota = self._quota._replace(used=self._quota.used + 1)
         inventory = self._inventory(target, ctx.registered, ctx.profile.kind)
         others = foreign(inventory.policies, self._stage)
         made = [p.name for p in others] + [a.name for a in foreign(inventory.scheduled_actions, self._stage)]

@@ -539,6 +539,9 @@ class Fleet(Strict):
     max_capacity: int = Field(default=100, ge=1, le=10_000)
     """No target of the fleet may exceed this, whatever its profile or an override says."""
 
+    scalable_targets: int = Field(default=500, ge=1, le=1_000_000)
+    """The Region's quota of scalable targets for SageMaker, others' included: nothing is enrolled above it."""
+
     longest_override: Duration = Field(default=timedelta(days=14), ge=timedelta(minutes=1), le=timedelta(days=366))
     """How far ahead an override may end."""
 

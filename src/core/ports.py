@@ -189,6 +189,9 @@ class Autoscaling(Protocol):
     def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
         """Return the registered bounds of those targets that are registered."""
 
+    def count(self) -> int:
+        """Return how many targets SageMaker has in the Region, whoever registered them."""
+
     def refusal(self, target: ScalableTarget) -> Refusal | None:
         """Return why the newest finished scaling activity of the target failed, None if it did not."""
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from core.context import Context, Decision, Enrolment
 from core.decide import decide, loaded, silent_since
@@ -81,6 +81,13 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+class Quota(NamedTuple):
+    """How many scalable targets the Region has, and how many it may have."""
+
+    used: int
+    of: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a pass did with one target, for logs, metrics and whoever invoked it."""
@@ -91,6 +98,8 @@ class Outcome:
     actions: tuple[Action, ...] = ()
     error: str | None = None
     remark: str | None = None
+    quota: Quota | None = None
+    """As FleetSync counted it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

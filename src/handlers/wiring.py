@@ -140,6 +140,9 @@ class PowertoolsTelemetry:
             if outcome.status is Status.FAILED:
                 level = self._logger.error
             level("target looked at", extra=summary(outcome))
+        if quota := next((o.quota for o in outcomes if o.quota), None):
+            left = quota.of - quota.used
+            self._logger.info("scalable targets", extra={"used": quota.used, "quota": quota.of, "left": left})
         self._metrics.add_dimension("function", function)
         for name, value in counts(outcomes).items():
             if value or name == "TargetsSeen":  # a metric is paid in each hour that has it: no trouble is not told
@@ -153,6 +156,7 @@ def counts(outcomes: tuple[Outcome, ...]) -> Mapping[str, int]:
         "Heartbeat": 1,
         "TargetsSeen": len(outcomes),
         "TargetsFailed": sum(o.status is Status.FAILED for o in outcomes),
+        "ScalableTargets": max((o.quota.used for o in outcomes if o.quota), default=0),
         "MetricsMissing": sum(bool(o.decision and o.decision.context.unknown) for o in outcomes),
         "CapacityRefused": sum(bool(o.decision and o.decision.context.refusal) for o in outcomes),
         **{reason.value: sum(bool(_figures(o, reason)) for o in outcomes) for reason in ALWAYS_TOLD},

@@ -104,6 +104,10 @@ class FakeAutoscaling(_Fake):
         self._read("registered")
         return {target: self.bounds[target] for target in targets if target in self.bounds}
 
+    def count(self) -> int:
+        self._read("count")
+        return len(self.bounds)
+
     def refusal(self, target: ScalableTarget) -> Refusal | None:
         self._read("refusal")
         return self.refusals.get(target)

@@ -91,6 +91,40 @@ def test_the_alarms_that_forbid_a_direct_scale_in_are_remembered() -> None:
     assert tracking == Tracking(name="track-requests_per_instance", low=low)
 
 
+def three(scalable_targets: int) -> World:
+    world = World()
+    for name in ("second", "third"):
+        world.serving.add(name, count=1)
+        world.document["endpoints"].append({"name": name, "profile": "p"})
+    world.document["scalable_targets"] = scalable_targets
+    return world
+
+
+def test_what_the_regions_quota_has_no_room_for_is_refused_with_the_number_and_fails_nothing() -> None:
+    world = three(scalable_targets=2)
+    found = world.sync()
+    assert [each.status for each in found.values()] == [Status.CHANGED, Status.CHANGED, Status.LEFT_ALONE]
+    said = found["third"].error or ""
+    assert said.startswith("ScalableTargetQuota: not enrolled, for 2 of 2 scalable targets of this Region are in use")
+    assert [each.quota for each in found.values()] == [(2, 2)] * 3
+
+
+def test_others_targets_count_and_enrolled_ones_go_on_above_the_quota() -> None:
+    world = three(scalable_targets=3)
+    world.sync()
+    world.autoscaling.bounds |= {ScalableTarget.variant(f"theirs-{n}", "AllTraffic"): Envelope(1, 2) for n in range(2)}
+    found = world.sync()
+    assert {each.status for each in found.values()} == {Status.UNCHANGED}
+    assert found["orders"].quota == (5, 3)
+
+
+def test_if_nobody_knows_how_many_there_are_aws_alone_refuses() -> None:
+    world = three(scalable_targets=1)
+    world.autoscaling.fail_on["count"] = ObservationError("DescribeScalableTargets: throttled")
+    found = world.sync()
+    assert {(each.status, each.quota) for each in found.values()} == {(Status.CHANGED, None)}
+
+
 def test_a_deleted_policy_and_a_deleted_alarm_come_back() -> None:
     world = World().enrolled()
     del world.autoscaling.native[world.orders]["tidegate-prod-track-requests_per_instance"]

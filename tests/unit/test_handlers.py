@@ -13,7 +13,7 @@ import typing_extensions
 from core.decide import decide
 from core.errors import ActuationError, ConfigError, ObservationError
 from core.model import Capacity, Envelope, Reason, Refusal, Serving, Told
-from core.reconcile import Outcome, Status
+from core.reconcile import Outcome, Quota, Status
 from handlers import async_queue, batch_window, fleet_sync, override, policy_validator, realtime_target, wiring
 from handlers.wiring import LambdaHandler, PassFailedError, PowertoolsTelemetry, Runtime, resource_named_by
 from simulator.in_memory import InMemoryEvents
@@ -576,6 +576,18 @@ def test_telemetry_counts_a_pass_and_logs_what_changed(
         7,
     )
     assert changed["steps"][0] == "demand Load 2..12 -> 7..12"
+
+
+def test_telemetry_tells_what_is_left_of_the_regions_quota(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Tidegate")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "fleet-sync's")
+    outcome = Outcome(target=World().orders, status=Status.UNCHANGED, quota=Quota(480, 500))
+    PowertoolsTelemetry().tell("tidegate-prod-fleet-sync", (outcome,))
+    told, counted = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (told["used"], told["quota"], told["left"]) == (480, 500, 20)
+    assert counted["ScalableTargets"] == [480.0]
 
 
 def test_telemetry_counts_what_was_refused_and_says_what_is_broken_aloud(

@@ -55,6 +55,12 @@ class ApplicationAutoScaling:
                             found[target] = Envelope(item["MinCapacity"], item["MaxCapacity"])
         return found
 
+    def count(self) -> int:
+        """Return how many targets SageMaker has in the Region, whoever registered them."""
+        with reading("DescribeScalableTargets of the Region"):
+            pages = self._client.get_paginator("describe_scalable_targets").paginate(ServiceNamespace="sagemaker")
+            return sum(len(page["ScalableTargets"]) for page in pages)
+
     def refusal(self, target: ScalableTarget) -> Refusal | None:
         """Return why the newest finished scaling activity of the target failed, None if it did not (facts 1.7)."""
         with reading(f"DescribeScalingActivities of {target.resource_id}"):

@@ -70,6 +70,12 @@ class TestBounds:
         aas.register(ORDERS, Envelope(1, 4))
         assert aas.registered([ORDERS, OCR]) == {ORDERS: Envelope(1, 4)}
 
+    def test_all_of_the_region_are_counted(self, aas: Autoscaling) -> None:
+        assert aas.count() == 0
+        aas.register(ORDERS, Envelope(1, 4))
+        aas.register(OCR, Envelope(0, 2))
+        assert aas.count() == 2
+
     def test_nothing_is_asked_for_nothing(self, aas: Autoscaling) -> None:
         aas.register(ORDERS, Envelope(1, 4))
         assert aas.registered([]) == {}
