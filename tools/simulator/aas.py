@@ -388,7 +388,7 @@ class ApplicationAutoScaling(Service):
         policy.alarm_names = ()
 
     def delete_scaling_policy(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Target-tracking alarms go with it; alarms that call a step policy stay, without the action that called it."""
+        """Target-tracking alarms go with it; alarms that call a step policy stay, without the action that did (1.3)."""
         target = self.targets.get(params["ResourceId"])
         policy = target.policies.pop(params["PolicyName"], None) if target else None
         if policy is None:

@@ -7,7 +7,7 @@ import typer
 
 from cli import planning, rollout, tables
 from cli.options import AwsProfile, EndpointUrl, FleetFile, Region, Stack, clients
-from cli.output import REFUSED, log, print_json
+from cli.output import REFUSED, log, print_json, working
 from cli.policy_file import read_policy_file
 from cli.stack import DeployedStack
 from core.aws import clock
@@ -42,8 +42,9 @@ def apply_command(  # noqa: PLR0913 - one argument an option
     """
     read = read_policy_file(file)
     aws = clients(context, region, profile, endpoint_url)
-    found = DeployedStack.read(aws, stack, clock.now)
-    plan = planning.plan_of(found, read.document, clock.now())
+    with working("Planning over what stands in the account"):
+        found = DeployedStack.read(aws, stack, clock.now)
+        plan = planning.plan_of(found, read.document, clock.now())
     if not as_json:
         tables.show(planning.table_of(plan))
         for line in planning.lines_of(plan):

@@ -6,7 +6,7 @@ import typer
 
 from cli import releasing
 from cli.options import AwsProfile, EndpointUrl, Region, Stack, clients
-from cli.output import FAILED, log, print_json
+from cli.output import FAILED, log, print_json, working
 from cli.overrides import RefusedError
 from cli.stack import DeployedStack
 from core.aws import clock
@@ -50,8 +50,9 @@ def release_command(  # noqa: PLR0913 - one argument an option
     if (target is None) != everything:
         raise RefusedError("name one TARGET, or --all")
     aws = clients(context, region, profile, endpoint_url)
-    found = DeployedStack.read(aws, stack, clock.now)
-    leaving = releasing.leaving(found, target, keep_native=keep_native)
+    with working("Reading what stands, and what stood before"):
+        found = DeployedStack.read(aws, stack, clock.now)
+        leaving = releasing.leaving(found, target, keep_native=keep_native)
     say = log if as_json else typer.echo
     for each in leaving:
         for line in releasing.told(each, keep_native=keep_native):
