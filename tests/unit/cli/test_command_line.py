@@ -42,8 +42,6 @@ SHOWN = ("with working(", "read_with_progress(", "backtest.judged(")
 
 TOLD = {
     "policy push": "says each step of the deployment as it happens",
-    "apply": "says each step of the deployment as it happens",
-    "release": "says each step of the deployment as it happens",
     "deploy-guard begin": "says what it waits for",
 }
 """Commands that show their progress in lines of their own."""
