@@ -1,40 +1,35 @@
 """The tutorial's policies on three sorts of models, beside what docs/guides/from-cdk.md puts in their place.
 
-`python -m bench.tutorial [--no-replay]`. The policies are those of `examples/cdk/before.template.json`, put into the
-simulated AAS as CloudFormation would put them; Tidegate plays under the profiles of `examples/from-cdk/fleet.yaml`.
+`python -m bench.tutorial [--no-replay]`. The policies are those of `examples/cdk/before.template.json`; Tidegate plays
+under the profiles of `examples/from-cdk/fleet.yaml`.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
+from cli import own_policies
 from cli.backtest import Load, harmed
+from cli.estate import Hosted, Policy
 from cli.options import Clients
 from cli.tables import console, plain
-from simulator.account import SimulatedAccount
+from cli.template import read_template
 from simulator.baselines import run
 from simulator.cases import Case, Course, Mode
 from simulator.oracle import clairvoyant
-from simulator.replay import replay, workload_of
+from simulator.replay import replay
 from simulator.scores import score
 
 ROOT = Path(__file__).resolve().parents[1]
 POLICY = ROOT / "examples/from-cdk/fleet.yaml"
-RESOURCES: Mapping[str, Any] = json.loads((ROOT / "examples/cdk/before.template.json").read_text())["Resources"]
-VCPUS = 8
-"""Of the template's ml.c5.2xlarge."""
+TEMPLATE = ROOT / "examples/cdk/before.template.json"
+ONE_CORE = "ml.c8g.medium"
+"""On it CPU means what the policies seem to say."""
 
-TARGET = {
-    "ServiceNamespace": "sagemaker",
-    "ResourceId": "endpoint/ranker/variant/AllTraffic",
-    "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
-}
 NO_ACCOUNT = Clients(region=None, profile=None, endpoint_url=None)
 LOADS = {
     "ranking": Load(csv=ROOT / "traces/servegen_small_c31.csv"),
@@ -65,9 +60,9 @@ def main(
 
 def plays(case: Case, profile: Mapping[str, Any] | None) -> Iterator[tuple[str, Callable[[], Course]]]:
     """Yield who plays a case, in the order of the table."""
-    yield "the tutorial's policies", lambda: tutorial(case, VCPUS)
-    yield "the same, CPU per core", lambda: tutorial(case, 1)
-    yield "requests at 1,000 alone", lambda: tutorial(case, VCPUS, lambda name: "Requests" in name)
+    yield "the tutorial's policies", lambda: tutorial(case)
+    yield "the same, CPU per core", lambda: tutorial(case, ONE_CORE)
+    yield "requests at 1,000 alone", lambda: tutorial(case, kept=lambda policy: "Requests" in policy.name)
     if case.mode is Mode.ASYNC:
         yield "AWS's guide, 5 items an instance", lambda: run("aas-async-guide", "5", case)
     else:
@@ -76,51 +71,28 @@ def plays(case: Case, profile: Mapping[str, Any] | None) -> Iterator[tuple[str, 
         yield "Tidegate", lambda: replay(case, profile).course
 
 
-def tutorial(case: Case, vcpus: int, kept: Callable[[str], bool] = lambda _name: True) -> Course:
-    """Let the template's policies run an endpoint over a whole case.
+def tutorial(case: Case, instance_type: str = "", *, kept: Callable[[Policy], bool] = lambda _policy: True) -> Course:
+    """Let the template's policies, or those that are kept, run an endpoint over a whole case.
 
     Args:
         case: load and clockwork.
-        vcpus: over which CloudWatch sums the CPU; with 1 the policies mean what they seem to say.
-        kept: which of the template's resources are made, by their name.
+        instance_type: other than the template's.
+        kept: which policies are made.
     """
-    account = SimulatedAccount(case.start, record_calls=False)
-    account.cloudwatch.lag = timedelta(minutes=case.lag)
-    workload = workload_of(case)
-    workload.vcpus = vcpus
-    endpoint = account.add_endpoint(
-        name="ranker",
-        workload=workload,
-        instance_count=1,
-        asynchronous=case.mode is Mode.ASYNC,
-        provisioning_delay=timedelta(minutes=case.provisioning),
-        removal_delay=timedelta(minutes=case.removal),
-    )
-    set_up(account, case.maximum, kept)
-    desired = []
-    for _ in case.requests:
-        desired.append(endpoint.desired_count)
-        account.advance()
-    ready, wanted = np.array(workload.history.ready, np.int64), np.array(workload.history.desired, np.int64)
-    orders = np.flatnonzero(np.diff(desired, prepend=1)).astype(np.int64)
-    return Course(policy="tutorial", knob="", ready=ready, billed=np.maximum(ready, wanted), orders=orders)
+    found = hosted(case.start)
+    assert found.registration is not None  # noqa: S101 - the template has one
+    policies = tuple(policy for policy in found.registration.policies if kept(policy))
+    variant = replace(found.variant, instance_type=instance_type or found.variant.instance_type)
+    found = replace(found, variant=variant, registration=replace(found.registration, policies=policies))
+    played = own_policies.play(case, found, count=1)
+    assert played.remarks == (), played.remarks  # noqa: S101 - all of it is played
+    return played.course
 
 
-def set_up(account: SimulatedAccount, maximum: int, kept: Callable[[str], bool]) -> None:
-    """Make the template's policies, and the alarms that call them, between 1 and `maximum` instances."""
-    aas = "application-autoscaling"
-    account.call(aas, "RegisterScalableTarget", TARGET | {"MinCapacity": 1, "MaxCapacity": maximum})
-    made = {name: each for name, each in RESOURCES.items() if kept(name)}
-    arns = {}
-    for name, each in made.items():
-        if each["Type"] == "AWS::ApplicationAutoScaling::ScalingPolicy":
-            own = {key: value for key, value in each["Properties"].items() if key != "ScalingTargetId"}
-            arns[name] = account.call(aas, "PutScalingPolicy", TARGET | own)["PolicyARN"]
-    for name, each in made.items():
-        if each["Type"] == "AWS::CloudWatch::Alarm":
-            called = [arns[action["Ref"]] for action in each["Properties"]["AlarmActions"]]
-            own = each["Properties"] | {"AlarmName": name, "AlarmActions": called}
-            account.call("cloudwatch", "PutMetricAlarm", own)
+def hosted(now: datetime) -> Hosted:
+    """Return what the template makes: a variant, and what scales it."""
+    ((found,),) = (endpoint.hosted for endpoint in read_template(TEMPLATE, {}, now).endpoints)
+    return found
 
 
 if __name__ == "__main__":

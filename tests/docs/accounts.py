@@ -10,7 +10,8 @@ import boto3
 from moto import mock_aws
 from typing_extensions import override
 
-from bench.tutorial import set_up
+from bench.tutorial import hosted
+from cli.own_policies import set_up
 from core.aws.store import Table
 from core.model import Mode
 from core.times import MINUTE
@@ -45,7 +46,9 @@ def adopting() -> Iterator[Adopted]:
     workload = workload_of(replace(case, requests=case.requests[START // MINUTE :]))
     workload.vcpus = 8
     account.add_endpoint(name="ranker", instance_type="ml.c5.2xlarge", instance_count=2, workload=workload)
-    set_up(account, 8, lambda _name: True)
+    registration = hosted(account.now).registration
+    assert registration is not None
+    assert not [*set_up(account, registration)]
     for _ in range(60):
         account.advance()
     with mock_aws():

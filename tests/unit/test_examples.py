@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.tutorial import tutorial
+from bench.tutorial import ONE_CORE, tutorial
 from cli.policy_file import PolicyFileError, read_policy_file
 from core.fleet import PROFILE_TAG
 from core.policy import parse_fleet
@@ -55,10 +55,10 @@ def test_terraform_names_the_same_profile_and_registers_nothing() -> None:
     assert 'resource "aws_appautoscaling' not in text
 
 
-@pytest.mark.parametrize(("vcpus", "most"), [(8, 8), (1, 2)])
-def test_cpu_summed_over_cores_takes_every_instance(vcpus: int, most: int) -> None:
+@pytest.mark.parametrize(("instance_type", "most"), [("ml.c5.2xlarge", 8), (ONE_CORE, 2)])
+def test_cpu_summed_over_cores_takes_every_instance(instance_type: str, most: int) -> None:
     """Six hours of 2,000 requests a minute on instances that answer 1,250: two are enough, and within the targets."""
     busy = case_of(EXAMPLES.parent / "traces/servegen_small_c31.csv", Mode.REALTIME)
     requests = busy.requests[:360] * 0 + 2000
     case = Case(trace="even", mode=Mode.REALTIME, start=busy.start, requests=requests, capacity=1250.0, maximum=8)
-    assert tutorial(case, vcpus).ready[-60:].max() == most
+    assert tutorial(case, instance_type).ready[-60:].max() == most

@@ -33,7 +33,6 @@ CHUNK = 24 * 60
 """Minutes between two reports of progress."""
 
 ALARM = (
-    "AlarmName",
     "Namespace",
     "MetricName",
     "Dimensions",
@@ -94,7 +93,7 @@ def play(
         provisioning_from_zero=timedelta(minutes=case.provisioning_from_zero),
         removal_delay=timedelta(minutes=case.removal),
     )
-    remarks = [*_set_up(account, hosted.registration)] if hosted.registration else []
+    remarks = [*set_up(account, hosted.registration)] if hosted.registration else []
     desired = []
     for minute in range(len(case.requests)):
         desired.append(endpoint.desired_count)
@@ -109,7 +108,7 @@ def play(
     return Played(course, tuple(remarks))
 
 
-def _set_up(account: SimulatedAccount, registration: Registration) -> Iterator[str]:
+def set_up(account: SimulatedAccount, registration: Registration) -> Iterator[str]:
     """Register everything; yield what the account refuses."""
     target, bounds = registration.target, registration.bounds
     resource = {
@@ -133,7 +132,7 @@ def _set_up(account: SimulatedAccount, registration: Registration) -> Iterator[s
     for name, arns in called.items():
         try:
             own = {key: described[name][key] for key in ALARM if key in described[name]}
-            account.call("cloudwatch", "PutMetricAlarm", {**own, "AlarmActions": arns})
+            account.call("cloudwatch", "PutMetricAlarm", {**own, "AlarmName": name, "AlarmActions": arns})
         except ServiceError as refusal:
             yield f"alarm {name} was not played: {refusal}"
     for action in registration.actions:
