@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo account test check unit lint typecheck lines template e2e build bench chaos speed cost docs release sbom audit lock schema reference pictures clean
+.PHONY: help demo account test check unit lint typecheck lines template e2e build bench chaos weeks killed speed cost docs release sbom audit lock schema reference pictures clean
 
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,9 +66,15 @@ build: .aws-sam/build/.done  ## Build the Lambda artefact
 bench: $(VENV)/.done  ## Every policy on every trace: writes docs/benchmarks*.md
 	$(BIN)/python -m bench.benchmarks $(if $(TRACES),--traces $(TRACES)) $(if $(JSON),--json $(JSON))
 
-# Hours; fewer cells and events: make chaos ARGS="--cells 500 --events 2000"
+# Half an hour of one core; fewer cells and events: make chaos ARGS="--cells 500 --events 2000"
 chaos: $(VENV)/.done  ## Every call of every pass x every fault, a kill after each, and mutated events
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+weeks: $(VENV)/.done  ## Random weeks of random fleets: make weeks ARGS="--lives 100 --steps 50"
+	$(BIN)/python -m tests.chaos.weeks $(ARGS)
+
+killed: $(VENV)/.done  ## The controller dies at random minutes of the traces: what the next 24 hours cost
+	$(BIN)/python -m bench.killed $(ARGS)
 
 speed: $(VENV)/.done .aws-sam/build/.done  ## Size and import time of the artefact, time of a pass, time of a replay
 	$(BIN)/python -m bench.artefact

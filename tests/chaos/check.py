@@ -55,7 +55,7 @@ def twin(moment: Moment) -> Twin:
     return Twin(ran=ran, before=before, first=first, after=after, missed=missed)
 
 
-LATER, CHUNK = 40, 10
+LATER, CHUNK = 60, 10
 """Minutes in which a target that got more than it needed, or waits for its endpoint, must be as if nothing had failed."""
 
 

@@ -8,7 +8,8 @@ is given, unless the caller brings others. Rules and schedules route as `templat
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from typing_extensions import override
 
@@ -24,9 +25,6 @@ from handlers.wiring import LambdaHandler, Runtime
 from simulator.account import SimulatedAccount
 from simulator.direct import DirectAutoscaling, DirectMetrics, DirectServing
 from simulator.in_memory import InMemoryEvents, InMemoryStore, StaticPolicies
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 MAKERS: Mapping[str, Callable[[Callable[[], Runtime]], LambdaHandler]] = {
     "RealtimeTarget": realtime_target.make_handler,
@@ -91,16 +89,20 @@ class SimulatedStack:
             autoscaling=autoscaling,
             serving=serving,
             events=self.events,
-            clock=lambda: account.now,
+            clock=self.now,
         )
         self.reconciler = Reconciler(ports, stage=stage, mode=mode)
         runtime = Runtime(
             reconciler=self.reconciler,
-            clock=lambda: account.now,
+            clock=self.now,
             telemetry=self,
             sleep=lambda _: None,
         )
         self._handlers = {name: make(lambda: runtime) for name, make in MAKERS.items()}
+
+    def now(self) -> datetime:
+        """Return what the functions' clock shows."""
+        return self.account.now
 
     def _adapters(self) -> tuple[Metrics, Autoscaling, Hosting]:
         client = self.account.client

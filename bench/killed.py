@@ -1,0 +1,140 @@
+"""The controller dies at random minutes of the shipped traces: what the next 24 hours cost those who asked.
+
+`python -m bench.killed --kills 4` prints a table: requests in overloaded minutes of those 24 hours, of what a dead
+Tidegate leaves behind, of plain target tracking at 0.5 and 0.7 on the same minutes, and of Tidegate had it lived.
+"""
+
+import argparse
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from simulator.baselines import run
+from simulator.cases import DAY, Course, Mode, Planned, standing
+from simulator.judge import joining
+from simulator.replay import Replay
+
+AFTER = DAY
+"""Minutes after the kill that are judged."""
+
+Share = float
+"""Of the requests of those minutes, those in minutes without enough instances, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """One kill: who was asked in vain in the 24 hours after it, and what they cost in instance-hours."""
+
+    trace: str
+    group: str
+    minute: int
+    harmed: Mapping[str, Share]
+    hours: Mapping[str, float]
+
+
+DEAD, ALIVE, HALF, HIGH, RETURNED = "dead", "alive", "AAS 0.5", "AAS 0.7", "dead, at 0.5"
+
+
+def deaths(planned: Planned, kills: int, seed: int) -> Iterator[Death]:
+    """Kill the controller at so many minutes of a trace that is played in real time, each in a world of its own."""
+    case = planned.case()
+    last = len(case.requests) - AFTER
+    minutes = sorted(Random(f"{seed} {case.trace}").sample(range(case.warmup, last), kills))  # noqa: S311 - no secret
+    plain = {HALF: run("aas-target-tracking", "0.5", case), HIGH: run("aas-target-tracking", "0.7", case)}
+    played, courses = Replay(case, joins=joining(case)), list[Mapping[str, Course]]()
+    for minute in minutes:
+        played.run(minute - played.minute)
+        courses.append({DEAD: _in_child(played, _die), RETURNED: _in_child(played, _return)})
+    played.run(minutes[-1] + AFTER - played.minute)
+    alive = played.result().course
+    for minute, own in zip(minutes, courses, strict=True):
+        found = {**own, ALIVE: alive, **plain}
+        part = slice(minute, minute + AFTER)
+        load, needed = case.requests[part], case.needed[part]
+        yield Death(
+            trace=case.trace,
+            group=planned.group,
+            minute=minute,
+            harmed={
+                name: float(load[needed > course.ready[part]].sum() / max(1, load.sum()))
+                for name, course in found.items()
+            },
+            hours={name: float(course.billed[part].sum() / 60) for name, course in found.items()},
+        )
+
+
+def _die(played: Replay) -> Course:
+    """Kill the controller and go on."""
+    played.stack.stop()
+    played.run(AFTER)
+    return played.result().course
+
+
+def _return(played: Replay) -> Course:
+    """The same with the target back at half of what an instance serves, as if that could expire, too."""
+    policies = played.account.autoscaling.targets[played.endpoint.resource_id].policies.values()
+    for policy in [each for each in policies if each.tracking]:
+        tracking = {**(policy.tracking or {}), "TargetValue": 0.5 * played.case.capacity}
+        changed = {**policy.request, "TargetTrackingScalingPolicyConfiguration": tracking}
+        played.account.call("application-autoscaling", "PutScalingPolicy", changed)
+    return _die(played)
+
+
+def _in_child(played: Replay, what: Callable[[Replay], Course]) -> Course:
+    """Do it in a copy of this process: a replay is full of what cannot be copied otherwise."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: there.send(what(played)))
+    child.start()
+    there.close()
+    found: Course = here.recv()
+    child.join()
+    return found
+
+
+def main() -> None:
+    """Play and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--traces", type=Path, default=Path("traces"), help="folder of the traces")
+    parser.add_argument("--kills", type=int, default=4, help="of each trace")
+    parser.add_argument("--seed", type=int, default=1, help="of the minutes")
+    given = parser.parse_args()
+    console = Console(width=120)
+    found = list[Death]()
+    for planned in standing(given.traces):
+        if planned.mode is Mode.REALTIME:
+            own = list(deaths(planned, given.kills, given.seed))
+            console.print(f"{own[0].trace}: " + "; ".join(map(_said, own)), highlight=False)
+            found += own
+    console.print(table(found))
+
+
+def _said(death: Death) -> str:
+    return f"minute {death.minute} " + ", ".join(f"{name} {share:.2%}" for name, share in death.harmed.items())
+
+
+def table(found: list[Death]) -> Table:
+    """Return the mean of each trace, and in how many of its kills dead is no worse than AAS at 0.5."""
+    names = (DEAD, RETURNED, HALF, HIGH, ALIVE)
+    shown = Table(title="Requests in overloaded minutes, instance-hours; 24 hours after a kill")
+    shown.add_column("trace")
+    for name in (*names, "no worse than 0.5"):
+        shown.add_column(name, justify="right")
+    for trace in dict.fromkeys(death.trace for death in found):
+        own = [death for death in found if death.trace == trace]
+        means = [
+            f"{np.mean([d.harmed[n] for d in own]):.2%}, {np.mean([d.hours[n] for d in own]):.0f} h" for n in names
+        ]
+        held = sum(death.harmed[DEAD] <= death.harmed[HALF] for death in own)
+        shown.add_row(trace, *means, f"{held} of {len(own)}")
+    return shown
+
+
+if __name__ == "__main__":
+    main()
