@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simulator.baselines import run
-from simulator.cases import DAY, Course, Mode, Planned, standing
+from simulator.cases import DAY, Case, Course, Mode, Planned, standing
 from simulator.judge import joining
 from simulator.replay import Replay
 
@@ -50,40 +50,43 @@ def deaths(planned: Planned, kills: int, seed: int) -> Iterator[Death]:
     played, courses = Replay(case, joins=joining(case)), list[Mapping[str, Course]]()
     for minute in minutes:
         played.run(minute - played.minute)
-        courses.append({DEAD: _in_child(played, _die), RETURNED: _in_child(played, _return)})
+        courses.append({DEAD: _in_child(played, die), RETURNED: _in_child(played, die_at_half)})
     played.run(minutes[-1] + AFTER - played.minute)
     alive = played.result().course
     for minute, own in zip(minutes, courses, strict=True):
         found = {**own, ALIVE: alive, **plain}
         part = slice(minute, minute + AFTER)
-        load, needed = case.requests[part], case.needed[part]
         yield Death(
             trace=case.trace,
             group=planned.group,
             minute=minute,
-            harmed={
-                name: float(load[needed > course.ready[part]].sum() / max(1, load.sum()))
-                for name, course in found.items()
-            },
+            harmed={name: harmed(case, course, minute) for name, course in found.items()},
             hours={name: float(course.billed[part].sum() / 60) for name, course in found.items()},
         )
 
 
-def _die(played: Replay) -> Course:
+def harmed(case: Case, course: Course, minute: int) -> Share:
+    """Return what became of the requests of the 24 hours from `minute` on."""
+    part = slice(minute, minute + AFTER)
+    load = case.requests[part]
+    return float(load[case.needed[part] > course.ready[part]].sum() / max(1, load.sum()))
+
+
+def die(played: Replay) -> Course:
     """Kill the controller and go on."""
     played.stack.stop()
     played.run(AFTER)
     return played.result().course
 
 
-def _return(played: Replay) -> Course:
+def die_at_half(played: Replay) -> Course:
     """The same with the target back at half of what an instance serves, as if that could expire, too."""
     policies = played.account.autoscaling.targets[played.endpoint.resource_id].policies.values()
     for policy in [each for each in policies if each.tracking]:
         tracking = {**(policy.tracking or {}), "TargetValue": 0.5 * played.case.capacity}
         changed = {**policy.request, "TargetTrackingScalingPolicyConfiguration": tracking}
         played.account.call("application-autoscaling", "PutScalingPolicy", changed)
-    return _die(played)
+    return die(played)
 
 
 def _in_child(played: Replay, what: Callable[[Replay], Course]) -> Course:
