@@ -46,7 +46,7 @@ def page(run: FleetRun, plotly: str | None = None, up: str | None = None) -> str
     body = f"""<header>
 <p class="brand">{f'<a href="{escape(up)}">Tidegate: all endpoints</a>' if up else "Tidegate"}</p>
 <h1>{escape(run.title)}</h1>
-<p class="soft">{run.hours:g} hours of traffic, {stamp(run.start)} to {stamp(end)} UTC</p>
+<p class="soft">{run.hours:,.4g} hours of traffic, {stamp(run.start)} to {stamp(end)} UTC</p>
 {bullets(run.lines, "lines")}
 </header>
 <main>
