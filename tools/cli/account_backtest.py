@@ -20,6 +20,7 @@ from cli.own_policies import OWN, play
 from cli.queue_history import read_queue
 from cli.tables import console
 from core.aws.cloudwatch import CloudWatch
+from core.errors import TidegateError
 from core.fields import duration
 from core.fleet import PROFILE_TAG
 from core.instances import vcpus_of
@@ -30,6 +31,7 @@ from simulator.oracle import clairvoyant
 from simulator.report import Judged, Outcome, Overview, write_report
 from simulator.report.fleet import NAMES, total
 from simulator.scores import score
+from simulator.service import ServiceError
 from simulator.traces import MINUTE
 
 if TYPE_CHECKING:
@@ -395,19 +397,32 @@ def _figures(each: Score) -> str:
     )
 
 
-def judge_all(todo: Sequence[Subject], folder: Path | None, workers: int | None = None) -> list[Line]:
-    """Judge endpoints side by side on all cores, with progress on stderr; figures do not depend on it."""
+def tried(subject: Subject, folder: Path | None) -> Line | tuple[str, str]:
+    """Judge one endpoint, or return its name and why it cannot be: one that cannot must not cost the others."""
+    try:
+        return judged(subject, folder)
+    except (TidegateError, ServiceError) as error:
+        return subject.name, f"it could not be replayed: {error}"
+
+
+def judge_all(todo: Sequence[Subject], folder: Path | None) -> tuple[list[Line], list[tuple[str, str]]]:
+    """Judge endpoints side by side on all cores, with progress on stderr; figures do not depend on it.
+
+    Returns:
+        What became of them, in their order, and the names of those that could not be judged, with the reason.
+    """
     err = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    lines: dict[str, Line] = {}
+    found: dict[str, Line | tuple[str, str]] = {}
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("endpoints judged", total=len(todo))
-        with ProcessPoolExecutor(max_workers=min(workers or os.cpu_count() or 1, max(1, len(todo)))) as pool:
-            running = {pool.submit(judged, each, folder): each.name for each in todo}
+        with ProcessPoolExecutor(max_workers=min(os.cpu_count() or 1, max(1, len(todo)))) as pool:
+            running = {pool.submit(tried, each, folder): each.name for each in todo}
             for done in as_completed(running):
-                lines[running[done]] = done.result()
+                found[running[done]] = done.result()
                 bar.advance(task)
-    return [lines[each.name] for each in todo]
+    ordered = [found[each.name] for each in todo]
+    return [each for each in ordered if isinstance(each, Line)], [each for each in ordered if isinstance(each, tuple)]
 
 
 def read_all(

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
-from cli.account_backtest import CHANGE, HELPS, LEAVE, TRADE, Asked, Subject, advised, at_its_best, subjects
+from cli.account_backtest import CHANGE, HELPS, LEAVE, TRADE, Asked, Subject, advised, at_its_best, subjects, tried
 from cli.backtest import MisusedError
 from cli.estate import read_estate
 from cli.main import app
@@ -151,6 +152,14 @@ def test_a_policy_on_a_metric_of_ones_own_cannot_be_replayed_and_that_is_said() 
     played = play(case, hosted, count=3)
     assert played.remarks == ("policy tokens follows TokensWaiting, which a replay does not know: it never acted",)
     assert set(played.course.ready.tolist()) == {3}
+
+
+def test_one_that_cannot_be_replayed_does_not_cost_the_others() -> None:
+    found = subject(orders(registered=(1, 9)), orders=CAPACITY)
+    broken = replace(found, profile={"kind": "realtime", "min_capacity": 5, "max_capacity": 2})
+    name, why = tried(broken, None)  # type: ignore[misc]  # a Line if it could be
+    assert name == "orders"
+    assert why.startswith("it could not be replayed: ")
 
 
 # ---- what one instance serves, and within which bounds ------------------------------------------------------------

@@ -142,7 +142,8 @@ def _account(
 ) -> None:
     """Judge an account's endpoints, and say what came of it."""
     estate, found, skipped = account_backtest.read_all(aws, asked, clock.now(), only)
-    lines = account_backtest.judge_all(found, folder)
+    lines, failed = account_backtest.judge_all(found, folder)
+    skipped += failed
     page = account_backtest.overview(estate, lines, skipped, asked.prices)
     if as_json:
         typer.echo(backtest.dumped(account_backtest.as_json(estate, lines, skipped, asked.prices)))
