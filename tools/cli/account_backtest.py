@@ -457,7 +457,7 @@ def overview(estate: Estate, lines: Sequence[Line], skipped: list[tuple[str, str
     rows = [
         Judged(
             name=line.subject,
-            about=f"{line.instance_type}, {line.days:g} days judged",
+            about=f"{line.instance_type}, {line.days:.3g} days judged",
             requests=line.requests,
             outcomes={way: _outcome(getattr(line, way)) for way in NAMES},
             advice=line.advice,
