@@ -26,7 +26,11 @@ from tests.rights import Deployed, refused, unused
 
 AAS = "application-autoscaling"
 SPARE = {
-    **{(name, "sagemaker:ListEndpoints"): "in a warm execution environment; here each is fresh" for name in MAKERS},
+    **{
+        (name, f"sagemaker:{listed}"): "in a warm execution environment; here each is fresh"
+        for name in MAKERS
+        for listed in ("ListEndpoints", "ListInferenceComponents")
+    },
     **{
         (name, f"{AAS}:DescribeScalingPolicies"): "after the table was lost, for a target whose kind it owns"
         for name in ("RealtimeTarget", "BatchWindow", "Override")

@@ -66,6 +66,7 @@ NAMED = [
     {"name": "invoices", "profile": "queue"},
     {"name": "scoring", "profile": "batch"},
     {"name": "assistant", "inference_component": "Chat-8B", "profile": "llm"},
+    {"name": "assistant", "inference_component": "chat-70b", "profile": "llm"},
 ]
 LEGACY = {"name": "legacy", "profile": "web", "adopt": True}
 
@@ -210,6 +211,8 @@ def _fill(account: SimulatedAccount) -> None:
     account.add_endpoint(name="assistant", workload=NoWorkload(), instance_count=0, managed=managed, **web)
     talk = ComponentWorkload(per_minute_requests=[0] * 10 + [80] * 20, capacity_per_instance=30)
     account.add_component(name="Chat-8B", endpoint="assistant", workload=talk, copies=0)
+    silence = ComponentWorkload(per_minute_requests=[], capacity_per_instance=30)
+    account.add_component(name="chat-70b", endpoint="assistant", workload=silence, copies=0)
     names = {
         "ServiceNamespace": "sagemaker",
         "ResourceId": "endpoint/legacy/variant/AllTraffic",
@@ -316,9 +319,14 @@ def test_whatever_a_function_calls_is_allowed(night: Night, deployed: Deployed) 
     assert refused(deployed, calls) == set()
 
 
+SELDOM_TWO_COMPONENTS = {"AsyncQueue", "BatchWindow", "Override"}
+"""Components are listed by a pass over two of them: a queue is none, and no window or override of this night has two."""
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_nothing_is_allowed_that_a_function_never_calls(night: Night, deployed: Deployed, function: str) -> None:
-    assert unused(deployed, function, set(night.calls)) == set()
+    spare = {("sagemaker:ListInferenceComponents", "*")} if function in SELDOM_TWO_COMPONENTS else set()
+    assert unused(deployed, function, set(night.calls)) == spare
 
 
 @pytest.mark.parametrize(

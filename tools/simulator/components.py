@@ -60,6 +60,8 @@ class Component:
     """When the change under way is done, and how many copies there are before it, should it fail."""
 
     failure: str = ""
+    modified: datetime | None = None
+    """When a change began or ended last."""
 
     dimension = "sagemaker:inference-component:DesiredCopyCount"
     counted = "copy count"
@@ -96,6 +98,7 @@ class InferenceComponents:
             return
         before, component.desired_count, component.failure = component.desired_count, count, ""
         host, now = component.host, self.world.now
+        component.modified = now
         if count < component.current_count:
             component.change = (now + host.endpoint.removal_delay, before)
             return
@@ -129,6 +132,7 @@ class InferenceComponents:
                 if self.instances_needed(component.host) > component.host.current_count:
                     component.desired_count, component.failure = component.change[1], NO_ROOM
                 component.current_count, component.change = component.desired_count, None
+                component.modified = self.world.now
         for host, managed in scaled:
             self._release(host, managed)
 
@@ -193,7 +197,7 @@ def _summary(component: Component) -> dict[str, Any]:
         "VariantName": component.host.name,
         "InferenceComponentStatus": component.status,
         "CreationTime": component.created,
-        "LastModifiedTime": component.created,
+        "LastModifiedTime": component.modified or component.created,
     }
 
 

@@ -1,11 +1,12 @@
 """SageMaker, and discovery by tag, as the port `Serving`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.aws.errors import or_none, reading, writing
 from core.errors import ObservationError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     )
 
 TURNS = 5
-"""An endpoint is described each so many minutes even if the list shows no change of it."""
+"""Each is described in so many minutes even if the list shows no change of it."""
 
 SHORT_OF_A_TURN = timedelta(minutes=TURNS, seconds=-30)
 """Ticks come a few seconds early or late."""
@@ -31,11 +32,26 @@ LISTED_A_CALL = 100
 
 
 class _Described(NamedTuple):
-    """A variant with no change in flight, when its endpoint had last been modified, and when that was read."""
+    """What had no change in flight, when it or its endpoint had last been modified, and when that was read."""
 
     capacity: Capacity
     modified: datetime
     at: datetime
+
+
+class _Listing(NamedTuple):
+    """An operation that lists what is described one by one, and its words for it."""
+
+    operation: str
+    items: str
+    name: str
+    status: str
+
+
+_ENDPOINTS = _Listing("list_endpoints", "Endpoints", "EndpointName", "EndpointStatus")
+_COMPONENTS = _Listing(
+    "list_inference_components", "InferenceComponents", "InferenceComponentName", "InferenceComponentStatus"
+)
 
 
 class SageMaker:
@@ -53,7 +69,9 @@ class SageMaker:
     ) -> None:
         self._client = client
         self._tagging = tagging
-        self._modified: dict[str, datetime] = {}
+        self._modified: dict[tuple[str, str], datetime] = {}
+        """By what it is and its name."""
+
         self._known: dict[ScalableTarget, _Described] = {}
 
     def running(
@@ -73,30 +91,36 @@ class SageMaker:
                 except ObservationError as err:
                     found[target] = err
                     continue
-                modified = self._modified.get(target.names.get("EndpointName", ""))
+                modified = self._modified.get(next(iter(target.names.items())))
                 if isinstance(seen, Capacity) and seen.settled and modified:
                     at = now if before else now - timedelta(minutes=len(self._known) % TURNS)  # not all at once
                     self._known[target] = _Described(seen, modified, at)
         return found
 
     def _unchanged(self, targets: Sequence[ScalableTarget], now: datetime) -> Mapping[ScalableTarget, Capacity]:
-        """Return what need not be described again. Lists no more pages than half of the calls it may save."""
+        """Return what need not be described again."""
         known = {t: self._known[t] for t in targets if t in self._known and now - self._known[t].at < SHORT_OF_A_TURN}
-        wanted = {target.names["EndpointName"] for target in known}
-        listed: dict[str, tuple[str, datetime]] = {}
-        with suppress(ObservationError), reading("ListEndpoints"):  # then each is described
-            pages = (
-                self._client().get_paginator("list_endpoints").paginate(PaginationConfig={"PageSize": LISTED_A_CALL})
-            )
+        found: dict[ScalableTarget, Capacity] = {}
+        for listing in (_ENDPOINTS, _COMPONENTS):
+            listed = self._listed(listing, {t.names[listing.name] for t in known if listing.name in t.names})
+            found |= {
+                t: seen.capacity
+                for t, seen in known.items()
+                if listed.get(t.names.get(listing.name, "")) == (seen.capacity.status, seen.modified)
+            }
+        return found
+
+    def _listed(self, listing: "_Listing", wanted: AbstractSet[str]) -> Mapping[str, tuple[str, datetime]]:
+        """Return status and time of modification by name. Lists no more pages than half of the calls it may save."""
+        found: dict[str, tuple[str, datetime]] = {}
+        client: Any = self._client()
+        with suppress(ObservationError), reading(listing.operation):  # then each is described
+            pages = client.get_paginator(listing.operation).paginate(PaginationConfig={"PageSize": LISTED_A_CALL})
             for page in islice(pages, len(wanted) // 2):
-                listed |= {e["EndpointName"]: (e["EndpointStatus"], e["LastModifiedTime"]) for e in page["Endpoints"]}
-                if listed.keys() >= wanted:
+                found |= {e[listing.name]: (e[listing.status], e["LastModifiedTime"]) for e in page[listing.items]}
+                if found.keys() >= wanted:
                     break
-        return {
-            target: seen.capacity
-            for target, seen in known.items()
-            if listed.get(target.names["EndpointName"]) == (seen.capacity.status, seen.modified)
-        }
+        return found
 
     def capacity(self, target: ScalableTarget) -> Capacity | Missing:
         """Return counts and status, Missing if the endpoint, variant or component is gone."""
@@ -178,7 +202,7 @@ class SageMaker:
     def _endpoint(self, name: str) -> "DescribeEndpointOutputTypeDef | None":
         found = or_none(f"DescribeEndpoint {name}", lambda: self._client().describe_endpoint(EndpointName=name))
         if found:
-            self._modified[name] = found["LastModifiedTime"]
+            self._modified[_ENDPOINTS.name, name] = found["LastModifiedTime"]
         return found
 
     def _config(self, config: str) -> "Mapping[str, ProductionVariantOutputTypeDef]":
@@ -212,6 +236,7 @@ class SageMaker:
         )
         if found is None:
             return Missing(f"inference component {name} does not exist")
+        self._modified[_COMPONENTS.name, name] = found["LastModifiedTime"]
         counts, status = found.get("RuntimeConfig", {}), found.get("InferenceComponentStatus", "Creating")
         desired = counts.get("DesiredCopyCount", 0)
         return Capacity(counts.get("CurrentCopyCount", desired), desired, status, found["CreationTime"].astimezone(UTC))

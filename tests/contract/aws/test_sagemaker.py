@@ -10,6 +10,8 @@ from core.aws.sagemaker import SageMaker
 from core.errors import ObservationError, TargetBusyError, TargetNotFoundError
 from core.model import Capacity, Dimension, Missing, ScalableTarget, Serving
 from core.ports import Variant
+from simulator.components import Managed
+from simulator.workload import ComponentWorkload, NoWorkload
 from tests.contract.aws.accounts import Account, Simulated, serving_of
 from tests.contract.aws.stubs import Client, client, scripted
 
@@ -267,6 +269,34 @@ class TestRunning:
             assert calls["DescribeEndpoint"] <= max(2, -(-targets // 5)), "in turns, not all at once"
         assert sum(spent[10:], Counter()) == each_minute, why
 
+    def test_inference_components_are_described_in_turns_too(self) -> None:
+        account = Simulated()
+        sagemaker, wanted = serving_of(account), components(account, 10)
+        described = {target: sagemaker.capacity(target) for target in wanted}
+        spent = []
+        for minute in range(10):
+            before = len(account.account.calls)
+            assert sagemaker.running(wanted, NOON + timedelta(minutes=minute)) == described
+            spent.append(Counter(call.operation for call in account.account.calls[before:]))
+        assert spent[0] == {"DescribeInferenceComponent": 10}
+        assert all(calls["DescribeInferenceComponent"] <= 2 for calls in spent[5:])
+        assert sum(spent[5:], Counter()) == {"DescribeInferenceComponent": 10, "ListInferenceComponents": 5}
+
+    def test_a_change_of_copies_is_seen_at_once_and_when_it_came_and_went(self) -> None:
+        account = Simulated()
+        sagemaker, wanted = serving_of(account), components(account, 4)
+        sagemaker.running(wanted, NOON)
+        sagemaker.set_count(wanted[1], 2)
+        assert counts(as_read(sagemaker.running(wanted, NOON)[wanted[1]])) == (1, 2, "Updating")
+        sagemaker.running(wanted, NOON)
+        while account.account.sagemaker.components.by_name["c1"].change:
+            account.account.advance()
+        assert counts(as_read(sagemaker.running(wanted, NOON)[wanted[1]])) == (2, 2, "InService")
+        sagemaker.set_count(wanted[2], 2)
+        while account.account.sagemaker.components.by_name["c2"].change:
+            account.account.advance()
+        assert counts(as_read(sagemaker.running(wanted, NOON)[wanted[2]])) == (2, 2, "InService")
+
     def test_others_endpoints_are_not_paged_through_for_a_few_of_ours(self) -> None:
         account = Simulated()
         wanted = fleet(account, 8)
@@ -313,6 +343,17 @@ def fleet(account: Account, size: int) -> list[ScalableTarget]:
     for number in range(size):
         account.add_endpoint(f"e{number}", 3)
     return [ScalableTarget.variant(f"e{number}", "AllTraffic") for number in range(size)]
+
+
+def components(account: Simulated, size: int) -> list[ScalableTarget]:
+    """Add so many inference components of one copy on one endpoint and return them."""
+    account.account.add_endpoint(
+        name="llm", workload=NoWorkload(), instance_count=size, managed=Managed(minimum=0, maximum=2 * size)
+    )
+    silence = ComponentWorkload(per_minute_requests=[], capacity_per_instance=30)
+    for number in range(size):
+        account.account.add_component(name=f"c{number}", endpoint="llm", workload=silence, copies=1)
+    return [ScalableTarget.component(f"c{number}") for number in range(size)]
 
 
 def as_read(seen: Capacity | Missing | ObservationError) -> Capacity | Missing:

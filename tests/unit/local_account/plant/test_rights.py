@@ -200,6 +200,7 @@ EVERY_PASS: list[tuple[str, str, Mapping[str, Any]]] = [
     ("sagemaker", "DescribeInferenceComponent", {"InferenceComponentName": "Chat-8B"}),
     ("sagemaker", "UpdateInferenceComponentRuntimeConfig", {"InferenceComponentName": "chat-8b"}),
     ("sagemaker", "ListEndpoints", {}),
+    ("sagemaker", "ListInferenceComponents", {"EndpointNameEquals": "llm"}),
     ("sagemaker", "DescribeEndpoint", {"EndpointName": "Ranker"}),
     ("sagemaker", "UpdateEndpointWeightsAndCapacities", {"EndpointName": "ranker"}),
 ]
@@ -210,7 +211,6 @@ ONLY_FLEET_SYNC: list[tuple[str, str, Mapping[str, Any]]] = [
     (AAS, "DeregisterScalableTarget", VARIANT),
     (AAS, "DescribeScheduledActions", {"ServiceNamespace": "sagemaker"}),
     ("resourcegroupstaggingapi", "GetResources", {}),
-    ("sagemaker", "ListInferenceComponents", {"EndpointNameEquals": "llm"}),
     ("cloudwatch", "PutMetricAlarm", {"AlarmName": "tidegate-target-prod-realtime-x"}),
     ("cloudwatch", "DeleteAlarms", {"AlarmNames": ["tidegate-target-prod-realtime-x"]}),
 ]
