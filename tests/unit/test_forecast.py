@@ -401,6 +401,13 @@ class TestRule:
         assert decision.envelope.floor >= 6
         assert decision.deciding_step.seen["fit"] == f"{OFFICE.fitted_at:%Y-%m-%dT%H:%MZ}"
 
+    @pytest.mark.parametrize(("at", "count", "limited"), [(NOW - 7 * MINUTE, 2, True), (NOW.replace(hour=12), 7, False)])
+    def test_an_order_leaves_aas_no_room_beside_it(self, at: datetime, count: int, *, limited: bool) -> None:
+        """AAS, still ringing, would order one more as soon as it has come, and block what is foreseen next."""
+        decision = decide(foreseen(500 if limited else 6500, at, count))
+        assert (decision.envelope.ceiling == decision.envelope.floor) == limited
+        assert decision.valid_until - at == timedelta(minutes=20 if limited else 60)
+
     def test_at_night_what_nobody_will_need_is_given_back_at_once(self) -> None:
         decision = decide(foreseen(500, NOW.replace(hour=4), 6))
         assert (decision.envelope.floor, decision.scale_in_to) == (2, 2)
