@@ -124,6 +124,10 @@ ROWS: Mapping[str, Row] = {
         traces=(C05, C31),
         parts={"that day": (EVENT, EVENT + DAY), "the day after": (EVENT + DAY, EVENT + 2 * DAY)},
     ),
+    "nothing, on the same days": Row(
+        traces=(C05, C31),
+        parts={"that day": (EVENT, EVENT + DAY), "the day after": (EVENT + DAY, EVENT + 2 * DAY)},
+    ),
     "clocks skip an hour, `timezone` stated": Row(
         change=_in_berlin,
         profile=lambda _: {"timezone": "Europe/Berlin"},

@@ -44,6 +44,9 @@ MORE_EACH, LEAST_FACTOR, RAISED_EACH = 1.05, 0.5, timedelta(hours=24)
 NEARLY, DRAINED = 0.95, timedelta(minutes=30)
 """From this share of `c` on load explains a latency, and so long after what still waits may (algorithms 2)."""
 
+RETURNING = 1.25
+"""Of what is usual, held through an outage: who was kept out tries again beside those who come anyway."""
+
 LONGEST_GAP = timedelta(minutes=3)
 """Between two measured minutes, for a direct scale-in to be certain of those between them (algorithms 8)."""
 
@@ -155,7 +158,7 @@ def outage(ctx: Context, wanted: Envelope) -> Step | None:
     since, each = silent_since(ctx), ctx.profile.capacity_per_instance
     if since is None or ctx.now - since > HELD or ctx.learned is None or each is None:
         return None
-    floor = usual_floor(ctx.learned, ctx.now, each)
+    floor = usual_floor(ctx.learned, ctx.now, each / RETURNING)
     seen = {"usual": float(floor), "minutes_silent": (ctx.now - since).total_seconds() / 60}
     return Step(rule="outage", reason=Reason.OUTAGE_HOLD, before=wanted, after=_raised(wanted, floor), seen=seen)
 
