@@ -298,8 +298,8 @@ def echo(ctx: Context, wanted: Envelope) -> Step | None:
     seven had called became 77. So an order brings a ceiling of twice its floor, which stands until metrics show it; for
     a queue, whose backlog an instance may have many times over, a ceiling of its floor: 15 became 100. A queue has it
     also while its backlog is above the target that we gave AAS, which knows no ages and orders what is not needed yet.
-    So has an order by a forecast: on a ramp AAS would order one more as soon as it has come, and nothing else could be
-    ordered for as long as that one takes.
+    So has an order by a forecast of a load that can be seen: on a ramp AAS would order one more as soon as it has come,
+    and nothing else could be ordered for as long as that one takes.
     """
     capacity, registered, waiting = ctx.capacity, ctx.registered, ctx.waiting
     target, load = ctx.profile.settling_target, ctx.requests
@@ -307,8 +307,10 @@ def echo(ctx: Context, wanted: Envelope) -> Step | None:
         return None
     ordering = wanted.floor > capacity.desired
     early = target is not None and ctx.profile.policies is None and (waiting or 0) > capacity.current * target > 0
-    foreseen = ctx.learned is not None and ctx.learned.chosen is Option.FORECAST and load is not None
-    if early or (ordering and (waiting or foreseen)):
+    each = ctx.profile.capacity_per_instance
+    foreseen = ctx.learned is not None and ctx.learned.chosen is Option.FORECAST
+    hidden = not load or not each or load >= AT_CEILING * capacity.current * each
+    if early or (ordering and (waiting or (foreseen and not hidden))):
         ceiling = wanted.floor
     elif ordering and load and target and load > capacity.current * target > 0:
         ceiling = 2 * wanted.floor

@@ -29,6 +29,9 @@ LEAST_MINUTES = 60
 SPELL = 3
 """Minutes whose mean load a latency answers to: waiting grows and shrinks over a few of them."""
 
+LATE_WEIGHS = 1.5
+"""What a late minute counts beside one in time: p95 of the few requests of a minute is mostly below that of many."""
+
 EVIDENCE = 3
 """Minutes that must agree: on a load that was served in time, and on one that was not."""
 
@@ -70,7 +73,8 @@ def measure(
     """Return the requests a minute that one instance serves within the objective, as far as these minutes tell.
 
     It lies between the loads below which most minutes were in time and above which most were not: the split with the
-    fewest minutes on the wrong side, which a bad hour at low load does not move. Between them the value in force stays.
+    fewest minutes on the wrong side, a late one counting half as much again, which a bad hour at low load does not
+    move. Between them the value in force stays.
 
     Args:
         seen: what `queries` asks for, in their order.
@@ -82,7 +86,7 @@ def measure(
     minutes = _usable(seen, objectives.latency_p95 or timedelta.max)
     if len(minutes) < LEAST_MINUTES:
         return Measured(at=now, capacity=before)
-    balance = list(accumulate(-1 if slow else 1 for _, slow in minutes))
+    balance = list(accumulate(-LATE_WEIGHS if slow else 1.0 for _, slow in minutes))
     best = max(balance)
     split = balance.index(best) if best > 0 else -1
     late = [x for x, slow in minutes[split + 1 :] if slow]
