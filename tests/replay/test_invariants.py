@@ -117,7 +117,7 @@ def test_events_twice_late_and_shuffled_leave_the_state_of_delivering_them_once(
         "requested_by": "maria",
         "expires_at": f"{START + timedelta(hours=3):%Y-%m-%dT%H:%M:%SZ}",
     }
-    for minute in range(8 * 60):
+    for minute in range(4 * 60):
         once.minute()
         weather.minute()
         if minute == 120:

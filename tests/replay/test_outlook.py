@@ -1,7 +1,8 @@
 """What `tidegate forecast` says of an endpoint shortly before its morning, after a night under a forecast."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import boto3
@@ -32,7 +33,7 @@ def decided(run: Replay) -> Decision:
     return decide(seen)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def played() -> tuple[Replay, list[Decision]]:
     """The run, and the decisions of its last ten minutes."""
     run = Replay(office(5))
@@ -44,9 +45,9 @@ def played() -> tuple[Replay, list[Decision]]:
     return run, decisions
 
 
-@pytest.fixture(scope="module")
-def source(played: tuple[Replay, list[Decision]]) -> Iterator[Source]:
-    run, decisions = played
+@contextmanager
+def deployed(run: Replay, decisions: Sequence[Decision]) -> Iterator[Source]:
+    """What the command line reads of the run, in a table of its own."""
     with mock_aws():
         dynamodb = boto3.Session("testing", "testing", region_name="eu-central-1").client("dynamodb")
         tables.create(dynamodb)
@@ -59,9 +60,16 @@ def source(played: tuple[Replay, list[Decision]]) -> Iterator[Source]:
 
 
 @pytest.fixture(scope="module")
-def found(source: Source) -> Outlook:
+def source(played: tuple[Replay, list[Decision]]) -> Iterator[Source]:
+    with deployed(*played) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def found(played: tuple[Replay, list[Decision]]) -> Outlook:
     told: list[str] = []
-    outlook = outlook_of(source, source.seen.now, hours=3, told=told.append)
+    with deployed(*played) as made:
+        outlook = outlook_of(made, made.seen.now, hours=3, told=told.append)
     assert told[0] == "Playing 4 days: economy (1 of 4)"
     return outlook
 
