@@ -129,7 +129,12 @@ class DeleteAlarms(_Said):
     """DeleteAlarms of our own alarms."""
 
     names: tuple[str, ...]
-    said: ClassVar[str] = "delete alarms {0.names}"
+    said: ClassVar[str] = "delete alarms {0.listed}"
+
+    @property
+    def listed(self) -> str:
+        """The names, for a person."""
+        return ", ".join(self.names)
 
 
 @dataclass(frozen=True, slots=True)
