@@ -104,7 +104,7 @@ class Storm:
                 self._stack.deliver(job)
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_events_twice_late_and_shuffled_leave_the_state_of_delivering_them_once(seed: int) -> None:
     once, storm = stack(), stack()
     weather = Storm(storm, seed)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any, cast
 
+from cli.delivery import OUTPUTS as DELIVERED_BY
 from cli.delivery import DeliveryError
 from cli.estate import Source
 from core.aws.application_autoscaling import ApplicationAutoScaling
@@ -23,15 +24,7 @@ from core.policy import Fleet
 from core.ports import Original, Place, StateStore
 from core.reconcile import Outcome, Pass, Ports, Reconciler
 
-OUTPUTS = {
-    "application": "AppConfigApplicationId",
-    "configuration_profile": "AppConfigProfileId",
-    "environment": "AppConfigEnvironmentId",
-    "strategy": "AppConfigStrategyId",
-    "fleet_sync": "FleetSyncFunctionName",
-    "override": "OverrideFunctionName",
-    "table": "TableName",
-}
+OUTPUTS = {**DELIVERED_BY, "override": "OverrideFunctionName", "table": "TableName"}
 TAGGING = "resourcegroupstaggingapi"
 WRITES = frozenset(
     {
