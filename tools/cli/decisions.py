@@ -111,7 +111,7 @@ def newest_of(dynamodb: "DynamoDBClient", table: str, target: str, at: datetime 
         target: as on the command line, or a resource ID.
         at: None for the newest of all.
     """
-    last = "~" if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")
+    last = "" if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")
     found = [
         item
         for each in targets_of(target)
@@ -121,7 +121,7 @@ def newest_of(dynamodb: "DynamoDBClient", table: str, target: str, at: datetime 
             ExpressionAttributeValues={
                 ":pk": {"S": f"TARGET#{each.resource_id}#{each.dimension.value}"},
                 ":first": {"S": "DECISION#"},
-                ":last": {"S": f"DECISION#{last}"},
+                ":last": {"S": f"DECISION#{last}~"},  # after the time comes what tells those of one millisecond apart
             },
             ScanIndexForward=False,
             Limit=1,
@@ -146,9 +146,9 @@ def recorded_since(dynamodb: "DynamoDBClient", table: str, target: ScalableTarge
 
 def recorded(item: Mapping[str, Any]) -> Recorded:
     """Return a decision item of the table."""
-    _, resource, _ = item["pk"]["S"].split("#")
+    resource, at = item["pk"]["S"].split("#")[1], item["sk"]["S"].split("#")[1]
     document = {**json.loads(item["decision"]["S"]), "context": json.loads(item["context"]["S"])}
-    return Recorded(f"{resource}@{item['sk']['S'].removeprefix('DECISION#')}", item["outcome"]["S"], document)
+    return Recorded(f"{resource}@{at}", item["outcome"]["S"], document)
 
 
 def read_file(file: Path) -> Recorded:

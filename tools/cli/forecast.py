@@ -218,7 +218,7 @@ def _changed(source: Source, since: datetime) -> Iterator[tuple[datetime, str]]:
     )
     for page in pages:
         for item in page["Items"]:
-            at = datetime.fromisoformat(item["sk"]["S"].removeprefix("DECISION#"))
+            at = datetime.fromisoformat(item["sk"]["S"].split("#")[1])
             yield at, str(Envelope(**json.loads(item["decision"]["S"])["envelope"]))
 
 

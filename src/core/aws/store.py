@@ -4,7 +4,7 @@
 TARGET#<resource id>#<dimension>   STATE                version, lease_until, lease_holder, memory
                                    ORIGINAL             body
                                    LEARNED              body: the newest fit, compressed: reads of 4 kB are paid
-                                   DECISION#<time>      context, decision, reason, outcome, expires_at
+                                   DECISION#<time>#<memory's version>-<sum of the context>   context, decision, ...
 FLEET                              ROSTER#<resource id>#<dimension>   resource_id, dimension, profile, by_tag, ...
                                    SYNCED               nothing: that it is there says that the roster is whole
 OVERRIDES                          <id>                 body, expires_at
@@ -123,11 +123,12 @@ class Table:
         self._delete("FLEET", _roster_sk(target))
 
     def put_decision(self, decision: Decision, outcome: str) -> None:
-        """Keep a decision with its whole context for 90 days."""
-        context = decision.context
+        """Keep a decision with its whole context for 90 days, and beside it others of the same millisecond."""
+        context, seen = decision.context, CONTEXTS.dump_json(decision.context)
+        at = context.now.astimezone(UTC).isoformat(timespec="milliseconds")
         item: Item = {
-            **_key(_pk(context.target), f"DECISION#{context.now.astimezone(UTC).isoformat(timespec='milliseconds')}"),
-            "context": {"S": CONTEXTS.dump_json(context).decode()},
+            **_key(_pk(context.target), f"DECISION#{at}#{context.memory.version:06}-{zlib.crc32(seen):08x}"),
+            "context": {"S": seen.decode()},
             "decision": {"S": DECISIONS.dump_json(decision, exclude={"context"}).decode()},
             "reason": {"S": decision.reason.value},
             "outcome": {"S": outcome},

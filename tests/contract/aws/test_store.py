@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import boto3
 import pytest
 
+from cli.decisions import newest_of, recorded_since
 from core.aws.store import Table
 from core.context import CONTEXTS, DECISIONS, Context, Decision, Enrolment
 from core.errors import ObservationError
@@ -363,6 +364,21 @@ class TestTableItems:
         assert DECISIONS.validate_json(json.dumps(again)) == a_decision()
         assert (kept["reason"], kept["outcome"]) == ({"S": "Load"}, {"S": "applied"})
         assert int(kept["expires_at"]["N"]) == int((NOW + timedelta(days=90)).timestamp()) + 1
+
+    def test_decisions_of_one_millisecond_are_kept_beside_each_other_the_one_that_knew_more_last(
+        self, dynamodb: "DynamoDBClient"
+    ) -> None:
+        first, other = a_decision(), a_decision(3)
+        later = replace(first, context=replace(first.context, memory=replace(USUAL, version=USUAL.version + 1)))
+        for decision, outcome in ((later, "paused"), (first, "changed"), (other, "shadow"), (first, "changed")):
+            Table(dynamodb, "tidegate").put_decision(decision, outcome)
+        kept = recorded_since(dynamodb, "tidegate", ORDERS, NOW)
+        assert sorted(each.outcome for each in kept) == ["changed", "paused", "shadow"]
+        newest = newest_of(dynamodb, "tidegate", ORDERS.resource_id, NOW)
+        assert newest is not None
+        assert (newest.outcome, kept[-1].outcome) == ("paused", "paused")
+        assert newest.name == "endpoint/orders/variant/AllTraffic@2026-11-22T12:00:30.250+00:00"
+        assert newest_of(dynamodb, "tidegate", ORDERS.resource_id, NOW - timedelta(milliseconds=1)) is None
 
     def test_an_override_may_be_swept_a_day_after_its_expiry(
         self, dynamodb: "DynamoDBClient", item: Callable[[str], dict[str, Any]]
