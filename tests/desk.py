@@ -183,25 +183,25 @@ def small_desk() -> Iterator[Desk]:
 
 
 @contextmanager
-def desk(mode: Mode = Mode.ACTIVE) -> Iterator[Desk]:
+def desk(mode: Mode = Mode.ACTIVE, name: str = "tidegate") -> Iterator[Desk]:
     """A stack that manages nothing yet, in an account with `orders`, `chat` and `search`, each of two instances."""
     account = SimulatedAccount(NOW)
-    for name in ("orders", "chat", "search"):
+    for each in ("orders", "chat", "search"):
         account.add_endpoint(
-            name=name,
+            name=each,
             workload=RealtimeWorkload(per_minute_requests=[500] * 3000, capacity_per_instance=600),
             instance_type="ml.c5.xlarge",
             instance_count=2,
         )
     with mock_aws():
         dynamodb = boto3.Session("testing", "testing", region_name="eu-central-1").client("dynamodb")
-        tables.create(dynamodb)
-        table = Table(dynamodb, "tidegate")
+        tables.create(dynamodb, name)
+        table = Table(dynamodb, name)
         in_force = InForce(table)
         stack = SimulatedStack(account, in_force, stage="prod", mode=mode, store=table)
         for _ in range(15):
             account.advance()
-        yield Desk(stack, dynamodb, in_force, mode)
+        yield Desk(stack, dynamodb, in_force, mode, table=name)
 
 
 def by_hand(account: SimulatedAccount, endpoint: str, bounds: tuple[int, int] = (1, 6)) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from itertools import pairwise, takewhile
+from itertools import groupby, pairwise, takewhile
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -25,7 +25,7 @@ from core.signals.window import needs
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
 
-_MINUTE = "%Y-%m-%dT%H:%MZ"
+_MINUTE, _CLOCK = "%Y-%m-%dT%H:%MZ", "%H:%MZ"
 
 
 class By(StrEnum):
@@ -47,6 +47,8 @@ class Event:
     what: str
     why: str
     status: str = ""
+    wish: str = ""
+    """What a decision in shadow wanted, without the figures that move by the minute."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as `--json` prints it."""
@@ -111,7 +113,8 @@ def _decided(stack: DeployedStack, found: Recorded, decision: Decision) -> Itera
     step = decision.deciding_step
     why = ": ".join(filter(None, (step.reason.value, figures(step.seen))))
     what = "; ".join(actions) or "put policies and alarms in order"
-    yield Event(at=decision.context.now, by=By.TIDEGATE, what=what, why=why, status=found.outcome)
+    wish = f"{decision.envelope} {step.reason}" if found.outcome == Status.SHADOW else ""
+    yield Event(at=decision.context.now, by=By.TIDEGATE, what=what, why=why, status=found.outcome, wish=wish)
 
 
 def _overridden(
@@ -165,10 +168,26 @@ def _scaled(autoscaling: "ApplicationAutoScalingClient", target: ScalableTarget,
 
 
 def table_of(events: Iterable[Event]) -> Table:
-    """Return a row an event, oldest first."""
+    """Return a row an event, oldest first.
+
+    A shadow writes nothing and so wishes the same each minute: a wish that only repeats the one before is counted, and
+    its row says from when to when, with the figures of the last.
+    """
     table = plain("at", "by", "what", "why", "status")
-    for each in events:
-        table.add_row(f"{each.at:{_MINUTE}}", each.by.value, each.what, each.why, each.status)
+    for alike in _runs(events):
+        first, last = alike[0], alike[-1]
+        at = f"{first.at:{_MINUTE}}"
+        if first is not last:
+            at += f" to {last.at:{_MINUTE if first.at.date() < last.at.date() else _CLOCK}}"
+        status = last.status if first is last else f"{last.status}, {len(alike)} times"
+        table.add_row(at, first.by.value, last.what, last.why, status)
     for column in table.columns[:2]:
         column.no_wrap = True
     return table
+
+
+def _runs(events: Iterable[Event]) -> Iterator[list[Event]]:
+    """Yield events one by one, and those of one wish that follow on each other together."""
+    numbered = enumerate(events)
+    for _, run in groupby(numbered, key=lambda each: each[1].wish or each[0]):
+        yield [event for _, event in run]

@@ -9,7 +9,7 @@ import pytest
 
 from cli.overrides import RefusedError
 from cli.timeline import since_of
-from tests.desk import Desk, desk, document, small_desk
+from tests.desk import TABLES, Desk, desk, document, small_desk
 
 ORDERS, NIGHTLY = "orders-ranker-prod", "nightly-scoring-prod"
 TRACK = "tidegate-prod-track-requests_per_instance"
@@ -97,6 +97,30 @@ def test_windows_are_told_once_each() -> None:
         ("09:17", "window", "night opened", "until 2026-11-18T09:22Z, at least 6"),
         ("09:22", "window", "night ended", "opened 2026-11-18T09:17Z"),
     ]
+
+
+def test_a_table_counts_what_a_shadow_wishes_again_and_again_and_json_keeps_each() -> None:
+    with desk(name=next(TABLES)) as found:
+        content = document({"name": "orders"}, mode="shadow", policies=[])
+        found.in_force.content = json.dumps(content).encode()
+        found.stack.invoke("FleetSync", {"trigger": "schedule"})
+        found.minutes(7)
+        workload: Any = found.account.endpoint("orders").first.workload
+        workload.per_minute_requests[workload.minute :] = [1700] * 100
+        found.minutes(9)
+        wishes = told(found, "orders")
+        shown = [" ".join(line.split()) for line in found.run("history", "orders").stdout.splitlines()]
+    assert shown[1:-1] == [
+        (
+            "2026-11-18T09:15Z to 09:24Z tidegate set bounds to 2..8 (differs) "
+            "PolicyMinimum: requests per minute 500, requests per instance 600 shadow, 10 times"
+        ),
+        (
+            "2026-11-18T09:25Z to 09:31Z tidegate set bounds to 4..8 (differs); let bounds fall back to 2..8 at "
+            "2026-11-18T10:31Z Saturated: ready 2, requests per minute 1700, requests per instance 600 shadow, 7 times"
+        ),
+    ]
+    assert len(wishes) == 17
 
 
 def test_what_another_release_wrote_is_told_as_that(morning: Desk) -> None:

@@ -29,7 +29,7 @@ def history(  # noqa: PLR0913 - one argument an option
     """Show what changed on a target, when and why, in one time line.
 
     Decisions that changed something, overrides, windows, deployments, and what AWS scaled. Decisions are kept for 90
-    days, scaling activities for six weeks.
+    days, scaling activities for six weeks. What a shadow wishes minute after minute is one row of the table.
 
     \b
     Examples:
