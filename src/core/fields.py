@@ -70,10 +70,7 @@ Duration = Annotated[
 Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")]
 Zone = Annotated[str, AfterValidator(_zone)]
 ClockTime = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-Date = Annotated[
-    date,
-    BeforeValidator(_date),
-]
+Date = Annotated[date, BeforeValidator(_date)]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -84,11 +81,15 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
-def refuse_below_min(value: int | None, info: ValidationInfo) -> None:
-    """Raise ValueError if a maximum is below the `min_capacity` beside it."""
+def _not_below_min(value: int | None, info: ValidationInfo) -> int | None:
     low = info.data.get("min_capacity")
-    if value is not None and isinstance(low, int) and value < low:
+    if value is not None and low is not None and value < low:
         raise ValueError(f"must be at least min_capacity ({low})")
+    return value
+
+
+AtLeastMin = AfterValidator(_not_below_min)
+"""Refuses a maximum below the `min_capacity` that stands before it."""
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

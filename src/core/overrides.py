@@ -3,7 +3,7 @@
 Pure functions of what was asked, in any order.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
@@ -80,10 +80,9 @@ class OverrideRequest(_Place):
     @classmethod
     def _capacity_goes_with_the_action(cls, value: int | None, info: ValidationInfo) -> int | None:
         action = info.data.get("action")
-        if action in {OverrideAction.PAUSE, OverrideAction.RESUME} and value is not None:
-            raise ValueError(f"{action.value} takes no capacity")
-        if action in {OverrideAction.PIN, OverrideAction.FLOOR, OverrideAction.CEILING} and value is None:
-            raise ValueError(f"{action.value} needs a capacity")
+        takes = action not in {OverrideAction.PAUSE, OverrideAction.RESUME}
+        if action and takes != (value is not None):
+            raise ValueError(f"{action.value} {'needs a' if takes else 'takes no'} capacity")
         return value
 
     @field_validator("duration", "expires_at")
@@ -141,9 +140,8 @@ def parse_override(
         ConfigError: with one problem for each wrong field, and one for a place where nothing is.
     """
     problems: list[Problem] = []
-    said = event if isinstance(event, Mapping) else {}
     with suppress(ValidationError):  # what is wrong with the place is said below, with the rest
-        scope, subject = _Place.model_validate({name: said[name] for name in _Place.model_fields if name in said}).place
+        scope, subject = _Place.model_validate(event, extra="ignore").place
         problems = [Problem((scope.value,), subject, why)] if (why := unknown(scope, subject)) else []
     try:
         request = parsed(OverrideRequest, event, {"now": now, "longest": longest})
@@ -161,23 +159,17 @@ _NARROWEST_FIRST = tuple(Scope)
 
 
 def standing(found: Iterable[Override]) -> list[Override]:
-    """Return the overrides that no `resume` ended, expired ones too; it ends all of its place that came before it."""
+    """Return the overrides that no `resume` ended, expired ones too; it ends all of its place up to itself."""
     asked = list(found)
     resumed = [o for o in asked if o.action is OverrideAction.RESUME]
-    return [
-        o
-        for o in asked
-        if o.action is not OverrideAction.RESUME
-        and not any(r.place == o.place and r.created_at >= o.created_at for r in resumed)
-    ]
+    ended = {o for o in asked for r in resumed if r.place == o.place and r.created_at >= o.created_at}
+    return [o for o in asked if o not in ended]
 
 
 def in_force(found: Iterable[Override], now: datetime) -> list[Override]:
     """Return the overrides that stand and have not expired: the narrowest scope first, then the newest."""
-    alive = sorted(
-        (o for o in standing(found) if now < o.expires_at), key=lambda o: (o.created_at, o.override_id), reverse=True
-    )
-    return sorted(alive, key=lambda o: _NARROWEST_FIRST.index(o.scope))
+    alive = (o for o in standing(found) if now < o.expires_at)
+    return sorted(alive, key=lambda o: (-_NARROWEST_FIRST.index(o.scope), o.created_at, o.override_id), reverse=True)
 
 
 def untold(found: Iterable[Override], now: datetime) -> list[tuple[Told, Override]]:

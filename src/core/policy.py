@@ -9,16 +9,9 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    StringConstraints,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator
 
-from core.fields import Duration, Name, Strict, Zone, duration_text, parsed, refuse_below_min
+from core.fields import AtLeastMin, Duration, Name, Strict, Zone, duration_text, parsed
 from core.metrics import METRICS, QUEUE, SQS, MetricName
 from core.model import Kind, Mode, ScalableTarget, Serving, Signal, Starts, usual
 from core.policy_scaling import DeclaredPolicy, StepScaling, TargetTracking
@@ -35,9 +28,8 @@ FORECAST_TARGET = 0.9
 """Share of what an instance serves at which tracking stands by a forecast; without Tidegate it is all there is."""
 
 
-def _spelled(seen: object) -> object:
-    """Read `on` and `off`, which YAML takes for true and false."""
-    return {True: "on", False: "off"}[seen] if isinstance(seen, bool) else seen
+Spelled = BeforeValidator(lambda seen: {True: "on", False: "off"}[seen] if isinstance(seen, bool) else seen)
+"""Reads `on` and `off`, which YAML takes for true and false."""
 
 
 class Objectives(Strict):
@@ -64,41 +56,33 @@ class Objectives(Strict):
     expires_after: Duration = Field(default=timedelta(hours=6), ge=timedelta(minutes=1))
     """After so long a queued item is lost: RequestTTLSeconds, or what your queue keeps messages."""
 
-    @field_validator("oldest_age_at_most", "items_per_instance")
-    @classmethod
-    def _one_objective(cls, value: object, info: ValidationInfo) -> object:
-        others = [name for name in ("drain_within", "oldest_age_at_most") if info.data.get(name) is not None]
-        if value is not None and others:
-            raise ValueError(f"not together with {others[0]}: a queue has one objective")
-        return value
-
-    @field_validator("expires_after")
-    @classmethod
-    def _promised_before_it_is_lost(cls, value: timedelta, info: ValidationInfo) -> timedelta:
-        promised = [info.data[name] for name in ("drain_within", "oldest_age_at_most") if info.data.get(name)]
-        if promised and value < promised[0]:
-            raise ValueError(
-                f"must be at least the objective ({duration_text(promised[0])}), or items are lost in time"
-            )
-        return value
-
-    def finish_within(self, rate: float) -> float:
-        """Return the minutes from arrival to result that are promised, where an instance finishes `rate` a minute."""
-        if self.oldest_age_at_most is not None:
-            return self.oldest_age_at_most.total_seconds() / 60 + self.concurrency / rate
-        return (self.drain_within or timedelta(minutes=15)).total_seconds() / 60
-
     latency_p95: Duration | None = Field(default=None, gt=timedelta(0))
     """p95 of ModelLatency that the endpoint promises. Real-time, batch."""
 
     concurrent_requests: int | None = Field(default=None, ge=1, le=100_000)
     """Requests one instance has in flight at most, those waiting in the container included. Real-time, batch."""
 
+    @field_validator("oldest_age_at_most", "items_per_instance", "expires_after")
+    @classmethod
+    def _one_objective_before_the_loss(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - of any field
+        said = [name for name in ("drain_within", "oldest_age_at_most") if info.data.get(name) is not None]
+        if said and info.field_name != "expires_after" and value is not None:
+            raise ValueError(f"not together with {said[0]}: a queue has one objective")
+        if said and info.field_name == "expires_after" and value < info.data[said[0]]:
+            promised = duration_text(info.data[said[0]])
+            raise ValueError(f"must be at least the objective ({promised}), or items are lost in time")
+        return value
+
+    def finish_within(self, rate: float) -> float:
+        """Return the minutes from arrival to result that are promised, where an instance finishes `rate` a minute."""
+        if self.oldest_age_at_most is not None:
+            return self.oldest_age_at_most / MINUTE + self.concurrency / rate
+        return (self.drain_within or timedelta(minutes=15)) / MINUTE
+
     def per_minute(self, serving: Serving | None) -> float | None:
         """What one instance gets done in a minute, in requests or items of a queue; None if it is not stated."""
-        return (
-            self.items_per_minute if serving is Serving.ASYNC else self.requests_per_instance or self.items_per_minute
-        )
+        queued = serving is Serving.ASYNC
+        return self.items_per_minute if queued else self.requests_per_instance or self.items_per_minute
 
     @property
     def backlog_per_instance(self) -> float:
@@ -147,14 +131,16 @@ class Profile(Strict):
     """How endpoints of one sort are scaled."""
 
     kind: Kind
-    serving: Serving = Field(default=Serving.REALTIME)
+    serving: Serving = Field(
+        default_factory=lambda data: Serving.ASYNC if data.get("kind") is Kind.ASYNC else Serving.REALTIME
+    )
     """What serves the requests: `async` goes with kind async, the others with kind realtime, any with kind batch."""
 
     mode: Mode = Mode.ACTIVE
     """The more cautious of this and the stack's mode wins."""
 
     min_capacity: int = Field(ge=0, le=10_000)
-    max_capacity: int = Field(ge=1, le=10_000)
+    max_capacity: Annotated[int, AtLeastMin] = Field(ge=1, le=10_000)
     queue: Queue | None = None
     """Whose items count; None means the asynchronous endpoint's own queue."""
 
@@ -165,7 +151,7 @@ class Profile(Strict):
     policies: tuple[DeclaredPolicy, ...] | None = None
     """Native policies; None means the right one for the kind (`native_policies`)."""
 
-    forecast: Annotated[Literal["off", "economy", "balanced", "strict", "critical"], BeforeValidator(_spelled)] = Field(
+    forecast: Annotated[Literal["off", "economy", "balanced", "strict", "critical"], Spelled] = Field(
         default_factory=lambda data: "economy" if data.get("kind") is Kind.BATCH else "balanced"
     )
     """How dear an instance may be that only a forecast asks for (`forecast_price`); for a batch nobody waits."""
@@ -176,9 +162,7 @@ class Profile(Strict):
     timezone: Zone = "UTC"
     """The clock by which the load repeats, for the forecast."""
 
-    learn: Annotated[Literal["off", "recommend", "on"], BeforeValidator(_spelled)] = Field(
-        default_factory=_learns_by_default
-    )
+    learn: Annotated[Literal["off", "recommend", "on"], Spelled] = Field(default_factory=_learns_by_default)
     """Whether `c` is learned from latency, and whether it is then used (`rated`) or only told."""
 
     scale_in: Literal["direct", "native"] = "direct"
@@ -200,56 +184,33 @@ class Profile(Strict):
 
     windows: tuple[Window, ...] = ()
 
-    @model_validator(mode="before")
+    @field_validator("serving", "min_capacity", "queue", "objectives", "learn", "stabilization", "idle_after")
     @classmethod
-    def _an_async_profile_serves_a_queue(cls, data: object) -> object:
-        if isinstance(data, Mapping) and data.get("serving") is None:
-            return {**data, "serving": Serving.ASYNC if data.get("kind") == Kind.ASYNC else Serving.REALTIME}
-        return data
-
-    @field_validator("serving")
-    @classmethod
-    def _serving_goes_with_the_kind(cls, value: Serving, info: ValidationInfo) -> Serving:
-        kind = info.data.get("kind")
-        if kind in {Kind.ASYNC, Kind.REALTIME} and (kind is Kind.ASYNC) != (value is Serving.ASYNC):
-            raise ValueError(f"no endpoint of kind {kind} serves so: async goes with kind async or batch, only it does")
-        return value
-
-    @field_validator("min_capacity")
-    @classmethod
-    def _zero_only_where_allowed(cls, value: int, info: ValidationInfo) -> int:
-        """Real-time and serverless variants cannot go to zero (facts 1.1)."""
-        serving: Serving | None = info.data.get("serving")
-        if serving and value < serving.lowest:
-            raise ValueError("must be at least 1: only asynchronous endpoints and inference components can go to zero")
-        return value
-
-    @field_validator("max_capacity")
-    @classmethod
-    def _max_at_least_min(cls, value: int, info: ValidationInfo) -> int:
-        refuse_below_min(value, info)
-        return value
-
-    @field_validator("queue")
-    @classmethod
-    def _queue_is_looked_at(cls, value: Queue | None, info: ValidationInfo) -> Queue | None:
-        if value is not None and info.data.get("kind") is Kind.BATCH:
-            raise ValueError("a batch profile looks at no load: only kinds realtime and async work off a queue")
-        return value
-
-    @field_validator("objectives")
-    @classmethod
-    def _queue_needs_its_rate(cls, value: Objectives, info: ValidationInfo) -> Objectives:
-        if _of_queue(info.data) and value.items_per_minute is None:
-            who = "an async profile" if info.data.get("kind") is Kind.ASYNC else "a profile with a queue"
-            raise ValueError(f"{who} needs items_per_minute: the items one instance finishes in a minute")
-        serving = info.data.get("serving")
+    def _goes_with_those_before(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - of any field
+        """Refuse what endpoints of this kind cannot do (facts 1.1, 3)."""
+        kind, serving = info.data.get("kind"), info.data.get("serving")
         queued = serving is Serving.ASYNC or info.data.get("queue") is not None
-        if queued and (value.latency_p95 or value.concurrent_requests) is not None:
-            raise ValueError("latency_p95 and concurrent_requests are of real-time endpoints: a queue answers later")
-        if serving is Serving.SERVERLESS and value.concurrent_requests is not None:
-            raise ValueError("concurrent_requests is not measured on serverless variants: each unit serves one request")
-        return value
+        match info.field_name:
+            case "serving" if kind in {Kind.ASYNC, Kind.REALTIME} and (kind is Kind.ASYNC) != (value is Serving.ASYNC):
+                why = f"no endpoint of kind {kind} serves so: async goes with kind async or batch, only it does"
+            case "min_capacity" if serving and value < serving.lowest:
+                why = "must be at least 1: only asynchronous endpoints and inference components can go to zero"
+            case "queue" if value is not None and kind is Kind.BATCH:
+                why = "a batch profile looks at no load: only kinds realtime and async work off a queue"
+            case "objectives" if _of_queue(info.data) and value.items_per_minute is None:
+                who = "an async profile" if kind is Kind.ASYNC else "a profile with a queue"
+                why = f"{who} needs items_per_minute: the items one instance finishes in a minute"
+            case "objectives" if queued and (value.latency_p95 or value.concurrent_requests) is not None:
+                why = "latency_p95 and concurrent_requests are of real-time endpoints: a queue answers later"
+            case "objectives" if serving is Serving.SERVERLESS and value.concurrent_requests is not None:
+                why = "concurrent_requests is not measured on serverless variants: each unit serves one request"
+            case "learn" if value != "off" and not _measurable(info.data):
+                why = "needs objectives.latency_p95 of a real-time endpoint or an inference component, or be off"
+            case "stabilization" | "idle_after" if not MINUTE <= value <= timedelta(hours=2):
+                why = "must be from 1m to 2h"
+            case _:
+                return value
+        raise ValueError(why)
 
     @field_validator("policies")
     @classmethod
@@ -259,65 +220,48 @@ class Profile(Strict):
         """Refuse metrics the endpoint never publishes (facts 3.4) and two policies of a type on one metric (2.4)."""
         serving: Serving = info.data.get("serving", Serving.REALTIME)
         nameless = "{variant}" if serving is Serving.INFERENCE_COMPONENT else "{inference_component}"
+        takes: timedelta | None = info.data.get("provisioning")
         for index, policy in enumerate(value or ()):
+            tracking = policy if isinstance(policy, TargetTracking) else None
+            stated = tracking and "scale_in_cooldown" in tracking.model_fields_set  # a default makes room by itself
+            why = None
             if policy.metric != "custom" and serving not in METRICS[policy.metric]:
-                raise ValueError(
-                    f"policy {index}: this kind of endpoint never publishes {policy.metric}; "
-                    "the policy would block scale-in"
+                why = f"this kind of endpoint never publishes {policy.metric}; the policy would block scale-in"
+            elif tracking and any(nameless in each for own in tracking.own_metrics for each in own.dimensions.values()):
+                why = f"{nameless} is no name of a target that serves as {serving}"
+            elif tracking and stated and takes and tracking.scale_in_cooldown < takes:
+                cooldown = duration_text(tracking.scale_in_cooldown)
+                why = (
+                    f"scale_in_cooldown {cooldown} is shorter than provisioning ({duration_text(takes)}): "
+                    "what is removed cannot be back before the next is removed"
                 )
-            own = policy.own_metrics if isinstance(policy, TargetTracking) else ()
-            if any(nameless in written for each in own for written in each.dimensions.values()):
-                raise ValueError(f"policy {index}: {nameless} is no name of a target that serves as {serving}")
+            if why is not None:
+                raise ValueError(f"policy {index}: {why}")
         keys = [(p.type, (isinstance(p, TargetTracking) and p.catalogued) or p.followed) for p in value or ()]
         if len(set(keys)) < len(keys):
             raise ValueError("at most one policy of a type may use a metric")
-        takes: timedelta | None = info.data.get("provisioning")
-        for index, policy in enumerate(value or ()):
-            if takes is None or isinstance(policy, StepScaling) or "scale_in_cooldown" not in policy.model_fields_set:
-                continue  # a default makes room by itself
-            if policy.scale_in_cooldown < takes:
-                raise ValueError(
-                    f"policy {index}: scale_in_cooldown {duration_text(policy.scale_in_cooldown)} is shorter than "
-                    f"provisioning ({duration_text(takes)}): what is removed cannot be back before the next is removed"
-                )
-        return value
-
-    @field_validator("learn")
-    @classmethod
-    def _there_is_something_to_learn_from(cls, value: str, info: ValidationInfo) -> str:
-        if value != "off" and not _measurable(info.data):
-            raise ValueError(
-                "needs objectives.latency_p95 of a real-time endpoint or an inference component, or be off"
-            )
-        return value
-
-    @field_validator("stabilization", "idle_after")
-    @classmethod
-    def _sensible_span(cls, value: timedelta) -> timedelta:
-        if not timedelta(minutes=1) <= value <= timedelta(hours=2):
-            raise ValueError("must be from 1m to 2h")
         return value
 
     @field_validator("windows")
     @classmethod
     def _windows_fit(cls, value: tuple[Window, ...], info: ValidationInfo) -> tuple[Window, ...]:
-        high, objectives = info.data.get("max_capacity"), info.data.get("objectives")
-        serving: Serving | None = info.data.get("serving")
+        high, takes = info.data.get("max_capacity", math.inf), info.data.get("provisioning") or timedelta(0)
+        serving, objectives = info.data.get("serving", Serving.ASYNC), info.data.get("objectives")
         for index, window in enumerate(value):
-            if high is not None and (window.min_capacity or 0) > high:
-                raise ValueError(f"window {index} needs {window.min_capacity}, above max_capacity ({high})")
-            takes: timedelta | None = info.data.get("provisioning")
-            if takes is not None and isinstance(window.lead, timedelta) and window.lead < takes:
-                raise ValueError(
-                    f"window {index} begins with cold instances: lead {duration_text(window.lead)} is shorter than "
-                    f"provisioning ({duration_text(takes)})"
-                )
-            if window.max_capacity == 0 and serving and serving.lowest > 0:
-                raise ValueError(f"window {index} closes to 0, which only asynchronous endpoints and components can do")
             judged = window.min_capacity is None or window.hand_over is not None
-            if judged and objectives and objectives.per_minute(serving) is None:
+            why = None
+            if (window.min_capacity or 0) > high:
+                why = f"needs {window.min_capacity}, above max_capacity ({high})"
+            elif isinstance(window.lead, timedelta) and window.lead < takes:
+                lead, start = duration_text(window.lead), duration_text(takes)
+                why = f"begins with cold instances: lead {lead} is shorter than provisioning ({start})"
+            elif window.max_capacity == 0 and serving.lowest > 0:
+                why = "closes to 0, which only asynchronous endpoints and components can do"
+            elif judged and objectives and objectives.per_minute(serving) is None:
                 rate = "items_per_minute" if serving is Serving.ASYNC else "requests_per_instance"
-                raise ValueError(f"window {index} needs objectives.{rate}: what an instance gets done")
+                why = f"needs objectives.{rate}: what an instance gets done"
+            if why is not None:
+                raise ValueError(f"window {index} {why}")
         if len({window.name for window in value}) < len(value):
             raise ValueError("window names must differ")
         if info.data.get("kind") is Kind.BATCH and not value:
@@ -385,23 +329,18 @@ class Profile(Strict):
         if self.followed_queue:
             return ()  # `core.native` makes the steps
         metric: MetricName
+        rate, cooldown = self.objectives.requests_per_instance, MINUTE
+        if self.queued and self.objectives.items_per_minute is None:
+            return ()
         if self.queued:
-            if self.objectives.items_per_minute is None:
-                return ()
             metric, target = "backlog_per_instance", self.backlog_target
         elif self.serving is Serving.SERVERLESS:
-            shown = timedelta(minutes=3)
-            return (
-                TargetTracking(
-                    type="target_tracking", metric="provisioned_concurrency", target=0.5, scale_out_cooldown=shown
-                ),
-            )
-        elif self.objectives.requests_per_instance is not None:
-            metric = self.request_metric
-            target = round(0.5 * self.objectives.requests_per_instance, 2)
+            metric, target, cooldown = "provisioned_concurrency", 0.5, 3 * MINUTE
+        elif rate is not None:
+            metric, target = self.request_metric, round(0.5 * rate, 2)
         else:
             metric, target = ("gpu" if self.serving is Serving.INFERENCE_COMPONENT else "cpu"), 70.0
-        return (TargetTracking(type="target_tracking", metric=metric, target=target),)
+        return (TargetTracking(type="target_tracking", metric=metric, target=target, scale_out_cooldown=cooldown),)
 
     @property
     def backlog_target(self) -> float:
@@ -550,23 +489,17 @@ class Fleet(Strict):
 
     @field_validator("endpoints")
     @classmethod
-    def _each_once(cls, value: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    def _entries_fit(cls, value: tuple[Endpoint, ...], info: ValidationInfo) -> tuple[Endpoint, ...]:
         keys = [e.inference_component or f"{e.name}/{e.variant}" for e in value]
         if twice := sorted({key for key in keys if keys.count(key) > 1}):
             raise ValueError(f"each variant or inference component may be listed once ({', '.join(twice)})")
-        return value
-
-    @field_validator("endpoints")
-    @classmethod
-    def _components_are_named(cls, value: tuple[Endpoint, ...], info: ValidationInfo) -> tuple[Endpoint, ...]:
         profiles: Mapping[str, Profile] = info.data.get("profiles", {})
         for entry in value:
-            profile = profiles.get(entry.profile)
-            component = profile is not None and profile.serving is Serving.INFERENCE_COMPONENT
-            if profile is not None and component != (entry.inference_component is not None):
-                serving = f"profile {entry.profile} has serving {profile.serving}"
-                needs = "needs inference_component" if component else "takes no inference_component"
-                raise ValueError(f"{entry.name} {needs}: {serving}")
+            serving = profiles[entry.profile].serving if entry.profile in profiles else None
+            if serving and (serving is Serving.INFERENCE_COMPONENT) != (entry.inference_component is not None):
+                needs = "takes no" if entry.inference_component is not None else "needs"
+                because = f"profile {entry.profile} has serving {serving}"
+                raise ValueError(f"{entry.name} {needs} inference_component: {because}")
         return value
 
     @property

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, ValidationInfo, field_validator
 
@@ -84,13 +84,16 @@ class TargetTracking(Strict):
     scale_in_cooldown: Duration = Field(default=timedelta(seconds=300))
     disable_scale_in: bool = False
 
-    @field_validator("custom")
+    @field_validator("custom", "target")
     @classmethod
-    def _custom_describes_custom(cls, custom: CustomMetric | None, info: ValidationInfo) -> CustomMetric | None:
-        metric = info.data.get("metric", "custom" if custom else None)
-        if (metric == "custom") != (custom is not None):
+    def _goes_with_the_metric(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - of either field
+        name = info.data.get("metric", "")
+        metric = common(name)
+        if info.field_name == "custom" and name and (name == "custom") != (value is not None):
             raise ValueError("is required with metric custom, and allowed with no other")
-        return custom
+        if info.field_name == "target" and metric and metric.highest and value > metric.highest:
+            raise ValueError(f"must be above 0 and at most {metric.highest:g} ({metric.unit})")
+        return value
 
     @property
     def own_metrics(self) -> Sequence[CloudWatchMetric]:
@@ -100,24 +103,14 @@ class TargetTracking(Strict):
     @property
     def catalogued(self) -> MetricName | None:
         """The metric of the catalogue that `custom` spells out, by itself or multiplied by a number; None if none."""
-        return (
-            catalogued(self.own_metrics[0].namespace, self.own_metrics[0].name) if len(self.own_metrics) == 1 else None
-        )
+        own = self.own_metrics
+        return catalogued(own[0].namespace, own[0].name) if len(own) == 1 else None
 
     @property
     def followed(self) -> str:
         """The metric's name; two policies that follow one are refused, by us as by AAS (facts 2.4)."""
-        if self.custom is None:
-            return self.metric
-        return "-".join(["custom", *(re.sub(r"[^A-Za-z0-9]+", "_", each.name) for each in self.own_metrics)])[:100]
-
-    @field_validator("target")
-    @classmethod
-    def _within_the_metrics_range(cls, target: float, info: ValidationInfo) -> float:
-        metric = common(info.data.get("metric", ""))
-        if metric and metric.highest and target > metric.highest:
-            raise ValueError(f"must be above 0 and at most {metric.highest:g} ({metric.unit})")
-        return target
+        names = (re.sub(r"[^A-Za-z0-9]+", "_", each.name) for each in self.own_metrics)
+        return "-".join([self.metric, *names])[:100]
 
 
 class StepRange(Strict):

@@ -1,9 +1,10 @@
 """Batch windows as the policy file says them: when they are open, and what they need."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import islice
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrule, rrulestr
@@ -19,6 +20,7 @@ from pydantic import (
 
 from core.fields import (
     DAYS,
+    AtLeastMin,
     ClockTime,
     Date,
     Day,
@@ -28,7 +30,6 @@ from core.fields import (
     Zone,
     duration,
     duration_text,
-    refuse_below_min,
 )
 from core.times import DAY, MINUTE
 
@@ -36,15 +37,9 @@ GRACE = timedelta(minutes=15)
 """Work that is not done at its deadline keeps its capacity so long (algorithms 10)."""
 
 _FREQUENCIES = {"DAILY", "WEEKLY", "MONTHLY", "YEARLY"}
-_NOT_IN_RULES = {
-    "UNTIL": "`to`",
-    "DTSTART": "`from`",
-    "BYHOUR": "`start`",
-    "BYMINUTE": "`start`",
-    "BYSECOND": "`start`",
-}
+_WITHIN_A_DAY = "must be above 0 and at most 24h"
+_NOT_IN_RULES = {"UNTIL": "to", "DTSTART": "from", "BYHOUR": "start", "BYMINUTE": "start", "BYSECOND": "start"}
 
-_Value = TypeVar("_Value")
 Lead = Annotated[
     timedelta | Literal["auto"],
     BeforeValidator(lambda seen: seen if seen == "auto" else duration(seen)),
@@ -105,78 +100,33 @@ class Window(Strict):
     """Requests, or items of a queue, that come in a minute."""
 
     min_capacity: int | None = Field(default=None, ge=0, le=10_000)
-    max_capacity: int | None = Field(default=None, ge=0, le=10_000)
+    max_capacity: Annotated[int | None, AtLeastMin] = Field(default=None, ge=0, le=10_000)
     """From the start on. It gives way to demand, except 0: then nothing runs, where the endpoint allows that."""
 
-    @field_validator("duration", "lead", "hand_over")
+    @field_validator("duration", "finish_by", "to", "rrule", "dates", "lead", "hand_over", "items", "min_capacity")
     @classmethod
-    def _within_a_day(cls, value: timedelta | str | None, info: ValidationInfo) -> timedelta | str | None:
-        if isinstance(value, timedelta) and (value > DAY or (info.field_name == "duration" and not value)):
-            raise ValueError("must be above 0 and at most 24h")
-        return value
-
-    @field_validator("finish_by")
-    @classmethod
-    def _one_end(cls, value: str | None, info: ValidationInfo) -> str | None:
-        return _exactly_one(value, info, "duration", "until")
-
-    @field_validator("to")
-    @classmethod
-    def _not_before_from(cls, value: date | None, info: ValidationInfo) -> date | None:
-        first = info.data.get("from_")
-        if value and first and value < first:
-            raise ValueError(f"must not be before from ({first})")
-        return value
-
-    @field_validator("rrule")
-    @classmethod
-    def _a_rule_by_the_day(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None:
-            return value
-        first = info.data.get("from_")
-        if first is None:
-            raise ValueError("needs `from`: the date it is counted from")
-        parts = dict(part.partition("=")[::2] for part in value.removeprefix("RRULE:").split(";"))
-        if parts.get("FREQ") not in _FREQUENCIES or not all(parts.values()):
-            raise ValueError("must be an RFC 5545 rule with FREQ=DAILY, WEEKLY, MONTHLY or YEARLY")
-        if said := [f"{name} (use {instead})" for name, instead in _NOT_IN_RULES.items() if name in parts]:
-            raise ValueError(f"may not say {', '.join(said)}")
-        try:
-            # dateutil looks for the next date until the year 9999. The calendar repeats after 400 years, so what has no
-            # date in the last of them never has one; asked from today, that would take it seconds.
-            late = _rule(value, first.replace(year=9600 + first.year % 400))
-        except ValueError as error:
-            raise ValueError(f"is no recurrence rule: {error}") from error
-        if not [*islice(late, 1)]:
-            raise ValueError("never comes")
-        return value
-
-    @field_validator("dates")
-    @classmethod
-    def _one_calendar(cls, value: tuple[date, ...] | None, info: ValidationInfo) -> tuple[date, ...] | None:
-        said = [name for name in ("days", "rrule") if info.data.get(name) not in (DAYS, None)]
-        if len(said) + (value is not None) > 1:
-            raise ValueError(f"only one of days, rrule and dates may say when it starts (seen {', '.join(said)})")
-        return value
-
-    @field_validator("items")
-    @classmethod
-    def _work_has_a_deadline(cls, value: int | None, info: ValidationInfo) -> int | None:
-        if "finish_by" in info.data and (value is None) != (info.data["finish_by"] is None):
-            raise ValueError("items and finish_by go together")
-        if value is not None and info.data.get("hand_over") is not None:
-            raise ValueError("goes without hand_over: the window ends when they are done")
-        return value
-
-    @field_validator("min_capacity")
-    @classmethod
-    def _one_need(cls, value: int | None, info: ValidationInfo) -> int | None:
-        return _exactly_one(value, info, "items", "requests_per_minute")
-
-    @field_validator("max_capacity")
-    @classmethod
-    def _max_at_least_min(cls, value: int | None, info: ValidationInfo) -> int | None:
-        refuse_below_min(value, info)
+    def _goes_with_those_before(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - of any field
+        """Refuse what makes no sense beside the fields before it; one that failed by itself counts for nothing."""
+        said = info.data
+        match info.field_name:
+            case "finish_by":
+                _exactly_one(said, "duration", "until", finish_by=value)
+            case "min_capacity":
+                _exactly_one(said, "items", "requests_per_minute", min_capacity=value)
+            case "to" if value and said.get("from_") and value < said["from_"]:
+                raise ValueError(f"must not be before from ({said['from_']})")
+            case "rrule" if value is not None:
+                _refuse_rule(value, said.get("from_"))
+            case "dates" if len(seen := _calendars({**said, "dates": value})) > 1:
+                raise ValueError(f"only one of days, rrule and dates may say when it starts (seen {', '.join(seen)})")
+            case "items" if "finish_by" in said and (value is None) != (said["finish_by"] is None):
+                raise ValueError("items and finish_by go together")
+            case "items" if value is not None and said.get("hand_over") is not None:
+                raise ValueError("goes without hand_over: the window ends when they are done")
+            case "duration" if value == timedelta(0):
+                raise ValueError(_WITHIN_A_DAY)
+            case "duration" | "lead" | "hand_over" if isinstance(value, timedelta) and value > DAY:
+                raise ValueError(_WITHIN_A_DAY)
         return value
 
     @property
@@ -225,11 +175,34 @@ def _dates_of(text: str, first: date, year: int) -> frozenset[date]:
     return frozenset(each.date() for each in found)
 
 
-def _exactly_one(value: _Value, info: ValidationInfo, *others: str) -> _Value:
+def _refuse_rule(text: str, first: date | None) -> None:
+    """Refuse what is no recurrence rule by the day, or one that never comes."""
+    if first is None:
+        raise ValueError("needs `from`: the date it is counted from")
+    parts = dict(part.partition("=")[::2] for part in text.removeprefix("RRULE:").split(";"))
+    if parts.get("FREQ") not in _FREQUENCIES or not all(parts.values()):
+        raise ValueError("must be an RFC 5545 rule with FREQ=DAILY, WEEKLY, MONTHLY or YEARLY")
+    if said := [f"{name} (use `{instead}`)" for name, instead in _NOT_IN_RULES.items() if name in parts]:
+        raise ValueError(f"may not say {', '.join(said)}")
+    try:
+        # dateutil looks for the next date until the year 9999. The calendar repeats after 400 years, so what has no
+        # date in the last of them never has one; asked from today, that would take it seconds.
+        late = _rule(text, first.replace(year=9600 + first.year % 400))
+    except ValueError as error:
+        raise ValueError(f"is no recurrence rule: {error}") from error
+    if not [*islice(late, 1)]:
+        raise ValueError("never comes")
+
+
+def _calendars(said: Mapping[str, object]) -> list[str]:
+    """Return which fields say when it starts."""
+    return [name for name in ("days", "rrule", "dates") if said.get(name) not in (DAYS, None)]
+
+
+def _exactly_one(said: Mapping[str, object], *others: str, **last: object) -> None:
     """Refuse a field unless it is given and the others are not, or one of the others is."""
-    if all(other in info.data for other in others):  # what failed by itself is not counted again
-        named = {other: info.data[other] for other in others} | {str(info.field_name): value}
-        given = [name for name, said in named.items() if said is not None]
+    if all(other in said for other in others):  # what failed by itself is not counted again
+        named = {other: said[other] for other in others} | last
+        given = [name for name, value in named.items() if value is not None]
         if len(given) != 1:
             raise ValueError(f"exactly one of {', '.join(named)} must be given (seen {', '.join(given) or 'none'})")
-    return value

@@ -142,7 +142,7 @@ REFUSED = [
     ("a rule with a time of its own", {"rrule": "FREQ=DAILY;BYHOUR=3", "from": "2026-01-01"}, "may not say BYHOUR (use `start`)"),
     ("no rule", {"rrule": "FREQ=DAILY;BYDAY=XX", "from": "2026-01-01"}, "is no recurrence rule: invalid 'BYDAY': XX"),
     ("a rule that never comes", {"rrule": "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "from": "2026-01-01"}, "never comes"),
-    ("rule and dates", {"rrule": "FREQ=DAILY", "from": "2026-01-01", "dates": ["2026-01-02"]}, "only one of days, rrule and dates may say when it starts (seen rrule)"),
+    ("rule and dates", {"rrule": "FREQ=DAILY", "from": "2026-01-01", "dates": ["2026-01-02"]}, "only one of days, rrule and dates may say when it starts (seen rrule, dates)"),
     ("rule and days", {"rrule": "FREQ=DAILY", "from": "2026-01-01", "days": ["mon"]}, "only one of days, rrule and dates may say when it starts (seen days, rrule)"),
     ("no date", {"except": ["24.12.2026"]}, "must be a date such as 2026-12-24"),
     ("a time for a date", {"except": [at("2026-01-01T05:00")]}, "must be a date such as 2026-12-24"),
