@@ -38,6 +38,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.orders = self.serving.add("orders", count=self.count)
+        self.autoscaling.metrics = self.metrics
 
     @property
     def reconciler(self) -> Reconciler:
@@ -85,7 +86,8 @@ class World:
         """Enrol, let the state settle for a day, and forget what was written."""
         self.sync()
         self.later(days=1)
-        self.metrics.states = dict.fromkeys((full(n, self.orders) for n in self.memory().scale_out_alarms), "OK")
+        names = (*self.memory().scale_out_alarms, *(p.low for p in self.memory().tracking if p.low))
+        self.metrics.states |= {full(name, self.orders): "OK" for name in names}
         _ = self.writes
         return self
 

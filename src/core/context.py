@@ -95,6 +95,9 @@ class Context:
     low_alarms: Mapping[str, str] = field(default_factory=dict)
     """The states of the alarms by which tracking policies agree to scale in, by policy; absent if not known."""
 
+    suspended: tuple[str, ...] = ()
+    """What of scaling somebody suspended on the target."""
+
     progress: Mapping[str, Progress | Missing] = field(default_factory=dict)
     """What was done so far in the open windows that have work to do, by window."""
 

@@ -391,6 +391,14 @@ def blocked(ctx: Context, wanted: Envelope) -> Step | None:
     return Step(rule="blocked", reason=Reason.SCALE_IN_BLOCKED, before=wanted, after=wanted, seen=why)
 
 
+def suspended(ctx: Context, wanted: Envelope) -> Step | None:
+    """Name what somebody suspended: bounds are set as ever, native policies or the expiry do not act (facts 1.4)."""
+    if not ctx.suspended:
+        return None
+    seen: dict[str, float | str] = {"suspended": ", ".join(ctx.suspended)}
+    return Step(rule="suspended", reason=Reason.SCALING_SUSPENDED, before=wanted, after=wanted, seen=seen)
+
+
 RULES: tuple[Rule, ...] = (
     demand,
     guard,
@@ -405,6 +413,7 @@ RULES: tuple[Rule, ...] = (
     refused,
     deadline,
     blocked,
+    suspended,
 )
 
 

@@ -19,6 +19,7 @@ from core.plan import (
     Action,
     Inventory,
     PutPolicy,
+    as_found,
     foreign,
     plan_bounds,
     plan_natives,
@@ -235,6 +236,7 @@ class FleetSync:
                 return Outcome(target=target, status=Status.LEFT_ALONE, error=NO_ROOM.format(*self._quota))
             self._quota = self._quota._replace(used=self._quota.used + 1)
         inventory = self._inventory(target, ctx.registered, ctx.profile.kind)
+        inventory = replace(inventory, policies=self._with_alarms(ctx, inventory.policies))
         others = foreign(inventory.policies, self._stage)
         made = [p.name for p in others] + [a.name for a in foreign(inventory.scheduled_actions, self._stage)]
         if made and not ctx.enrolment.adopt:
@@ -251,7 +253,7 @@ class FleetSync:
             if others:
                 error += "; until then scale-in waits for their consent too"
             return Outcome(target=target, status=Status.LEFT_ALONE, error=error)
-        ctx = self._reconciler.recovered(ctx)
+        ctx = as_found(self._reconciler.recovered(ctx), inventory.scheduled_actions, self._stage)
         decision = decide(ctx)
         natives: tuple[Action, ...] = ()
         if isinstance(ctx.capacity, Capacity) and ctx.capacity.in_service:
@@ -272,6 +274,20 @@ class FleetSync:
             scheduled_actions=aas.scheduled_actions(target) if registered else (),
             alarms=self._own_alarms(target, *kinds),
         )
+
+    def _with_alarms(self, ctx: Context, policies: tuple[NativePolicy, ...]) -> tuple[NativePolicy, ...]:
+        """Return the policies with those of their alarms that exist: AAS may go on naming one that was deleted.
+
+        Each pass reads the alarms that were noted: only if one of them is not known now, all are looked up.
+        """
+        lows = {policy.name for policy in ctx.memory.tracking if policy.low is not None}
+        if ctx.scaling_out is not None and lows <= ctx.low_alarms.keys():
+            return policies
+        try:
+            known = self._ports.metrics.alarm_states([name for policy in policies for name in policy.alarm_names])
+        except ObservationError:  # then nobody knows that one is missing
+            return policies
+        return tuple(replace(p, alarm_names=tuple(n for n in p.alarm_names if n in known)) for p in policies)
 
     def _own_alarms(self, target: ScalableTarget, *kinds: Kind) -> dict[str, Mapping[str, Any]]:
         """Return our alarms on this target alone: the prefix of variant `a` is also one of variant `a-b`."""
@@ -341,7 +357,8 @@ class FleetSync:
             return Outcome(target=target, status=Status.FAILED, error=str(err))
 
     def _plan_release(self, target: ScalableTarget) -> tuple[Action, ...]:
-        registered = self._ports.autoscaling.registered([target]).get(target)
+        found = self._ports.autoscaling.registered([target]).get(target)
+        registered = found.envelope if found else None
         gone = isinstance(self._ports.serving.capacity(target), Missing)
         inventory = self._inventory(target, registered, *Kind)
         return plan_release(self._stage, inventory, self._ports.store.original(target), gone=gone)

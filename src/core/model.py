@@ -135,6 +135,7 @@ class Reason(StrEnum):
     LIMITED_BY_MIN_CAPACITY = "LimitedByMinCapacity"
     CAPACITY_REFUSED = "CapacityRefused"
     SCALE_IN_BLOCKED = "ScaleInBlocked"
+    SCALING_SUSPENDED = "ScalingSuspended"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -51,6 +51,13 @@ class PutExpiry(_Said):
     envelope: Envelope
     said: ClassVar[str] = "let bounds fall back to {0.envelope} at {0.at:%Y-%m-%dT%H:%MZ}"
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What PutScheduledAction takes beside the names; it knows whole seconds."""
+        bounds = {"MinCapacity": self.envelope.floor, "MaxCapacity": self.envelope.ceiling}
+        at = self.at.replace(microsecond=0)
+        return {"Schedule": EXPIRY_REPEATS, "StartTime": at, "ScalableTargetAction": bounds}
+
 
 @dataclass(frozen=True, slots=True)
 class DeleteExpiry(_Said):
@@ -175,6 +182,16 @@ class Inventory:
 def expiry_name(stage: str) -> str:
     """Return the name of the scheduled action that expires a target's bounds."""
     return f"{owned_prefix(stage)}expiry"
+
+
+def as_found(ctx: Context, actions: tuple[ScheduledAction, ...], stage: str) -> Context:
+    """Return the context with an expiry that stands otherwise than remembered as due: it is put or removed again."""
+    at = ctx.memory.expires_at
+    wanted = PutExpiry(at, ctx.policy_envelope).settings if at else None
+    found = next((action.settings for action in actions if action.name == expiry_name(stage)), None)
+    if _covers(found, wanted) and "EndTime" not in (found or ()):
+        return ctx
+    return replace(ctx, memory=replace(ctx.memory, expires_at=ctx.now))
 
 
 def plan_bounds(decision: Decision) -> tuple[Action, ...]:
@@ -312,8 +329,9 @@ def _stands(wanted: NativePolicy, standing: Mapping[str, NativePolicy], inventor
         return False
     if not _covers(found.configuration, wanted.configuration):
         return False
-    if wanted.alarm is None:
-        return True
+    if wanted.alarm is None:  # AAS makes the alarms of target tracking, and anew when it is put again (inferred)
+        ways = ["AlarmHigh"] if found.configuration.get("DisableScaleIn") else ["AlarmHigh", "AlarmLow"]
+        return all(any(way in name for name in found.alarm_names) for way in ways)
     alarm = inventory.alarms.get(wanted.alarm["AlarmName"])
     return alarm is not None and _covers(alarm, wanted.alarm) and wanted.alarm["AlarmName"] in found.alarm_names
 

@@ -86,6 +86,13 @@ class Variant:
     """Fewest instances where SageMaker itself scales those of the variant (managed instance scaling), else None."""
 
 
+class Registration(NamedTuple):
+    """What AAS has of a target: its bounds, and what of scaling somebody suspended (`DynamicScalingIn`, facts 1.4)."""
+
+    envelope: Envelope
+    suspended: tuple[str, ...] = ()
+
+
 class Place(NamedTuple):
     """Where an enrolled target belongs: what the roster holds."""
 
@@ -186,8 +193,8 @@ class Metrics(Protocol):
 class Autoscaling(Protocol):
     """Application Auto Scaling."""
 
-    def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
-        """Return the registered bounds of those targets that are registered."""
+    def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Registration]:
+        """Return the registration of those targets that have one."""
 
     def count(self) -> int:
         """Return how many targets SageMaker has in the Region, whoever registered them."""

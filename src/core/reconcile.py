@@ -27,7 +27,6 @@ from core.model import (
 )
 from core.native import full, guard_alarms, owned_prefix, request_tracking
 from core.plan import (
-    EXPIRY_REPEATS,
     Action,
     DeleteAlarms,
     DeleteExpiry,
@@ -244,7 +243,8 @@ class Reconciler:
             target, capacity = enrolment.target, counts[enrolment.target]
             try:
                 memory = memories[target]
-                refusal = self._refusal(target, capacity, registered.get(target), memory, now)
+                stands = registered.get(target)
+                refusal = self._refusal(target, capacity, stands.envelope if stands else None, memory, now)
             except ObservationError as err:
                 found.append(Outcome(target=target, status=Status.FAILED, error=str(err)))
                 continue
@@ -253,7 +253,8 @@ class Reconciler:
                     now=now,
                     enrolment=replace(enrolment, profile=enrolment.profile.started(memory.starts)),
                     capacity=capacity,
-                    registered=registered.get(target),
+                    registered=stands.envelope if stands else None,
+                    suspended=stands.suspended if stands else (),
                     signals={**signals.get(target, {}), **(unheard if own[target] else {})},
                     scaling_out=_any_in_alarm([full(name, target) for name in memory.scale_out_alarms], alarms),
                     memory=memory,
@@ -428,13 +429,8 @@ class Reconciler:
                 aas.register(target, envelope)
                 tries = 0 if because == "differs" else memory.tries + 1
                 return replace(memory, written=envelope, written_at=when.now, tries=tries)
-            case PutExpiry(at, envelope):
-                settings = {
-                    "Schedule": EXPIRY_REPEATS,
-                    "StartTime": at,
-                    "ScalableTargetAction": {"MinCapacity": envelope.floor, "MaxCapacity": envelope.ceiling},
-                }
-                aas.put_scheduled_action(target, ScheduledAction(expiry_name(self.stage), settings))
+            case PutExpiry(at):
+                aas.put_scheduled_action(target, ScheduledAction(expiry_name(self.stage), action.settings))
                 return replace(memory, expires_at=at)
             case DeleteExpiry():
                 aas.delete_scheduled_action(target, expiry_name(self.stage))

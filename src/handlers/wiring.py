@@ -109,12 +109,11 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             "scale_in_to": decision.scale_in_to,
             "steps": [f"{s.rule} {s.reason.value} {s.before} -> {s.after}" for s in decision.steps],
         }
-        if late := _figures(outcome, Reason.DEADLINE_AT_RISK):
-            said["deadline_at_risk"] = dict(late)
         if by := _figures(outcome, Reason.SCALE_IN_BLOCKED):
             said["scale_in_blocked_by"] = "; ".join(f"{policy}: {why}" for policy, why in by.items())
-        if items := _figures(outcome, Reason.REQUESTS_EXPIRING):
-            said["requests_expiring"] = dict(items)
+        for reason in (Reason.DEADLINE_AT_RISK, Reason.REQUESTS_EXPIRING, Reason.SCALING_SUSPENDED):
+            if seen := _figures(outcome, reason):
+                said[reason.name.lower()] = dict(seen)
     if outcome.actions:
         said["actions"] = list(map(str, outcome.actions))
     for name in ("error", "remark"):
@@ -163,7 +162,7 @@ def counts(outcomes: tuple[Outcome, ...]) -> Mapping[str, int]:
     }
 
 
-ALWAYS_TOLD = (Reason.SCALE_IN_BLOCKED, Reason.REQUESTS_EXPIRING, Reason.DEADLINE_AT_RISK)
+ALWAYS_TOLD = (Reason.SCALE_IN_BLOCKED, Reason.SCALING_SUSPENDED, Reason.REQUESTS_EXPIRING, Reason.DEADLINE_AT_RISK)
 """Logged and counted in each pass, whatever else decides: somebody has to do something about it."""
 
 

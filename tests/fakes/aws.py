@@ -13,7 +13,7 @@ from typing import Any
 from core.errors import ObservationError, TargetBusyError, TargetNotFoundError, TidegateError
 from core.fleet import PROFILE_TAG
 from core.model import Capacity, Envelope, Missing, Observation, Point, Refusal, ScalableTarget, Serving, Starts
-from core.ports import MetricQuery, NativePolicy, ScheduledAction, Variant
+from core.ports import MetricQuery, NativePolicy, Registration, ScheduledAction, Variant
 
 Write = tuple[Any, ...]
 
@@ -93,16 +93,24 @@ class FakeAutoscaling(_Fake):
     """`bounds`, `native` and `actions` are what AAS holds; writes change them as AAS would."""
 
     bounds: dict[ScalableTarget, Envelope] = field(default_factory=dict)
+    suspended: dict[ScalableTarget, tuple[str, ...]] = field(default_factory=dict)
     native: dict[ScalableTarget, dict[str, NativePolicy]] = field(default_factory=dict)
     actions: dict[ScalableTarget, dict[str, ScheduledAction]] = field(default_factory=dict)
     refusals: dict[ScalableTarget, Refusal] = field(default_factory=dict)
+    metrics: FakeMetrics | None = None
+    """Where it keeps the alarms that it makes for target tracking."""
+
     took: dict[ScalableTarget, Starts] = field(default_factory=dict)
     took_until: datetime | None = None
     """When the newest of them was ordered."""
 
-    def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
+    def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Registration]:
         self._read("registered")
-        return {target: self.bounds[target] for target in targets if target in self.bounds}
+        return {
+            target: Registration(self.bounds[target], self.suspended.get(target, ()))
+            for target in targets
+            if target in self.bounds
+        }
 
     def count(self) -> int:
         self._read("count")
@@ -136,6 +144,8 @@ class FakeAutoscaling(_Fake):
         self._write("put_policy", target, policy)
         made = tuple(f"TargetTracking-{target.resource_id}-Alarm{side}-{policy.name}" for side in ("High", "Low"))
         names = made if policy.policy_type == "TargetTrackingScaling" else ()
+        if self.metrics is not None:
+            self.metrics.states |= {name: self.metrics.states.get(name, "OK") for name in names}
         if policy.alarm is not None:  # AAS lists the alarms that name the policy in their actions
             names = (policy.alarm["AlarmName"],)
         self.native.setdefault(target, {})[policy.name] = replace(policy, alarm=None, alarm_names=names)
@@ -146,7 +156,10 @@ class FakeAutoscaling(_Fake):
 
     def delete_policy(self, target: ScalableTarget, name: str) -> None:
         self._write("delete_policy", target, name)
-        self.native.get(target, {}).pop(name, None)
+        gone = self.native.get(target, {}).pop(name, None)
+        for alarm in gone.alarm_names if gone and gone.policy_type == "TargetTrackingScaling" else ():
+            if self.metrics is not None:
+                self.metrics.states.pop(alarm, None)
 
     def scheduled_actions(self, target: ScalableTarget) -> tuple[ScheduledAction, ...]:
         self._read("scheduled_actions")

@@ -471,6 +471,7 @@ def test_the_order_of_the_rules_is_the_documented_precedence() -> None:
         "refused",
         "deadline",
         "blocked",
+        "suspended",
     ]
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from typing_extensions import override
 
 from core.errors import ObservationError, ThrottledError
@@ -25,10 +26,13 @@ from core.model import (
 from core.native import ALARM_SUFFIX, alarm_prefix, heard_alarms, native_policies
 from core.ports import NativePolicy, ScheduledAction
 from core.reconcile import Status
+from handlers.wiring import counts, summary
 from simulator.in_memory import InMemoryStore
 from tests.builders import ASYNC, BATCH, COMPONENT, REALTIME, SERVERLESS, enrolment
+from tests.fakes.aws import observed
 from tests.world import World
 
+TRACK = "tidegate-prod-track-requests_per_instance"
 BY_HAND = NativePolicy("by-hand", "TargetTrackingScaling", {"TargetValue": 70.0})
 NIGHTLY = ScheduledAction("nightly", {"Schedule": "cron(0 2 * * ? *)", "ScalableTargetAction": {"MinCapacity": 4}})
 
@@ -131,6 +135,59 @@ def test_a_deleted_policy_and_a_deleted_alarm_come_back() -> None:
     world.metrics.alarm_shapes.clear()
     world.sync()
     assert sorted(world.writes) == ["put_alarm", "put_alarm", "put_policy", "put_policy"]
+
+
+@pytest.mark.parametrize("side", ["High", "Low"])
+def test_a_tracking_policy_that_lost_an_alarm_is_put_again(side: str) -> None:
+    """AAS goes on naming the alarm; that it is not there shows where the pass asks for the states of those noted."""
+    world = World().enrolled()
+    world.metrics.states.pop(f"TargetTracking-{world.orders.resource_id}-Alarm{side}-{TRACK}")
+    assert [str(action) for action in world.sync()["orders"].actions] == [f"put policy {TRACK}"]
+    assert world.writes == ["put_policy"]
+    assert world.sync()["orders"].status is Status.UNCHANGED
+
+
+def test_where_all_alarms_are_there_none_is_looked_up_twice_and_where_none_can_be_read_none_is_lost() -> None:
+    world = World().enrolled()
+    world.metrics.reads.clear()
+    world.sync()
+    assert world.metrics.reads.count("alarm_states") == 1
+    world.metrics.fail_on["alarm_states"] = ObservationError("DescribeAlarms: slow down")
+    world.sync()
+    assert world.writes == []
+
+
+@pytest.mark.parametrize("change", ["deleted", "changed", "ended"])
+def test_an_expiry_that_somebody_changed_is_put_again_by_the_next_sync(change: str) -> None:
+    world = World().enrolled()
+    world.metrics.series["Invocations"] = observed(world.now, *[7000] * 15)
+    world.tick()
+    actions = world.autoscaling.actions[world.orders]
+    before = actions["tidegate-prod-expiry"]
+    _ = world.writes
+    changes: dict[str, dict[str, Any]] = {
+        "changed": {"ScalableTargetAction": {"MaxCapacity": 99}},
+        "ended": {"EndTime": world.now},
+    }
+    if change == "deleted":
+        actions.clear()
+    else:
+        actions[before.name] = replace(before, settings={**before.settings, **changes[change]})
+    world.sync()
+    assert (actions, world.writes) == ({before.name: before}, ["put_scheduled_action"])
+    world.sync()
+    assert world.writes == []
+
+
+def test_what_somebody_suspended_is_told_in_each_pass_and_left_as_it_is() -> None:
+    world = World().enrolled()
+    world.autoscaling.suspended[world.orders] = ("DynamicScalingOut", "ScheduledScaling")
+    world.metrics.series["Invocations"] = observed(world.now, *[9000] * 15)
+    for outcome in (world.tick()["orders"], world.sync()["orders"]):
+        assert summary(outcome)["scaling_suspended"] == {"suspended": "DynamicScalingOut, ScheduledScaling"}
+        assert counts((outcome,))["ScalingSuspended"] == 1
+    assert world.autoscaling.bounds[world.orders].floor > 2  # bounds are not suspended
+    assert world.autoscaling.suspended[world.orders]
 
 
 def test_others_policies_are_left_alone_until_the_file_says_adopt() -> None:

@@ -24,6 +24,7 @@ from core.plan import (
     SaveOriginal,
     SetBounds,
     SetCount,
+    as_found,
     plan_bounds,
     plan_natives,
     plan_release,
@@ -235,7 +236,7 @@ def in_order(document: dict[str, Any]) -> Inventory:
                 p,
                 configuration={**p.configuration, "Extra": 1},
                 alarm=None,
-                alarm_names=(p.alarm["AlarmName"],) if p.alarm else ("high",),
+                alarm_names=(p.alarm["AlarmName"],) if p.alarm else ("...-AlarmHigh-1", "...-AlarmLow-1"),
             )
             for p in wanted
         ),
@@ -280,11 +281,76 @@ def test_an_alarm_that_was_deleted_or_detached_is_put_again() -> None:
     standing = in_order(REALTIME)
     for broken in (
         replace(standing, alarms={n: a for n, a in standing.alarms.items() if not n.endswith("saturation")}),
-        replace(standing, policies=tuple(replace(p, alarm_names=()) for p in standing.policies)),
+        replace(
+            standing,
+            policies=tuple(replace(p, alarm_names=("...-AlarmHigh-1", "...-AlarmLow-1")) for p in standing.policies),
+        ),
     ):
         assert [str(a) for a in plan_natives(enrolment(REALTIME), "prod", broken, SAVED)] == [
             "put policy tidegate-prod-saturation"
         ]
+
+
+@pytest.mark.parametrize(
+    ("alarms", "one_way", "put"),
+    [
+        (["High", "Low"], False, False),
+        (["High"], False, True),
+        (["Low"], False, True),
+        ([], False, True),
+        (["High"], True, False),  # whether AWS makes the other one then is not known (facts 2.1)
+        (["Low"], True, True),
+    ],
+)
+def test_a_tracking_policy_without_the_alarms_it_scales_by_is_put_again(
+    alarms: list[str], one_way: bool, put: bool
+) -> None:
+    document = {
+        **REALTIME,
+        "policies": [{"type": "target_tracking", "metric": "cpu", "target": 60, "disable_scale_in": one_way}],
+    }
+    standing, name = in_order(document), "tidegate-prod-track-cpu"
+    found = tuple(
+        replace(p, alarm_names=tuple(f"...-Alarm{way}-1" for way in alarms)) if p.name == name else p
+        for p in standing.policies
+    )
+    actions = plan_natives(enrolment(document), "prod", replace(standing, policies=found), SAVED)
+    assert [str(action) for action in actions] == [f"put policy {name}"] * put
+
+
+SECONDS = IN_AN_HOUR.replace(microsecond=0)
+FALLS_BACK = {"MinCapacity": 2, "MaxCapacity": 12}
+STANDS = {"Schedule": "rate(15 minutes)", "StartTime": SECONDS, "ScalableTargetAction": FALLS_BACK}
+
+
+@pytest.mark.parametrize(
+    ("remembered_at", "settings", "due"),
+    [
+        (None, None, False),
+        (IN_AN_HOUR, STANDS, False),
+        (IN_AN_HOUR, {**STANDS, "Timezone": "UTC"}, False),  # AWS may add to it
+        (IN_AN_HOUR, None, True),
+        (None, STANDS, True),
+        (IN_AN_HOUR, {**STANDS, "StartTime": SECONDS + timedelta(days=365)}, True),
+        (IN_AN_HOUR, {**STANDS, "ScalableTargetAction": {**FALLS_BACK, "MinCapacity": 0}}, True),
+        (IN_AN_HOUR, {**STANDS, "Schedule": "cron(0 3 * * ? *)"}, True),
+        (IN_AN_HOUR, {**STANDS, "EndTime": SECONDS}, True),
+    ],
+)
+@pytest.mark.parametrize("floor", [2, 5])
+def test_an_expiry_that_stands_otherwise_than_remembered_is_put_or_removed(
+    floor: int, remembered_at: Any, settings: dict[str, Any] | None, due: bool
+) -> None:
+    """At a floor of 5 there must be one, at the policy's own none."""
+    actions = tuple(ScheduledAction("tidegate-prod-expiry", each) for each in [settings] if each)
+    seen = as_found(busy(floor, memory=remembered(expires_at=remembered_at)), actions, "prod")
+    assert (seen.memory.expires_at == NOW) == due
+    wanted = [PutExpiry(IN_AN_HOUR, POLICY)] if floor == 5 else [DeleteExpiry()]
+    standing = remembered_at if not due else NOW
+    right = standing is None if floor == 2 else standing == IN_AN_HOUR
+    assert [a for a in plan_bounds(decide(seen)) if isinstance(a, PutExpiry | DeleteExpiry)] == (
+        [] if right else wanted
+    )
 
 
 @pytest.mark.parametrize("change", [None, {"Threshold": 0.5}], ids=["deleted", "edited"])

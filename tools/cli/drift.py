@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
@@ -12,18 +12,18 @@ from cli.planning import in_full
 from cli.stack import DeployedStack
 from cli.tables import plain
 from cli.targets import spelled
-from core.aws.application_autoscaling import TARGETS_A_CALL
-from core.aws.batches import batches
-from core.context import Context, Decision
-from core.model import Capacity, Dimension, Mode, ScalableTarget
+from core.context import Decision
+from core.model import Capacity, Mode, ScalableTarget
 from core.native import owned_prefix
 from core.plan import (
     OWN_WRITE_LAG,
     Action,
     DeleteAlarms,
+    DeleteExpiry,
     DeletePolicy,
     DeleteScheduledAction,
     PutAlarm,
+    PutExpiry,
     PutPolicy,
     SetBounds,
     expiry_name,
@@ -31,9 +31,6 @@ from core.plan import (
 from core.policy import parse_fleet
 from core.ports import NativePolicy
 from core.reconcile import Outcome
-
-if TYPE_CHECKING:
-    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
 
 BY_ITSELF = "nothing"
 """What FleetSync does about what it does not look at, or may not change."""
@@ -75,18 +72,16 @@ def drift_of(stack: DeployedStack, now: datetime, only: Iterable[ScalableTarget]
     """
     chosen = None if only is None else set(only)
     outcomes = [o for o in stack.planned(parse_fleet(stack.document()), now) if chosen is None or o.target in chosen]
-    suspended = _suspended(stack.aws.of("application-autoscaling"), [outcome.target for outcome in outcomes])
     found = []
     for outcome in sorted(outcomes, key=lambda o: o.target):
         if outcome.decision and outcome.decision.effective_mode(stack.mode) is Mode.SHADOW:
             continue
-        differences = (*_differences(stack, outcome, now), *suspended.get(outcome.target, ()))
-        if differences:
+        if differences := (*_differences(stack, outcome),):
             found.append(Drift(outcome.target, differences))
     return found
 
 
-def _differences(stack: DeployedStack, outcome: Outcome, now: datetime) -> Iterator[Difference]:
+def _differences(stack: DeployedStack, outcome: Outcome) -> Iterator[Difference]:
     decision = outcome.decision
     if outcome.error:
         yield Difference(outcome.error, BY_ITSELF)
@@ -104,10 +99,14 @@ def _differences(stack: DeployedStack, outcome: Outcome, now: datetime) -> Itera
     yield from _bounds(decision, outcome.actions)
     standing = stack.ports.autoscaling.policies(ctx.target) if ctx.registered else ()
     for action in outcome.actions:
-        if what := _native(action, {policy.name: policy for policy in standing}, stack.stage):
+        what = _native(action, {policy.name: policy for policy in standing}, stack.stage)
+        if isinstance(action, PutExpiry | DeleteExpiry) and ctx.memory.expires_at == ctx.now:  # by `as_found`
+            what = f"scheduled action {expiry_name(stack.stage)} was changed or deleted by somebody"
+        if what:
             yield Difference(what, str(action))
-    yield from _alarms(stack, standing)
-    yield from _expiry(stack, ctx, now)
+    if ctx.suspended:
+        what = f"suspended by somebody: {', '.join(ctx.suspended)}"
+        yield Difference(what, f"{BY_ITSELF}: resume it where it was suspended")
     if isinstance(ctx.capacity, Capacity) and not ctx.capacity.in_service:
         yield Difference(f"the endpoint is {ctx.capacity.status}: policies and alarms were not compared", "waits")
 
@@ -122,7 +121,7 @@ def _bounds(decision: Decision, actions: Iterable[Action]) -> Iterator[Differenc
     if stands is None:
         yield Difference("not registered with Application Auto Scaling any more", then)
     elif memory.written not in {None, stands} and late:
-        fell = memory.expires_at is not None and memory.expires_at <= ctx.now and stands == ctx.policy_envelope
+        fell = memory.expires_at is not None and memory.expires_at < ctx.now and stands == ctx.policy_envelope
         how = "fell back, for no pass renewed them" if fell else "were changed by somebody else"
         yield Difference(f"bounds {memory.written} {how}: {stands} stand", then)
     elif sets and sets.because != "differs" and isinstance(ctx.capacity, Capacity):
@@ -146,50 +145,6 @@ def _native(action: Action, standing: Mapping[str, NativePolicy], stage: str) ->
             return f"alarms {', '.join(names)} are no longer wanted"
         case _:
             return None
-
-
-def _alarms(stack: DeployedStack, standing: Iterable[NativePolicy]) -> Iterator[Difference]:
-    """Yield the tracking policies whose alarms somebody deleted (facts 2.1): without one it scales one way or none."""
-    tracking = [policy for policy in standing if policy.policy_type == "TargetTrackingScaling"]
-    known = stack.ports.metrics.alarm_states(sorted(name for policy in tracking for name in policy.alarm_names))
-    for policy in tracking:
-        ways = ("AlarmHigh",) if policy.configuration.get("DisableScaleIn") else ("AlarmHigh", "AlarmLow")
-        for way in ways:
-            if not any(way in name and name in known for name in policy.alarm_names):
-                then = f"{BY_ITSELF}: delete the policy, then FleetSync puts it and AWS makes its alarms anew"
-                yield Difference(f"policy {policy.name} has lost its {way}", then)
-
-
-def _expiry(stack: DeployedStack, ctx: Context, now: datetime) -> Iterator[Difference]:
-    """Yield what is wrong with the action that brings bounds back if nobody renews them."""
-    if ctx.memory.expires_at is None or ctx.memory.expires_at <= now or ctx.registered is None:
-        return
-    name, falls = expiry_name(stack.stage), ctx.policy_envelope
-    actions = {each.name: each.settings for each in stack.ports.autoscaling.scheduled_actions(ctx.target)}
-    wanted = {"MinCapacity": falls.floor, "MaxCapacity": falls.ceiling}
-    if name not in actions:
-        yield Difference(
-            f"scheduled action {name} is missing: bounds would not expire", "puts it when it is to be renewed"
-        )
-    elif actions[name].get("ScalableTargetAction") != wanted:
-        yield Difference(f"scheduled action {name} does not fall back to {falls}", "puts it when it is to be renewed")
-
-
-def _suspended(
-    autoscaling: "ApplicationAutoScalingClient", targets: Iterable[ScalableTarget]
-) -> Mapping[ScalableTarget, tuple[Difference, ...]]:
-    """Return what of scaling is suspended: registering bounds leaves that as it is."""
-    found = {}
-    pages = autoscaling.get_paginator("describe_scalable_targets")
-    for ids in batches((target.resource_id for target in targets), TARGETS_A_CALL):
-        for page in pages.paginate(ServiceNamespace="sagemaker", ResourceIds=ids):
-            for item in page["ScalableTargets"]:
-                names = [name for name, on in item.get("SuspendedState", {}).items() if on]
-                what = f"suspended by somebody: {', '.join(name.removesuffix('Suspended') for name in names)}"
-                if names:
-                    target = ScalableTarget(item["ResourceId"], Dimension(item["ScalableDimension"]))
-                    found[target] = (Difference(what, f"{BY_ITSELF}: resume it where it was suspended"),)
-    return found
 
 
 def table_of(found: Iterable[Drift]) -> Table:

@@ -211,7 +211,7 @@ def in_full(action: Action, standing: Mapping[str, NativePolicy]) -> str:
     if not isinstance(action, PutPolicy) or action.policy.name not in standing:
         return str(action)
     other = [*_unlike(standing[action.policy.name].configuration, action.policy.configuration)]
-    return f"{action}: {', '.join(other) or 'its alarm'}"
+    return f"{action}: {', '.join(other) or 'its alarms'}"
 
 
 def _unlike(found: object, wanted: object, path: str = "") -> Iterator[str]:

@@ -157,7 +157,8 @@ def _await(stack: DeployedStack, targets: Sequence[ScalableTarget], sleep: Calla
 def differences(stack: DeployedStack, each: Leaving, *, keep_native: bool) -> Iterator[str]:
     """Compare what stands with what stood before, byte by byte; `stack` was read after the release."""
     autoscaling, target, original = stack.ports.autoscaling, each.target, each.original
-    bounds = autoscaling.registered([target]).get(target)
+    found = autoscaling.registered([target]).get(target)
+    bounds = found.envelope if found else None
     standing = autoscaling.policies(target) if bounds else ()
     actions = autoscaling.scheduled_actions(target) if bounds else ()
     if keep_native or original is None or not original.known:

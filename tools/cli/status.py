@@ -24,11 +24,12 @@ from core.overrides import in_force
 from core.policy import Fleet, parse_fleet
 from core.reconcile import REMEMBER_EVERY, Outcome, Pass, Reconciler, Status
 from core.signals.window import needs
+from handlers.wiring import ALWAYS_TOLD
 
 STALE = 2 * REMEMBER_EVERY
 """A pass that measures demand says so in the table at least this often; then the alarm on heartbeats rings too."""
 
-WRONG = (Reason.CAPACITY_REFUSED, Reason.SCALE_IN_BLOCKED, Reason.REQUESTS_EXPIRING, Reason.DEADLINE_AT_RISK)
+WRONG = (Reason.CAPACITY_REFUSED, *ALWAYS_TOLD)
 """Reasons of steps that somebody should know of, whatever else decides."""
 
 _MINUTE = "%Y-%m-%dT%H:%MZ"

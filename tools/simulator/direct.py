@@ -16,7 +16,7 @@ from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.cloudwatch import CloudWatch, newest_complete_minute, observed
 from core.aws.sagemaker import SageMaker
 from core.model import Capacity, Envelope, Missing, Observation, Point, ScalableTarget
-from core.ports import MetricQuery
+from core.ports import MetricQuery, Registration
 from simulator.account import SimulatedAccount
 from simulator.metrics import epoch_minute, from_epoch_minute, statistic
 from simulator.service import ServiceError
@@ -134,13 +134,13 @@ class DirectAutoscaling(ApplicationAutoScaling):
         self._account = account
 
     @override
-    def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
-        """Return the registered bounds of those targets that are registered."""
-        if self._account.scripted:
-            return super().registered(targets)
+    def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Registration]:
+        """Return the registration of those targets that have one."""
         known = self._account.autoscaling.targets
         found = {target: known.get(target.resource_id) for target in targets}
-        return {target: Envelope(seen.minimum, seen.maximum) for target, seen in found.items() if seen}
+        if self._account.scripted or any(seen and any(seen.suspended.values()) for seen in found.values()):
+            return super().registered(targets)
+        return {target: Registration(Envelope(seen.minimum, seen.maximum)) for target, seen in found.items() if seen}
 
 
 class DirectServing(SageMaker):

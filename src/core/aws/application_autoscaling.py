@@ -10,10 +10,11 @@ from core.aws.batches import batches
 from core.aws.errors import absent_is_fine, reading, writing
 from core.aws.pace import UNPACED, Pace
 from core.model import Envelope, Refusal, ScalableTarget, Starts
-from core.ports import NativePolicy, ScheduledAction
+from core.ports import NativePolicy, Registration, ScheduledAction
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from mypy_boto3_application_autoscaling.type_defs import ScalableTargetTypeDef
 
 TARGETS_A_CALL = 50
 ALARMS_OF_TRACKING = 2
@@ -41,18 +42,18 @@ class ApplicationAutoScaling:
         self._client = client
         self._pace = pace
 
-    def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Envelope]:
-        """Return the registered bounds of those targets that are registered."""
+    def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Registration]:
+        """Return the registration of those targets that have one."""
         wanted = {(target.resource_id, target.dimension.value): target for target in targets}
         pages = self._client.get_paginator("describe_scalable_targets")
-        found: dict[ScalableTarget, Envelope] = {}
+        found: dict[ScalableTarget, Registration] = {}
         for ids in batches((target.resource_id for target in targets), TARGETS_A_CALL):
             with reading(f"DescribeScalableTargets of {ids[0]} and {len(ids) - 1} more"):
                 for page in pages.paginate(ServiceNamespace="sagemaker", ResourceIds=ids):
                     for item in page["ScalableTargets"]:
                         target = wanted.get((item["ResourceId"], item["ScalableDimension"]))
                         if target:  # the resource may be registered under a dimension that is not ours
-                            found[target] = Envelope(item["MinCapacity"], item["MaxCapacity"])
+                            found[target] = _registration(item)
         return found
 
     def count(self) -> int:
@@ -162,6 +163,11 @@ class ApplicationAutoScaling:
         """Delete a scheduled action; absent is fine."""
         with writing(f"DeleteScheduledAction {name} on {target.resource_id}"), absent_is_fine():
             self._client.delete_scheduled_action(**_names(target), ScheduledActionName=name)
+
+
+def _registration(item: "ScalableTargetTypeDef") -> Registration:
+    suspended = sorted(name.removesuffix("Suspended") for name, on in item.get("SuspendedState", {}).items() if on)
+    return Registration(Envelope(item["MinCapacity"], item["MaxCapacity"]), tuple(suspended))
 
 
 def _names(target: ScalableTarget) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.errors import ActuationError, TargetNotFoundError
 from core.model import Envelope, Refusal, ScalableTarget, Starts
-from core.ports import Autoscaling, NativePolicy, ScheduledAction
+from core.ports import Autoscaling, NativePolicy, Registration, ScheduledAction
 from tests.contract.aws.accounts import Account, Simulated, autoscaling_of, chosen
 from tests.contract.aws.stubs import scripted
 from tests.fakes.aws import FakeAutoscaling
@@ -68,7 +68,7 @@ def strict(request: pytest.FixtureRequest) -> Autoscaling:
 class TestBounds:
     def test_only_the_registered_are_found(self, aas: Autoscaling) -> None:
         aas.register(ORDERS, Envelope(1, 4))
-        assert aas.registered([ORDERS, OCR]) == {ORDERS: Envelope(1, 4)}
+        assert aas.registered([ORDERS, OCR]) == {ORDERS: Registration(Envelope(1, 4))}
 
     def test_all_of_the_region_are_counted(self, aas: Autoscaling) -> None:
         assert aas.count() == 0
@@ -83,11 +83,11 @@ class TestBounds:
     def test_registering_again_sets_both_bounds(self, aas: Autoscaling) -> None:
         aas.register(ORDERS, Envelope(3, 4))
         aas.register(ORDERS, Envelope(1, 12))
-        assert aas.registered([ORDERS]) == {ORDERS: Envelope(1, 12)}
+        assert aas.registered([ORDERS]) == {ORDERS: Registration(Envelope(1, 12))}
 
     def test_a_queue_may_go_to_zero(self, aas: Autoscaling) -> None:
         aas.register(OCR, Envelope(0, 4))
-        assert aas.registered([OCR]) == {OCR: Envelope(0, 4)}
+        assert aas.registered([OCR]) == {OCR: Registration(Envelope(0, 4))}
 
     def test_deregistering_takes_policies_and_actions_along_and_can_be_repeated(self, strict: Autoscaling) -> None:
         strict.register(ORDERS, Envelope(1, 4))
@@ -112,7 +112,16 @@ class TestBounds:
             "MinCapacity": 1,
             "MaxCapacity": 4,
         }
-        ours = {"ResourceId": ids[0], "ScalableDimension": "sagemaker:variant:DesiredInstanceCount", **row}
+        ours = {
+            "ResourceId": ids[0],
+            "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+            "SuspendedState": {
+                "ScheduledScalingSuspended": True,
+                "DynamicScalingInSuspended": False,
+                "DynamicScalingOutSuspended": True,
+            },
+            **row,
+        }
         other = {"ResourceId": ids[1], "ScalableDimension": "sagemaker:variant:DesiredProvisionedConcurrency", **row}
         with scripted("application-autoscaling") as (client, script):
             for batch, rows in [(ids[:50], [ours, other]), (ids[50:], [])]:
@@ -122,7 +131,8 @@ class TestBounds:
                     {"ServiceNamespace": "sagemaker", "ResourceIds": batch},
                 )
             seen = ApplicationAutoScaling(client).registered([*targets, targets[0]])
-        assert seen == {targets[0]: Envelope(1, 4)}
+        suspended = ("DynamicScalingOut", "ScheduledScaling")
+        assert seen == {targets[0]: Registration(Envelope(1, 4), suspended)}
 
 
 class TestPolicies:

@@ -82,6 +82,12 @@ def delete_alarm(found: Desk) -> None:
     )
 
 
+def delete_low_alarm(found: Desk) -> None:
+    cloudwatch = found.account.client("cloudwatch")
+    (low,) = (a["AlarmName"] for a in cloudwatch.describe_alarms()["MetricAlarms"] if "AlarmLow" in a["AlarmName"])
+    cloudwatch.delete_alarms(AlarmNames=[low])
+
+
 def deregister(found: Desk) -> None:
     found.account.client("application-autoscaling").deregister_scalable_target(**ORDERS)
 
@@ -106,6 +112,7 @@ REPAIRED = [
         "alarm tidegate-target-prod-realtime-orders-AllTraffic-errors is missing or not as wanted",
         "put alarm tidegate-target-prod-realtime-orders-AllTraffic-errors",
     ),
+    Case(delete_low_alarm, f"policy {TRACK} is not as wanted (its alarms)", f"put policy {TRACK}"),
     Case(deregister, "not registered with Application Auto Scaling any more", "set bounds to 2..8 (differs)"),
 ]
 
@@ -144,24 +151,18 @@ def test_what_follows_the_load_is_no_drift(managed: Desk) -> None:
     assert drift(managed) == {}
 
 
-def test_what_fleet_sync_does_not_look_at_is_told_as_that(managed: Desk) -> None:
-    aas, cloudwatch = managed.account.client("application-autoscaling"), managed.account.client("cloudwatch")
-    (low,) = (a["AlarmName"] for a in cloudwatch.describe_alarms()["MetricAlarms"] if "AlarmLow" in a["AlarmName"])
-    cloudwatch.delete_alarms(AlarmNames=[low])
+def test_what_somebody_suspended_is_told_and_left_as_it_is(managed: Desk) -> None:
+    aas = managed.account.client("application-autoscaling")
     aas.register_scalable_target(**ORDERS, SuspendedState={"DynamicScalingOutSuspended": True})
-    anew = "nothing: delete the policy, then FleetSync puts it and AWS makes its alarms anew"
-    assert drift(managed) == {
-        "orders": [
-            (f"policy {TRACK} has lost its AlarmLow", anew),
-            ("suspended by somebody: DynamicScalingOut", "nothing: resume it where it was suspended"),
-        ]
+    told = {
+        "orders": [("suspended by somebody: DynamicScalingOut", "nothing: resume it where it was suspended")],
     }
-    delete_policy(managed)
+    assert drift(managed) == told
     managed.stack.invoke("FleetSync", {"trigger": "schedule"})
-    assert [what for what, _ in drift(managed)["orders"]] == ["suspended by somebody: DynamicScalingOut"]
+    assert drift(managed) == told
 
 
-def test_an_expiry_that_was_deleted_or_changed_is_told(managed: Desk) -> None:
+def test_an_expiry_that_was_deleted_or_changed_is_told_and_put_again(managed: Desk) -> None:
     pin = {"request_id": "r-1", "action": "pin", "target": "orders", "capacity": 2, "duration": "2h", "reason": "mail"}
     managed.stack.invoke("Override", {**pin, "requested_by": "maria"})
     assert drift(managed) == {}
@@ -170,9 +171,15 @@ def test_an_expiry_that_was_deleted_or_changed_is_told(managed: Desk) -> None:
         **ORDERS, ScheduledActionName=EXPIRY, Schedule="rate(15 minutes)", StartTime=managed.account.now + timedelta(hours=1),
         ScalableTargetAction={"MinCapacity": 0, "MaxCapacity": 99},
     )  # fmt: skip
-    assert drift(managed)["orders"][0][0] == f"scheduled action {EXPIRY} does not fall back to 2..8"
+    [(what, then)] = drift(managed)["orders"]
+    assert what == f"scheduled action {EXPIRY} was changed or deleted by somebody"
+    assert then.startswith("let bounds fall back to 2..8 at ")
+    managed.stack.invoke("FleetSync", {"trigger": "schedule"})
+    assert drift(managed) == {}
     aas.delete_scheduled_action(**ORDERS, ScheduledActionName=EXPIRY)
-    assert drift(managed)["orders"][0][0] == f"scheduled action {EXPIRY} is missing: bounds would not expire"
+    assert drift(managed)["orders"] == [(what, then)]
+    managed.stack.invoke("FleetSync", {"trigger": "schedule"})
+    assert drift(managed) == {}
 
 
 def test_bounds_that_fell_back_were_changed_by_nobody(managed: Desk) -> None:
