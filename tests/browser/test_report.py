@@ -1,5 +1,6 @@
 """The report as a reader meets it: in a browser without network, light and dark, wide and narrow, by keyboard."""
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -15,8 +16,10 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from typer.testing import CliRunner
 
 from cli.main import app
+from core.model import Mode
 from simulator.report import Judged, Outcome, Overview, write_overview, write_report
 from tests.browser.sample_run import sample_run
+from tests.desk import desk, document
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]  # Playwright talks to its browser through a socket
 
@@ -209,6 +212,40 @@ def test_a_backtest_is_a_page_with_both_charts(browser: Browser, tmp_path: Path)
         page.locator("button.at").first.press("Enter")
         expect(page.locator("#chart-0")).to_have_attribute("data-zoomed", "true")
         assert seen.complaints == []
+
+
+@pytest.fixture(scope="module")
+def shadow(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Twelve minutes in shadow: `orders` with a rise of load, and `chat`, of which nobody says what it serves."""
+    path = tmp_path_factory.mktemp("shadow") / "shadow.html"
+    with desk(Mode.SHADOW) as watching:
+        content = document({"name": "orders"}, {"name": "chat", "profile": "q"})
+        content["profiles"]["q"] = {**content["profiles"]["p"], "objectives": {}}
+        watching.in_force.content = json.dumps(content).encode()
+        watching.stack.invoke("FleetSync", {"trigger": "policy"})
+        workload: Any = watching.account.endpoint("orders").first.workload
+        workload.per_minute_requests[workload.minute + 4 :] = [1700] * 100
+        watching.minutes(14)
+        assert watching.run("shadow-report", "--html", str(path)).exit_code == 0
+    return path.as_uri()
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", "wide"), ("dark", "narrow")])
+def test_a_shadow_report_shows_what_ran_beside_what_it_wished_and_why(
+    browser: Browser, shadow: str, scheme: Literal["light", "dark"], size: str
+) -> None:
+    with opened(browser, shadow, scheme, size, charts=2) as seen:
+        page = seen.page
+        expect(page.get_by_role("heading", level=1)).to_have_text("Shadow report of tidegate")
+        for line in ("Floor", "Ceiling", "What really ran, ready", "Tidegate, ready", "Decisions"):
+            expect(page.get_by_role("button", name=line, exact=True)).to_have_count(2)
+        # Nobody knows what chat's demand comes to in instances.
+        expect(page.get_by_role("button", name="Demand", exact=True)).to_have_count(1)
+        page.locator("#chart-1 .point").last.focus()
+        expect(page.locator("#chart-1 .hoverlayer")).to_contain_text("Load: would hold 6..8 (requests per minute")
+        assert page.evaluate("document.documentElement.scrollWidth") == SIZES[size][0]
+        assert seen.complaints == []
+        assert trespasses(page) == []
 
 
 def overview() -> Overview:

@@ -17,7 +17,7 @@ from cli.backtest import MisusedError, Wanted, harmed, page_of, told
 from cli.cloudwatch_history import KEPT, NoHistoryError, read_history
 from cli.estate import read_estate
 from cli.own_policies import OWN, play
-from cli.queue_history import read_queue
+from cli.queue_history import queue_case, read_queue
 from cli.tables import console
 from core.aws.cloudwatch import CloudWatch
 from core.errors import TidegateError
@@ -25,7 +25,7 @@ from core.fields import duration
 from core.fleet import PROFILE_TAG
 from core.instances import vcpus_of
 from core.model import Capacity, Serving
-from simulator.cases import DAY, DRAIN, WARMUP, Case, Mode, Scale, case_from
+from simulator.cases import DAY, Case, Mode, Scale, case_from
 from simulator.judge import joining, judge
 from simulator.oracle import clairvoyant
 from simulator.report import Judged, Outcome, Overview, write_report
@@ -143,7 +143,7 @@ def subjects(aws: Source, estate: Estate, asked: Asked, now: datetime) -> Iterat
             rate = None
             try:
                 if hosted.variant.serving is Serving.ASYNC:
-                    history, rate = read_queue(cloudwatch, hosted.target, now, KEPT)
+                    history, rate, _ = read_queue(cloudwatch, hosted.target, now, KEPT)
                 else:
                     history = read_history(cloudwatch, hosted.target, now, KEPT)
             except NoHistoryError as error:
@@ -177,7 +177,9 @@ def _subject(  # noqa: PLR0913, PLR0917 - what is known of an endpoint comes fro
     if hosted.variant.serving is Serving.ASYNC:
         known = "as --sized says" if name in asked.capacities else "in the minutes in which more waited than was done"
         sized = Sized(asked.capacities.get(name, rate or 0.0), known)
-        case = _queue(name, history, sized.capacity, profile, asked)
+        within = (profile or {}).get("objectives", {}).get("drain_within")
+        objective = asked.objective if within is None else max(1, round(duration(within) / MINUTE))
+        case = queue_case(name, history.trace, sized.capacity, objective)
         serves = f"An instance is taken to finish {sized.capacity:,.4g} items a minute, all alike: {sized.known}."
     else:
         sized = _sized(name, hosted, history, profile, asked)
@@ -204,25 +206,6 @@ def _subject(  # noqa: PLR0913, PLR0917 - what is known of an endpoint comes fro
         price=asked.prices.of(hosted.variant.instance_type),
         ran=None if np.isnan(lately).all() else float(np.nanmean(lately) * len(lately) / 60),
         notes=(serves, bounds, *told(history)),
-    )
-
-
-def _queue(name: str, history: History, rate: float, profile: Mapping[str, Any] | None, asked: Asked) -> Case:
-    """Return an asynchronous endpoint's load as it came, followed by silence in which all can be done."""
-    objectives = (profile or {}).get("objectives", {})
-    within = objectives.get("drain_within")
-    objective = asked.objective if within is None else max(1, round(duration(within) / MINUTE))
-    silence = (0, max(DRAIN, 2 * objective))
-    items = np.pad(history.trace.requests, silence)
-    return Case(
-        trace=name,
-        mode=Mode.ASYNC,
-        start=history.trace.start,
-        requests=items,
-        capacity=rate,
-        work_seconds=(items * (60.0 / rate)).astype(np.float64),
-        objective=objective,
-        warmup=min(WARMUP, len(history.trace.requests) // 2),
     )
 
 

@@ -62,6 +62,11 @@ class Recorded:
     """The decision with its context, as JSON."""
 
     @property
+    def at(self) -> datetime:
+        """When it was made."""
+        return datetime.fromisoformat(self.name.rpartition("@")[2])
+
+    @property
     def decision(self) -> Decision:
         """The decision as types.
 

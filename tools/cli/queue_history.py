@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cli.cloudwatch_history import INSTANCE, INVOCATION, KEPT, MINUTE, History, NoHistoryError, series
 from core.model import Missing
 from core.ports import MetricQuery
+from simulator.cases import DRAIN, WARMUP, Case, Mode
 from simulator.traces import MinuteTrace
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
+
+    from numpy.typing import NDArray
 
     from core.model import ScalableTarget
     from core.ports import Metrics
@@ -21,14 +24,23 @@ BUSY = 30
 """Fewer minutes with more waiting than is done do not tell how fast an instance is."""
 
 
-def read_queue(
-    metrics: Metrics, target: ScalableTarget, now: datetime, span: timedelta
-) -> tuple[History, float | None]:
-    """Return the last `span` of an asynchronous variant, and the items a minute that one instance finishes.
+class Queued(NamedTuple):
+    """What CloudWatch says of a queue."""
+
+    history: History
+    rate: float | None
+    """Items a minute that one instance finishes; None if too few minutes tell."""
+
+    waiting: NDArray[np.float64]
+    """The backlog, what is being worked on included; in a minute without data that of the one before."""
+
+
+def read_queue(metrics: Metrics, target: ScalableTarget, now: datetime, span: timedelta) -> Queued:
+    """Return the last `span` of an asynchronous variant.
 
     No metric counts what arrives (facts 3.4): it is what was done, and what the backlog grew by. Where the backlog is
     known and CPU has no sample, no instance runs. The rate is that of the minutes before and after which as much waited
-    as was done; None if they are too few.
+    as was done.
 
     Args:
         metrics: CloudWatch; one GetMetricData of four metrics, nothing is written.
@@ -69,4 +81,26 @@ def read_queue(
         cpu=series(cpu, start, length),
         unknown=int(silent.sum()),
     )
-    return history, rate or None
+    return Queued(history, rate or None, waiting)
+
+
+def queue_case(name: str, trace: MinuteTrace, rate: float, objective: int) -> Case:
+    """Return an asynchronous endpoint's load as it came, followed by silence in which all can be done.
+
+    Args:
+        name: what it is called.
+        trace: items that arrived.
+        rate: items a minute that an instance finishes, above 0; all are taken to be alike.
+        objective: minutes from arrival to result, from 1.
+    """
+    items = np.pad(trace.requests, (0, max(DRAIN, 2 * objective)))
+    return Case(
+        trace=name,
+        mode=Mode.ASYNC,
+        start=trace.start,
+        requests=items,
+        capacity=rate,
+        work_seconds=(items * (60.0 / rate)).astype(np.float64),
+        objective=objective,
+        warmup=min(WARMUP, len(trace.requests) // 2),
+    )

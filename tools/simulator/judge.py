@@ -15,9 +15,8 @@ from simulator.baselines import BASELINES, run
 from simulator.baselines.aws import scheduled
 from simulator.cases import DAY, DEFAULT, Mode
 from simulator.oracle import clairvoyant
-from simulator.queues import finished
 from simulator.replay import Replayed, replay
-from simulator.scores import Score, score
+from simulator.scores import Score, harmed, score, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,17 +42,11 @@ class Verdict:
 
     def backlog(self, course: Course) -> Counts | None:
         """Requests that wait at the end of each minute; None where there is no queue."""
-        if self.case.mode is not Mode.ASYNC:
-            return None
-        return np.cumsum(self.case.requests) - finished(self.case, course.ready)
+        return waiting(self.case, course.ready) if self.case.mode is Mode.ASYNC else None
 
     def harmed(self, course: Course) -> Counts:
-        """Requests of each minute that met too little capacity; of a queue, those overdue at its end."""
-        case = self.case
-        if case.mode is not Mode.ASYNC:
-            return np.where(case.needed > course.ready, case.requests, 0)
-        due = np.concatenate([np.zeros(case.objective, np.int64), np.cumsum(case.requests)])[: len(case.requests)]
-        return np.maximum(0, due - finished(case, course.ready))
+        """See `simulator.scores`."""
+        return harmed(self.case, course.ready)
 
 
 def judge(  # noqa: PLR0913 - all but one have a default

@@ -270,3 +270,16 @@ def waited(case: Case, course: Course) -> tuple[NDArray[np.int64], NDArray[np.in
     counts = np.diff(upto, prepend=0)
     judged = begun >= case.warmup
     return waits[judged], counts[judged]
+
+
+def waiting(case: Case, ready: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Requests of a queue that wait at the end of each minute."""
+    return np.cumsum(case.requests) - finished(case, ready)
+
+
+def harmed(case: Case, ready: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Requests of each minute that met too little capacity; of a queue, those overdue at its end."""
+    if case.mode is not Mode.ASYNC:
+        return np.where(case.needed > ready, case.requests, 0)
+    due = np.concatenate([np.zeros(case.objective, np.int64), np.cumsum(case.requests)])[: len(case.requests)]
+    return np.maximum(0, due - finished(case, ready))

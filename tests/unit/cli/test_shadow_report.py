@@ -1,18 +1,25 @@
 """`tidegate shadow-report`: floors laid beside what ran and what was needed, with the arithmetic."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cli import shadow
-from cli.shadow import Compared, Figures
+from cli import shadow, shadow_told
+from cli.decisions import Recorded
+from cli.shadow import Compared, Figures, Wakes
+from cli.shadow_record import Seen, Shadowed, by_the_minute, laid
 from core.model import ScalableTarget
-from tests.desk import Desk, by_hand, desk, document
+from simulator.cases import Case, Course
+from simulator.cases import Mode as Load
+from simulator.workload import AsyncWorkload
+from tests.desk import TABLES, Desk, by_hand, desk, document
 
 ORDERS = ScalableTarget.variant("orders", "AllTraffic")
 BEGIN = datetime(2026, 11, 18, 9, 0, tzinfo=UTC)
@@ -21,20 +28,36 @@ BEGIN = datetime(2026, 11, 18, 9, 0, tzinfo=UTC)
 # ---- floors by the minute -----------------------------------------------------------------------------------------
 
 
-def said(minute: float, floor: int, cut: int | None = None) -> tuple[datetime, dict[str, Any]]:
-    capacity = {"current": 3, "desired": 3}
-    return BEGIN + timedelta(minutes=minute), {
+def said(minute: float, floor: int, cut: int | None = None) -> Recorded:
+    at = BEGIN + timedelta(minutes=minute)
+    decision = {
         "envelope": {"floor": floor, "ceiling": 9},
         "scale_in_to": cut,
-        "context": {"capacity": capacity},
+        "context": {"capacity": {"current": 3, "desired": 3}},
     }
+    return Recorded(f"{ORDERS.resource_id}@{at.isoformat(timespec='milliseconds')}", "shadow", decision)
 
 
 def test_a_floor_holds_until_the_next_is_recorded_and_a_cut_for_its_minute() -> None:
-    found = shadow._by_the_minute([said(0.1, 2), said(3.0, 5), said(4.9, 1, cut=1)], BEGIN, 7)  # noqa: SLF001 - the layout itself
+    found = by_the_minute([said(0.1, 2), said(3.0, 5), said(4.9, 1, cut=1)], BEGIN, 7)
     assert found.floor.tolist() == [2, 2, 2, 5, 1, 1, 1]
+    assert found.ceiling.tolist() == [9] * 7
     assert np.flatnonzero(~np.isnan(found.cut)).tolist() == [4]
     assert found.running.tolist() == [3] * 7
+
+
+LAID = [  # which minute the first of three values is, out of four minutes
+    (0, [1, 2, 3, -1]),
+    (1, [-1, 1, 2, 3]),
+    (2, [-1, -1, 1, 2]),
+    (-1, [2, 3, -1, -1]),
+    (9, [-1, -1, -1, -1]),
+]
+
+
+@pytest.mark.parametrize(("first", "expected"), LAID)
+def test_what_cloudwatch_knows_of_fewer_minutes_is_laid_where_it_belongs(first: int, expected: list[float]) -> None:
+    assert laid(np.array([1, 2, 3]), first, 4, -1).tolist() == expected
 
 
 COURSES = [
@@ -55,6 +78,48 @@ def test_what_a_floor_orders_serves_after_its_start_and_is_paid_from_the_order(
     assert (course.ready.tolist(), course.billed.tolist()) == (ready, floor)
 
 
+WAKES = {
+    # items that wait, what ran, floors; an instance takes a minute from zero. Minutes that Tidegate's is earlier by.
+    "ordered in minute 2, serves in 3": ([0, 4, 4, 4, 4, 0], [0, 0, 0, 0, 1, 1], [0, 0, 1, 1, 1, 1], [1]),
+    "it was there before anything came": ([0, 4, 4, 4, 4, 0], [0, 0, 0, 0, 1, 1], [1, 1, 1, 1, 1, 1], [3]),
+    "not ordered before what ran served: at the earliest then": (
+        [0, 4, 4, 4, 4, 0], [0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0], [-2]),
+    "twice": ([0, 4, 0, 0, 4, 0], [0, 0, 1, 0, 0, 1], [0, 0, 1, 0, 0, 0], [-1, -2]),
+    "nobody knows since when it waited": ([4, 4, 4, 4, 4, 0], [0, 0, 0, 0, 1, 1], [1, 1, 1, 1, 1, 1], []),
+    "it still waits": ([0, 4, 4, 4, 4, 4], [0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1], []),
+    "what ran went while items waited": ([0, 4, 4, 4, 4, 0], [1, 0, 0, 0, 1, 1], [1, 1, 1, 1, 1, 1], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("waits", "ran", "floor", "earlier"), WAKES.values(), ids=WAKES)
+def test_until_an_idle_endpoint_serves_both_see_the_same_queue(
+    waits: list[int], ran: list[int], floor: list[int], earlier: list[int]
+) -> None:
+    case = Case(trace="papers", mode=Load.ASYNC, start=BEGIN, requests=np.zeros(6, np.int64), capacity=1.0)
+    seen = Seen(
+        case=replace(case, provisioning_from_zero=1),
+        known=np.ones(6, dtype=bool),
+        sized=True,
+        was=np.array(ran),
+        demand=np.array(waits, dtype=float),
+        notes=(),
+    )
+    assert shadow._wakes(seen, np.array(floor)).minutes == tuple(earlier)  # noqa: SLF001 - the arithmetic itself
+
+
+WOKEN = [
+    ((), "Nothing waited while no instance ran."),
+    ((3,), "Items waited at zero instances once; Tidegate's first would have served 3 min earlier in 1."),
+    ((3, 2, -4, 0), ("Items waited at zero instances 4 times; Tidegate's first would have served 5 min earlier in 2, "
+     "4 min later at least in 1, in the same minute in 1.")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("minutes", "told"), WOKEN)
+def test_how_it_would_have_been_woken_is_said(minutes: tuple[int, ...], told: str) -> None:
+    assert shadow_told.woken(Wakes(minutes)) == told
+
+
 # ---- verdicts -----------------------------------------------------------------------------------------------------
 
 
@@ -62,12 +127,21 @@ def figures(hours: float, share: float | None, short: int | None) -> Figures:
     return Figures(instance_hours=hours, violated_share=share, short_minutes=short)
 
 
+EMPTY = np.zeros(0, np.int64)
+COURSE = Course(policy="", knob="", ready=EMPTY, billed=EMPTY, orders=EMPTY)
+NOTHING = Seen(
+    case=Case(trace="orders", mode=Load.REALTIME, start=BEGIN, requests=EMPTY, capacity=600.0),
+    known=EMPTY > 0,
+    sized=True,
+    was=EMPTY,
+    demand=EMPTY.astype(float),
+    notes=(),
+)
 FOUND = Compared(
     target=ORDERS,
     profile="p",
     since=BEGIN,
     until=BEGIN + timedelta(days=3),
-    decisions=100,
     minutes=4320,
     unknown=0,
     was=figures(100, 0.02, 40),
@@ -75,7 +149,12 @@ FOUND = Compared(
     native=figures(90, 0.01, 20),
     covered=30,
     missed=10,
+    wakes=None,
     notes=(),
+    seen=NOTHING,
+    shadow=Shadowed(EMPTY, EMPTY, EMPTY.astype(float), EMPTY),
+    said=(),
+    courses=(COURSE, COURSE),
 )
 VERDICTS = [
     (FOUND, True, "10% fewer instance-hours, short in 20 minutes in place of 40. Next: remove `mode: shadow`"),
@@ -84,6 +163,16 @@ VERDICTS = [
     (replace(FOUND, native=figures(120, 0.02, 40)), False, "It would only have cost more: leave it in shadow"),
     (replace(FOUND, native=figures(50, 0.05, 90)), False, "It would have served fewer requests in time: leave it"),
     (replace(FOUND, until=BEGIN + timedelta(hours=23)), False, "Too short to judge"),
+    (
+        replace(FOUND, wakes=Wakes(())),
+        True,
+        "10% fewer instance-hours, items overdue in 20 minutes in place of 40. Next",
+    ),
+    (
+        replace(FOUND, wakes=Wakes(()), native=figures(50, 0.05, 90)),
+        False,
+        "More late, had the floors stayed as they were",
+    ),
     (replace(FOUND, was=figures(100, None, None)), False, "no verdict, for what the load needed is not known"),
 ]
 
@@ -91,7 +180,7 @@ VERDICTS = [
 @pytest.mark.parametrize(("found", "ready", "told"), VERDICTS)
 def test_the_verdict_is_plain_and_names_the_next_step(found: Compared, ready: bool, told: str) -> None:
     assert found.ready is ready
-    assert told in shadow.verdict(found)
+    assert told in shadow_told.verdict(found)
 
 
 # ---- against a stack ----------------------------------------------------------------------------------------------
@@ -193,3 +282,82 @@ def test_what_an_instance_serves_unknown_leaves_hours_and_says_so(watching: Desk
         "What an instance serves is not known (requests_per_instance)",
         "Its policies are taken to have held what ran",
     ]
+
+
+# ---- a queue --------------------------------------------------------------------------------------------------------
+
+LETTERS: dict[str, Any] = {
+    "kind": "async",
+    "mode": "shadow",
+    "min_capacity": 0,
+    "max_capacity": 4,
+    "objectives": {"items_per_minute": 6, "drain_within": "15m"},
+    "provisioning": "4m",
+}
+
+
+@pytest.fixture(scope="module")
+def queue() -> Iterator[Desk]:
+    """40 minutes of `letters` at zero: at 09:18 come 40 items, of which an instance finishes six a minute.
+
+    Somebody starts one by hand at 09:35; it serves from 09:41 on.
+    """
+    with desk(name=next(TABLES)) as made:
+        arrivals = [40 if minute == 3 else 0 for minute in range(200)]
+        made.account.add_endpoint(
+            name="letters",
+            workload=AsyncWorkload(
+                per_minute_requests=arrivals,
+                per_minute_work_seconds=[10.0 * count for count in arrivals],
+                objective=timedelta(minutes=15),
+            ),
+            instance_count=0,
+            asynchronous=True,
+        )
+        endpoints = [{"name": "letters", "profile": "q"}]
+        made.in_force.content = json.dumps({"version": 1, "profiles": {"q": LETTERS}, "endpoints": endpoints}).encode()
+        made.stack.invoke("FleetSync", {"trigger": "policy"})
+        made.minutes(20)
+        made.account.client("sagemaker").update_endpoint_weights_and_capacities(
+            EndpointName="letters",
+            DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 1}],
+        )
+        made.minutes(20)
+        yield made
+
+
+def test_a_queue_is_judged_by_the_same_play_under_what_ran_and_under_the_floors(queue: Desk) -> None:
+    (found,) = report(queue)["targets"]
+    assert found["was"] == {
+        "instance_hours": round(11 / 60, 2),  # 09:41 to 09:51, the newest minute that metrics know
+        "violated_share": round(40 / 41, 6),  # the first is done at 09:41; backlog and work done come to one item more
+        "short_minutes": 14,  # from 09:33 on until the last is done, 40 items at six a minute after 09:41
+    }
+    assert found["floors"]["violated_share"] is None  # they answered to another queue than they would have left
+    assert found["native"]["violated_share"] == 0
+    assert found["missed_minutes"] == 0
+    # Ordered at 09:21, when the metrics told; six minutes from zero, against 09:41.
+    assert found["wakes"] == {"count": 1, "earlier": 1, "earlier_minutes": 14, "later": 0, "later_minutes": 0}
+    assert found["notes"] == [
+        "An instance is taken to finish 6 items a minute, all alike: as measured before, or stated.",
+        "Played so, what ran leaves 40 items waiting at most; CloudWatch saw 40.",
+        (
+            "Violated is what takes longer than 15 minutes. The floors answered to the queue as it was: where what ran kept "
+            "it shorter, Tidegate would have asked for more."
+        ),
+    ]
+
+
+def test_the_page_shows_what_waited_and_each_wish_with_its_reason(queue: Desk, tmp_path: Path) -> None:
+    page = tmp_path / "shadow.html"
+    result = queue.run("shadow-report", "--html", str(page))
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (0, f"Page: {page}")
+    told = page.read_text(encoding="utf-8")
+    marks = re.findall(r'<td class="reason">(\w+)</td><td>(.*?)</td>', told)
+    assert marks[0] == ("PolicyMinimum", "would hold 0..4")
+    assert marks[1] == (
+        "Backlog",
+        "would hold 2..2 (backlog 40, arrivals per minute 11.546, items per minute 6, oldest minutes 2)",
+    )
+    assert "What really ran, ready" in told
+    assert "Tidegate&#x27;s first would have served 14 min earlier in 1." in told

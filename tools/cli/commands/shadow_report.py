@@ -1,16 +1,18 @@
 """`tidegate shadow-report`: what shadow decisions would have been worth."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli import shadow, tables
+from cli import shadow, shadow_told, tables
 from cli.options import AwsProfile, EndpointUrl, Json, Region, Several, Stack, clients
 from cli.output import log, print_json, working
 from cli.stack import DeployedStack
 from cli.targets import meant
 from cli.timeline import since_of
 from core.aws import clock
+from simulator.report import write_report
 
 app = typer.Typer()
 
@@ -23,6 +25,7 @@ def shadow_report_command(  # noqa: PLR0913 - one argument an option
     stack: Stack,
     since: Annotated[str, typer.Option(help="From when on: 12h, 7d, or 2026-11-18T09:00Z.")] = "7d",
     as_json: Json = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with charts there.")] = None,
     region: Region = None,
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
@@ -31,12 +34,14 @@ def shadow_report_command(  # noqa: PLR0913 - one argument an option
 
     Reads the recorded decisions and CloudWatch, and ends with a plain verdict for each target. `covered` are minutes in
     which too little ran and Tidegate's floors were enough, `missed` the other way round. Instances of Tidegate's serve
-    after what starts took on this endpoint.
+    after what starts took on this endpoint. Of an asynchronous endpoint `violated` are late items, and how it was woken
+    from zero is compared. The page shows what ran beside the floors, and each wish with its reason.
 
     \b
     Examples:
       tidegate shadow-report --stack tidegate
       tidegate shadow-report orders --since 14d --stack tidegate --json
+      tidegate shadow-report --html out/shadow.html --stack tidegate
     """
     now = clock.now()
     begun = since_of(since, now)
@@ -46,11 +51,14 @@ def shadow_report_command(  # noqa: PLR0913 - one argument an option
         answers = [*shadow.compared(found, targets, begun, now)]
     told = [each for each in answers if isinstance(each, shadow.Compared)]
     untold = [each for each in answers if isinstance(each, str)]
+    if html is not None and told:
+        write_report(shadow_told.page_of(found.name, told), html)
+        log(f"Page: {html}")
     if as_json:
-        print_json({"targets": [each.as_json() for each in told], "untold": untold})
+        print_json({"targets": [shadow_told.as_json(each) for each in told], "untold": untold})
         return
-    tables.show(shadow.table_of(told))
-    for line in shadow.lines_of(told):
+    tables.show(shadow_told.table_of(told))
+    for line in shadow_told.lines_of(told):
         typer.echo(line)
     for line in untold:
         log(line)

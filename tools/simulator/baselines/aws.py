@@ -16,6 +16,8 @@ from simulator.cases import Course, Mode
 from simulator.queues import need
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from simulator.baselines.autoscaling import Metric
@@ -27,6 +29,7 @@ CPU_AT_CAPACITY = 0.8  # share of the CPU that is busy at the load just served i
 SCALE_IN_BELOW, TWO_MORE_AT = 30.0, 100.0  # percent of CPU, of the tutorial's steps
 FORECAST_DAYS, FORECAST_BUFFER = 14, 5  # days back and minutes ahead, of predictive scaling
 GUIDE_SCALE_IN_COOLDOWN = 10  # minutes; 600 s in AWS's example for asynchronous endpoints (facts 5.1)
+GUIDE_WAKE_AFTER = 2  # minutes, of its alarm on a backlog without an instance
 
 
 def target_tracking(case: Case, knob: str) -> Course:
@@ -149,7 +152,13 @@ def async_guide(case: Case, knob: str) -> Course:
     return stage.play(_guide(stage, knob), "aas-async-guide", knob)
 
 
-def _guide(stage: Stage, knob: str) -> AutoScaling:
+def guided_above(case: Case, knob: str, floors: Sequence[int], count: int, wake_after: int) -> Course:
+    """The same over a floor for every minute, from `count` instances on; out of zero after so many minutes."""
+    stage = Stage(case, count)
+    return stage.play(Floored(_guide(stage, knob, wake_after), list(floors)), "aas-async-guide", knob)
+
+
+def _guide(stage: Stage, knob: str, wake_after: int = GUIDE_WAKE_AFTER) -> AutoScaling:
     waiting, busy, ready, case = stage.waiting, stage.busy, stage.ready, stage.case
     value = float(knob)
     target = value if value >= 1 else value * case.capacity * case.objective
@@ -162,7 +171,9 @@ def _guide(stage: Stage, knob: str) -> AutoScaling:
 
     tracking = TargetTracking(backlog_per_instance, target, cooldown_in=GUIDE_SCALE_IN_COOLDOWN)
     one_more = [{"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}]
-    return AutoScaling(stage, [tracking], [StepScaling(backlog_without_capacity, 1.0, 2, one_more, above=True)])
+    return AutoScaling(
+        stage, [tracking], [StepScaling(backlog_without_capacity, 1.0, wake_after, one_more, above=True)]
+    )
 
 
 def hourly_forecast(case: Case, knob: str) -> Course:

@@ -50,8 +50,9 @@ def figure(target: TargetRun) -> Figure:
 
 def _traces(target: TargetRun, *, queue: bool) -> Iterator[Figure]:
     ours, plain = target.tidegate, target.plain
-    yield _demand(target, ours, "Demand", fill=True)
-    if plain.demand != ours.demand:  # a queue depends on who works it off
+    if target.sized:
+        yield _demand(target, ours, "Demand", fill=True)
+    if target.sized and plain.demand != ours.demand:  # a queue depends on who works it off
         yield _demand(target, plain, f"Demand under {target.beside}", fill=False)
     yield _line("Ceiling", ours, ours.ceiling, {"color": "--bound", "width": 1, "dash": "dot"})
     yield _line("Floor", ours, ours.floor, {"color": "--floor", "width": 1.5})
@@ -63,7 +64,8 @@ def _traces(target: TargetRun, *, queue: bool) -> Iterator[Figure]:
         yield _marks(target)
     if queue:
         yield from _pair(target, "Waiting", (plain, plain.backlog), (ours, ours.backlog), WAITING)
-    yield from _pair(target, "Harmed", (plain, plain.harmed), (ours, ours.harmed), HARM)
+    if target.sized:
+        yield from _pair(target, "Harmed", (plain, plain.harmed), (ours, ours.harmed), HARM)
 
 
 def _rests(series: Series) -> list[float | None]:

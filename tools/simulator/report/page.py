@@ -237,7 +237,8 @@ def _signed(value: float, spec: str) -> str:
 
 
 def _target(index: int, target: TargetRun, fig: Figure) -> str:
-    unit, per = escape(target.unit), f"{target.capacity_per_instance:,.4g}"
+    demand = f"Demand in instances, at {target.capacity_per_instance:,.4g} {target.unit} each."
+    demand = demand if target.sized else "What an instance serves is not known, so neither demand nor harm is drawn."
     return f"""<section aria-labelledby="target-{index}">
 <h2 id="target-{index}">{escape(target.name)} <span class="kind">{escape(target.kind)}</span></h2>
 {bullets(target.notes, "notes")}
@@ -254,7 +255,7 @@ def _target(index: int, target: TargetRun, fig: Figure) -> str:
 </div>
 <figure>
 <div class="chart" id="chart-{index}" role="group" aria-label="{escape(_described(target))}"></div>
-<figcaption>Demand in instances, at {per} {unit} each. Shaded minutes: somebody was harmed under Tidegate.
+<figcaption>{escape(demand)} Shaded minutes: somebody was harmed under Tidegate.
 Times are UTC. A diamond is a decision: hover over it, or tab to it and use the arrow keys, to read why.</figcaption>
 </figure>
 {_as_table(target)}
@@ -277,8 +278,9 @@ def _legend(index: int, target: TargetRun, fig: Figure) -> Iterator[str]:
 def _described(target: TargetRun) -> str:
     """Say in words what the chart shows."""
     peak = max((value / target.capacity_per_instance for value in target.tidegate.demand), default=0.0)
+    demand = f"peaks at {peak:.1f} instances" if target.sized else "is not known in instances"
     return (
-        f"Capacity of {target.name} over time. Demand peaks at {peak:.1f} instances. "
+        f"Capacity of {target.name} over time. Demand {demand}. "
         f"Ready: Tidegate {_range(target.tidegate)}, {target.beside} {_range(target.plain)}. "
         f"Harmed: Tidegate {_harm(target.totals)}, {target.beside} {_harm(target.plain_totals)}. "
         f"{len(target.marks)} decisions, listed in the table below; arrow keys go from mark to mark."
@@ -295,12 +297,12 @@ def _as_table(target: TargetRun) -> str:
     for first in range(0, len(ours.minutes), span):
         part = slice(first, first + span)
         cells = (
-            f"{max(ours.demand[part]) / each:,.1f}",
+            f"{max(ours.demand[part]) / each:,.1f}" if target.sized else DASH,
             _least_to_most(ours.ready[part]),
             _least_to_most(plain.ready[part]),
             _least_to_most([value for value in ours.floor[part] if value is not None]),
-            f"{sum(ours.harmed[part]):,.0f}",
-            f"{sum(plain.harmed[part]):,.0f}",
+            f"{sum(ours.harmed[part]):,.0f}" if target.sized else DASH,
+            f"{sum(plain.harmed[part]):,.0f}" if target.sized else DASH,
         )
         rows.append(
             f'<tr><th scope="row">{stamp(ours.minutes[first])}</th>'

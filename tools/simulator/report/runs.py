@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isfinite, isnan
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,15 @@ class Totals:
 
     requests: float
     harmed: float
+    """NaN if nobody knows."""
+
     instance_hours: float
     changes: int
 
     @property
     def harmed_share(self) -> float | None:
-        """Harmed requests as a fraction, or None if nothing was asked."""
-        return self.harmed / self.requests if self.requests else None
+        """Harmed requests as a fraction, or None if nothing was asked or nobody knows."""
+        return self.harmed / self.requests if self.requests and not isnan(self.harmed) else None
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class TargetRun:
     """`requests/min` or `items queued`."""
 
     capacity_per_instance: float
-    """Demand one instance carries, in `unit`."""
+    """Demand one instance carries, in `unit`; infinite if not known, and no demand is drawn."""
 
     tidegate: Series
     plain: Series
@@ -78,6 +81,11 @@ class TargetRun:
     notes: list[str]
     beside: str = "plain AAS"
     """What `plain` is called."""
+
+    @property
+    def sized(self) -> bool:
+        """Whether it is known what demand comes to in instances."""
+        return isfinite(self.capacity_per_instance)
 
     @property
     def other(self) -> str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from simulator.account import SimulatedAccount
 from simulator.baselines import BASELINES, run
-from simulator.baselines.aws import daily_actions, forecast_floors
+from simulator.baselines.aws import daily_actions, forecast_floors, guided_above
 from simulator.cases import Case, Course, Mode
 from simulator.queues import need
 from simulator.workload import AsyncWorkload, RealtimeWorkload, Workload
@@ -192,6 +192,15 @@ def test_guide_for_queues(name: str, knob: str, load: list[int], orders: dict[in
     course = run("aas-async-guide", knob, queue(load))
     asked = [*course.billed.tolist(), 0]  # what leaves is paid for one more minute, what comes from the order on
     assert {at: asked[at] if asked[at] > asked[at - 1] else asked[at + 1] for at in course.orders} == orders, name
+
+
+def test_the_guide_above_floors_keeps_them_begins_with_what_ran_and_wakes_when_it_is_told() -> None:
+    case = queue([1] + [0] * 30, provisioning=2, provisioning_from_zero=4)
+    # Minutes 0 to 2 are known as the fifth begins; then it orders, and four minutes later one serves.
+    assert np.flatnonzero(guided_above(case, "5", [0] * 31, 0, 3).ready)[0] == 9
+    assert np.flatnonzero(guided_above(case, "5", [0] * 31, 0, 2).ready)[0] == 8  # as the guide has it
+    held = guided_above(case, "5", [0] * 5 + [3] * 26, 1, 2)
+    assert held.ready.tolist() == [1] * 7 + [3] * 24  # two more minutes until the floor serves
 
 
 def guide(account: SimulatedAccount) -> None:
