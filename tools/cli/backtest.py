@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -333,8 +332,3 @@ def _mark(change: Change) -> Mark:
         for name, value in change.said.get("seen", {}).items()
     )
     return Mark(at=change.at, reason=str(change.said["reason"]), text="; ".join(actions) + f" ({seen})" * bool(seen))
-
-
-def dumped(value: object) -> str:
-    """Return JSON as it is printed and kept: the same bytes for the same figures."""
-    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from cli.output import log
 
 if TYPE_CHECKING:
     from mypy_boto3_appconfig import AppConfigClient
@@ -40,6 +42,14 @@ class Stack:
     environment: str
     strategy: str
     fleet_sync: str
+
+
+class Delivered(TypedDict):
+    """What became of it, as `--json` prints it."""
+
+    version: int
+    deployment: int
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +116,35 @@ class Delivery:
                 return
             self.sleep(POLL_SECONDS)
         raise DeliveryError(f"deployment {deployment} is not complete after an hour: see the AppConfig console.")
+
+    def deliver(
+        self, document: dict[str, Any], in_force: Callable[[int], None], *, wait: bool, say: Callable[[str], None] = log
+    ) -> Delivered:
+        """Create a version, deploy it, act as soon as it is in force, and watch its alarms with AppConfig.
+
+        Args:
+            document: what is delivered.
+            in_force: called once with the version when every function can read it.
+            wait: until AppConfig has finished watching; without it until `in_force` is done.
+            say: told that it began; what AppConfig does is told on stderr.
+
+        Raises:
+            DeliveryError: as `watch`; and what `in_force` raises.
+        """
+        version = self.create_version(document)
+        deployment = self.start(version)
+        say(f"Version {version} of the policy: deployment {deployment} started.")
+        acted, said = False, ""
+        for progress in self.watch(deployment):
+            if progress.state != said:
+                said = progress.state
+                log(f"{said} ({progress.percent:.0f}%){': ' * bool(progress.last_event)}{progress.last_event}")
+            if progress.state in LIVE and not acted:
+                in_force(version)
+                acted = True
+                if not wait:
+                    break
+        return {"version": version, "deployment": deployment, "state": said}
 
     def enrol(self) -> None:
         """Let FleetSync enrol what the policy names now rather than within the hour."""

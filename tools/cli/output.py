@@ -28,8 +28,8 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
 
 
 def print_json(value: object) -> None:
-    """Print a result for programs."""
-    typer.echo(json.dumps(value, indent=2))
+    """Print a result for programs: the same bytes for the same figures."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def count(number: int, noun: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from cli.delivery import LIVE, Delivery, DeliveryError, Stack
+from cli.delivery import Delivery, DeliveryError, Stack
 from cli.output import log
 from cli.overrides import DONE
 from cli.stack import DeployedStack
@@ -38,21 +38,15 @@ def deliver(
     delivery = Delivery(
         stack=Stack(**names), appconfig=stack.aws.of("appconfig"), functions=stack.aws.of("lambda"), sleep=sleep
     )
-    version = delivery.create_version(dict(document))
-    deployment = delivery.start(version)
-    log(f"Version {version} of the policy: deployment {deployment} started.")
-    done: dict[str, Any] | None = None
-    said = ""
-    for progress in delivery.watch(deployment):
-        if progress.state != said:
-            said = progress.state
-            log(f"{said} ({progress.percent:.0f}%){': ' * bool(progress.last_event)}{progress.last_event}")
-        if progress.state in LIVE and done is None:
-            done = first_pass(stack, document, sleep)
-            log(f"Version {version} is in force, and its first pass is over.")
-            if not wait:
-                break
-    return {"version": version, "deployment": deployment, "targets": (done or {}).get("targets", [])}
+    passes: list[dict[str, Any]] = []
+
+    def act(version: int) -> None:
+        passes.append(first_pass(stack, document, sleep))
+        log(f"Version {version} is in force, and its first pass is over.")
+
+    done = delivery.deliver(dict(document), act, wait=wait)
+    targets = [each for answer in passes for each in answer.get("targets", [])]
+    return {"version": done["version"], "deployment": done["deployment"], "targets": targets}
 
 
 def first_pass(stack: DeployedStack, document: Mapping[str, Any], sleep: Callable[[float], None]) -> dict[str, Any]:

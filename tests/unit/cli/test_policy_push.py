@@ -1,6 +1,7 @@
 """`tidegate policy push`: version, deployment, enrolment, and what happens when AWS says no."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,8 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
-from cli.commands.policy import deliver
 from cli.delivery import OUTPUTS, Delivery, DeliveryError, Stack, find_stack
 from cli.main import app
 from cli.policy_file import read_policy_file
@@ -35,7 +35,20 @@ class Account:
 
     @property
     def delivery(self) -> Delivery:
-        return Delivery(stack=STACK, appconfig=self.appconfig, functions=self.functions, sleep=self.slept.append)
+        return Delivery(stack=STACK, appconfig=self.appconfig, functions=self.functions, sleep=self.sleep)
+
+    def of(self, service: str) -> Any:
+        return {"appconfig": self.appconfig, "lambda": self.functions, "cloudformation": self}[service]
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    def describe_stacks(self, **_: str) -> dict[str, Any]:
+        return described(dict(zip(OUTPUTS.values(), ["app1", "prof1", "env1", "strat1", "sync"], strict=True)))
+
+    def push(self, *more: str) -> Result:
+        asked = ["policy", "push", str(ROOT / "fleet.yaml"), "--stack", "tidegate", *more]
+        return CliRunner().invoke(app, asked, obj=self)
 
     def expect_version(self, document: dict[str, Any]) -> None:
         self.announced.add_response(
@@ -83,25 +96,22 @@ def account() -> Iterator[Account]:
         yield Account(appconfig, functions, announced, invocations)
 
 
-def test_delivers_enrols_as_soon_as_it_is_in_force_and_watches_to_the_end(
-    account: Account, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_delivers_enrols_as_soon_as_it_is_in_force_and_watches_to_the_end(account: Account) -> None:
     read = read_policy_file(ROOT / "fleet.yaml")
     account.expect_version(read.document)
     account.expect_deployment("VALIDATING", "DEPLOYING", "BAKING", "BAKING", "COMPLETE")
     account.expect_enrolment()
 
-    deliver(account.delivery, read, wait=True)
+    said = account.push()
 
     account.assert_all_called()
     assert account.slept == [5.0] * 4
-    said = capsys.readouterr()
-    assert said.out.splitlines() == [
+    assert said.stdout.splitlines() == [
         "Version 7 of the policy: deployment 3 started.",
         "Version 7 is in force; FleetSync enrols what it names (4 endpoints).",
         "Complete. Next: the stack's LogsCommand output shows each decision as it is made.",
     ]
-    assert said.err.splitlines() == ["VALIDATING (100%)", "DEPLOYING (100%)", "BAKING (100%)", "COMPLETE (100%)"]
+    assert said.stderr.splitlines() == ["VALIDATING (100%)", "DEPLOYING (100%)", "BAKING (100%)", "COMPLETE (100%)"]
 
 
 def test_without_waiting_it_leaves_once_the_version_is_in_force(account: Account) -> None:
@@ -109,16 +119,26 @@ def test_without_waiting_it_leaves_once_the_version_is_in_force(account: Account
     account.expect_version(read.document)
     account.expect_deployment("DEPLOYING", "BAKING")
     account.expect_enrolment()
-    deliver(account.delivery, read, wait=False)
+    assert account.push("--no-wait").stdout.endswith(
+        "AppConfig still watches the alarms and rolls back if they go off.\n"
+    )
     account.assert_all_called()
+
+
+def test_json_says_what_was_delivered_and_nothing_else(account: Account) -> None:
+    account.expect_version(read_policy_file(ROOT / "fleet.yaml").document)
+    account.expect_deployment("BAKING", "COMPLETE")
+    account.expect_enrolment()
+    assert json.loads(account.push("--json").stdout) == {"version": 7, "deployment": 3, "state": "COMPLETE"}
 
 
 def test_a_rollback_fails_and_says_why(account: Account) -> None:
     read = read_policy_file(ROOT / "fleet.yaml")
     account.expect_version(read.document)
     account.expect_deployment("ROLLED_BACK", event="alarm tidegate-ops-default-errors")
-    with pytest.raises(DeliveryError, match=r"was rolled back \(alarm tidegate-ops-default-errors\).*push again"):
-        deliver(account.delivery, read, wait=True)
+    said = account.push()
+    assert said.exit_code == 1
+    assert re.search(r"was rolled back \(alarm tidegate-ops-default-errors\).*push again", said.stderr)
     account.assert_all_called()  # nothing was enrolled
 
 

@@ -23,7 +23,7 @@ from cli.options import (
     Use,
     clients,
 )
-from cli.output import log
+from cli.output import log, print_json
 from cli.policy_file import read_policy_file
 from cli.prices import Prices, given_prices
 from core.aws import clock
@@ -129,7 +129,7 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
     case, wanted = load.case(clients(context, region, profile, endpoint_url), given.get("*"))
     verdict = backtest.judged(case, wanted)
     if as_json:
-        typer.echo(backtest.dumped(backtest.document(verdict, wanted)))
+        print_json(backtest.document(verdict, wanted))
     else:
         backtest.show(verdict, wanted)
     if html is not None:
@@ -146,7 +146,7 @@ def _account(
     skipped += failed
     page = account_backtest.overview(estate, lines, skipped, asked.prices)
     if as_json:
-        typer.echo(backtest.dumped(account_backtest.as_json(estate, lines, skipped, asked.prices)))
+        print_json(account_backtest.as_json(estate, lines, skipped, asked.prices))
     else:
         account_backtest.show(page)
     if folder is not None:

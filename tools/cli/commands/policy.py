@@ -1,14 +1,12 @@
 """`tidegate policy`: check the policy file, deliver it, print its schema."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cli import tables
-from cli.delivery import LIVE, Delivery, find_stack
+from cli.delivery import Delivery, find_stack
 from cli.options import AwsProfile, EndpointUrl, File, Json, Region, Stack, clients
 from cli.output import REFUSED, count, log, print_json
 from cli.policy_file import Finding, PolicyFile, PolicyFileError, fleet_schema, read_policy_file
@@ -82,10 +80,21 @@ def push(  # noqa: PLR0913 - one argument an option
     _warn(read, file)
     aws = clients(context, region, profile, endpoint_url)
     found = find_stack(aws.of("cloudformation"), stack)
-    delivery = Delivery(stack=found, appconfig=aws.of("appconfig"), functions=aws.of("lambda"), sleep=time.sleep)
-    done = deliver(delivery, read, wait=wait, say=log if as_json else typer.echo)
+    delivery = Delivery(stack=found, appconfig=aws.of("appconfig"), functions=aws.of("lambda"), sleep=aws.sleep)
+    say = log if as_json else typer.echo
+
+    def enrol(version: int) -> None:
+        delivery.enrol()
+        named = count(len(read.fleet.endpoints), "endpoint")
+        say(f"Version {version} is in force; FleetSync enrols what it names ({named}).")
+
+    done = delivery.deliver(read.document, enrol, wait=wait, say=say)
     if as_json:
         print_json(done)
+    elif wait:
+        say("Complete. Next: the stack's LogsCommand output shows each decision as it is made.")
+    else:
+        say("AppConfig still watches the alarms and rolls back if they go off.")
 
 
 @app.command()
@@ -97,31 +106,6 @@ def schema() -> None:
       tidegate policy schema > docs/fleet.schema.json
     """
     print_json(fleet_schema())
-
-
-def deliver(
-    delivery: Delivery, read: PolicyFile, *, wait: bool, say: Callable[[str], None] = typer.echo
-) -> dict[str, Any]:
-    """Create a version, deploy it, enrol, and say so; return version, deployment and its state."""
-    version = delivery.create_version(read.document)
-    deployment = delivery.start(version)
-    say(f"Version {version} of the policy: deployment {deployment} started.")
-    enrolled, said = False, ""
-    for progress in delivery.watch(deployment):
-        if progress.state != said:
-            said = progress.state
-            log(f"{progress.state} ({progress.percent:.0f}%){': ' * bool(progress.last_event)}{progress.last_event}")
-        if progress.state in LIVE and not enrolled:
-            delivery.enrol()
-            enrolled = True
-            named = count(len(read.fleet.endpoints), "endpoint")
-            say(f"Version {version} is in force; FleetSync enrols what it names ({named}).")
-            if not wait:
-                say("AppConfig still watches the alarms and rolls back if they go off.")
-                break
-    else:
-        say("Complete. Next: the stack's LogsCommand output shows each decision as it is made.")
-    return {"version": version, "deployment": deployment, "state": said}
 
 
 def _summary(read: PolicyFile) -> dict[str, Any]:

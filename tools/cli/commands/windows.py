@@ -22,7 +22,7 @@ from cli.options import (
     Use,
     clients,
 )
-from cli.output import working
+from cli.output import print_json, working
 from simulator.cases import Mode
 
 app = typer.Typer(name="windows", help="Batch windows.", no_args_is_help=True)
@@ -82,6 +82,6 @@ def propose_command(  # noqa: PLR0913 - one argument an option
         windows.refuse_unsized(load, case, wanted)
         found = windows.proposals(case, wanted, zone)
     if as_json:
-        typer.echo(backtest.dumped(windows.document(case, found, wanted)))
+        print_json(windows.document(case, found, wanted))
     else:
         windows.show(case, found, wanted)
