@@ -57,17 +57,16 @@ class Metric:
     sparse: bool = False
     """Whether it is published only when there is something to count."""
 
-    def dimensions(self, target: ScalableTarget) -> list[dict[str, str]]:
+    def dimensions(self, target: ScalableTarget) -> Mapping[str, str]:
         """Return the exact dimension set under which a target's data lies."""
-        names = target.names.items()
-        return [{"Name": name, "Value": value} for name, value in names if self.by_variant or name != "VariantName"]
+        return {name: each for name, each in target.names.items() if self.by_variant or name != "VariantName"}
 
     def query(self, target: ScalableTarget) -> dict[str, object]:
         """Return it in the form that alarms and customized metrics share."""
         return {
             "Namespace": self.namespace,
             "MetricName": self.name,
-            "Dimensions": self.dimensions(target),
+            "Dimensions": [{"Name": name, "Value": each} for name, each in self.dimensions(target).items()],
             "ExtendedStatistic" if self.statistic.startswith("p") else "Statistic": self.statistic,
         }
 
@@ -150,9 +149,14 @@ def catalogued(namespace: str, name: str) -> MetricName | None:
     return next(same, None)
 
 
+REQUESTS = Metric(name="Invocations", statistic="Sum", unit="requests")
+"""The load of a real-time endpoint, over all instances or copies (facts 3.2)."""
+
 HAS_BACKLOG_WITHOUT_CAPACITY = Metric(name="HasBacklogWithoutCapacity", unit="1 or 0", by_variant=False)
 BACKLOG = Metric(name="ApproximateBacklogSize", statistic="Maximum", unit="items", by_variant=False)
-NO_CAPACITY = Metric(name="NoCapacityInvocationFailures", statistic="Sum", unit="requests refused at zero copies")
+NO_CAPACITY = Metric(
+    name="NoCapacityInvocationFailures", statistic="Sum", unit="requests refused at zero copies", sparse=True
+)
 """These are followed by the policies of zero (facts 5) and are no metrics to choose."""
 
 LATENCY = Metric(name="ModelLatency", statistic="p95", unit="microseconds")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from core.context import Decision
 from core.errors import ObservationError
+from core.metrics import Metric
 from core.model import (
     Capacity,
     Envelope,
@@ -35,6 +36,12 @@ class MetricQuery:
     stat: str
     sparse: bool = False
     """Whether it is published only when there is something to count, so that a silent minute is one of 0."""
+
+    @classmethod
+    def of(cls, metric: Metric, target: ScalableTarget) -> "MetricQuery":
+        """Return a metric of the catalogue as a target publishes it."""
+        dimensions = tuple(metric.dimensions(target).items())
+        return cls(metric.namespace, metric.name, dimensions, metric.statistic, sparse=metric.sparse)
 
 
 @dataclass(frozen=True, slots=True)

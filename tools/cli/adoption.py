@@ -4,7 +4,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby, takewhile
 from statistics import median
@@ -300,13 +300,7 @@ def measured_rates(aws: Source, estate: Estate, now: datetime) -> dict[ScalableT
 
 def _own_minutes(metrics: CloudWatch, target: ScalableTarget, now: datetime) -> float | None:
     queries = {
-        signal: MetricQuery(
-            metric.namespace,
-            metric.name,
-            tuple((each["Name"], each["Value"]) for each in metric.dimensions(target)),
-            metric.statistic,
-            sparse=True,  # days without an item are no reason to know nothing
-        )
+        signal: replace(MetricQuery.of(metric, target), sparse=True)  # a day without an item does not hide the others
         for signal, metric in TIMES.items()
     }
     try:

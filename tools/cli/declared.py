@@ -183,7 +183,7 @@ def catalogued(spec: Mapping[str, Any], hosted: Hosted, *, divided: bool) -> str
 
 def _same(metric: Metric, part: Mapping[str, Any], hosted: Hosted) -> bool:
     named = (part.get("Namespace"), part.get("MetricName")) == (metric.namespace, metric.name)
-    expected = {each["Name"]: each["Value"] for each in metric.dimensions(hosted.target)}
+    expected = metric.dimensions(hosted.target)
     return named and {each["Name"]: each["Value"] for each in part.get("Dimensions", ())} == expected
 
 

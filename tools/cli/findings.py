@@ -276,7 +276,7 @@ def hears(policy: Policy, metric: Metric, target: ScalableTarget) -> bool:
     """Whether an alarm on this metric of the target calls the policy."""
     return any(
         (part.get("Namespace"), part.get("MetricName")) == (metric.namespace, metric.name)
-        and _dimensions(part) == _expected(metric, target)
+        and _dimensions(part) == metric.dimensions(target)
         for alarm in policy.alarms
         for part in parts_of(alarm.described)
     )
@@ -284,10 +284,6 @@ def hears(policy: Policy, metric: Metric, target: ScalableTarget) -> bool:
 
 def _dimensions(part: Mapping[str, Any]) -> dict[str, str]:
     return {each["Name"]: each["Value"] for each in part.get("Dimensions", ())}
-
-
-def _expected(metric: Metric, target: ScalableTarget) -> dict[str, str]:
-    return {each["Name"]: each["Value"] for each in metric.dimensions(target)}
 
 
 def _published() -> Iterator[tuple[Serving, Metric]]:
@@ -343,7 +339,7 @@ def _mismatch(seen: _Seen, part: Mapping[str, Any]) -> tuple[Code, str] | None:
         return Code.NEVER_PUBLISHED, f"{_kind(seen.serving)} never publishes {name}"
     if namespace != ours[0].namespace:
         return Code.NEVER_PUBLISHED, f"{name} is in the namespace {ours[0].namespace}, not in {namespace}"
-    expected = _expected(ours[0], seen.hosted.target)
+    expected = ours[0].dimensions(seen.hosted.target)
     if {key: value for key, value in written.items() if key not in FINER} == expected:
         return None
     says = ", ".join(f"{key}={value}" for key, value in written.items()) or "no dimension"

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from math import sqrt
@@ -54,12 +55,8 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 def queries(enrolment: Enrolment) -> tuple[MetricQuery, ...]:
     """Return what is learned from: requests, requests of an instance or copy, and latency as p95 and on average."""
     target, profile = enrolment.target, enrolment.profile
-    names, each = tuple(target.names.items()), METRICS[profile.request_metric][profile.serving]
-    return (
-        utilisation.query(target),
-        MetricQuery(each.namespace, each.name, names, each.statistic),
-        *(MetricQuery(LATENCY.namespace, LATENCY.name, names, statistic) for statistic in ("p95", "Average")),
-    )
+    each, latency = METRICS[profile.request_metric][profile.serving], MetricQuery.of(LATENCY, target)
+    return (utilisation.query(target), MetricQuery.of(each, target), latency, replace(latency, stat="Average"))
 
 
 def measure(

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import partial
 
 from core.context import Context, Enrolment
 from core.model import Observation, Recommendation, Signal
@@ -29,17 +28,10 @@ def look_back(profile: Profile) -> timedelta:
 
 def recommendations(ctx: Context, since: datetime) -> tuple[Recommendation, ...]:
     """Return what each minute measured from `since` on asks for, oldest first; nothing for signals that are missing."""
-    recommend = {
-        Signal.REQUESTS: partial(utilisation.recommend, ctx.profile),
-        Signal.NO_CAPACITY: partial(refused.recommend, ctx.profile),
-    }
-    found = [
-        recommend[signal](point)
-        for signal, seen in ctx.signals.items()
-        if isinstance(seen, Observation) and signal in recommend
-        for point in seen.points
-        if point.at >= since
-    ]
+    found: list[Recommendation] = []
+    for signal, recommend in ((Signal.REQUESTS, utilisation.recommend), (Signal.NO_CAPACITY, refused.recommend)):
+        if isinstance(seen := ctx.signals.get(signal), Observation):
+            found += [recommend(ctx.profile, point) for point in seen.points]
     if ctx.profile.works_off_a_queue:
-        found += [each for each in queue.recommend(ctx) if each.at >= since]
-    return tuple(sorted(found, key=lambda recommendation: recommendation.at))
+        found += queue.recommend(ctx)
+    return tuple(sorted((each for each in found if each.at >= since), key=lambda each: each.at))

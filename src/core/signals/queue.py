@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 from core.context import Context, Enrolment
 from core.metrics import QUEUE, SQS, TIMES
@@ -124,12 +124,11 @@ def look_back(profile: Profile) -> timedelta:
 def queries(enrolment: Enrolment, *, working: bool) -> Mapping[Signal, MetricQuery]:
     """Return the queue's metrics, the endpoint's own or those of SQS (facts 3.4); of items' times only if it works."""
     queue = enrolment.profile.queue
-    found = {}
-    for signal, metric in (SQS if queue else {**QUEUE, **TIMES} if working else QUEUE).items():
-        names = metric.dimensions(enrolment.target)
-        dimensions = (("QueueName", queue.sqs),) if queue else tuple((each["Name"], each["Value"]) for each in names)
-        found[signal] = MetricQuery(metric.namespace, metric.name, dimensions, metric.statistic, sparse=metric.sparse)
-    return found
+    metrics = SQS if queue else {**QUEUE, **TIMES} if working else QUEUE
+    found = {signal: MetricQuery.of(metric, enrolment.target) for signal, metric in metrics.items()}
+    if queue is None:
+        return found
+    return {signal: replace(query, dimensions=(("QueueName", queue.sqs),)) for signal, query in found.items()}
 
 
 def asleep(enrolment: Enrolment, capacity: Capacity | Missing, alarms: Mapping[str, str]) -> bool:
@@ -147,23 +146,19 @@ def recommend(ctx: Context) -> list[Recommendation]:
     minutes = _minutes(ctx)
     if not minutes:
         return []
-    profile, ordered = ctx.profile, _crew(ctx).ordered
-    rate, _ = learned(ctx)
-    found = []
+    crew, found = _crew(ctx), []
     for each in minutes:
-        kept = _kept(profile, each, rate)
-        floor = min(ordered, max(kept, 1)) if each.waiting or each.arrived else 0
         if each.measured:
+            kept = max(_kept(ctx.profile, each, crew.rate), 1)
+            floor = min(crew.ordered, kept) if each.waiting or each.arrived else 0
             seen = {"backlog": each.waiting, "arrivals_per_minute": round(each.expected, 3)}
-            found.append(
-                Recommendation(at=each.at, floor=floor, settled=max(kept, 1), reason=Reason.BACKLOG, seen=seen)
-            )
-    return [*found[:-1], _newest(ctx, found[-1], minutes)]
+            found.append(Recommendation(at=each.at, floor=floor, settled=kept, reason=Reason.BACKLOG, seen=seen))
+    return [*found[:-1], _newest(ctx, found[-1], crew, _line(ctx, minutes))]
 
 
-def _newest(ctx: Context, kept: Recommendation, minutes: Sequence[_Minute]) -> Recommendation:
+def _newest(ctx: Context, kept: Recommendation, crew: Crew, queue: Line) -> Recommendation:
     """Return what the newest minute asks for: also what is to be ordered now, and what has slots at work."""
-    objectives, crew, queue = ctx.profile.objectives, _crew(ctx), _line(ctx, minutes)
+    objectives = ctx.profile.objectives
     within = MARGIN * objectives.finish_within(crew.rate)
     if objectives.items_per_instance is not None:
         floor = instances(queue.length, objectives.items_per_instance)
@@ -262,22 +257,22 @@ def _minutes(ctx: Context) -> list[_Minute]:
     if not waiting:
         return []
     processed, failed = _values(ctx, Signal.PROCESSED), _values(ctx, Signal.FAILED)
-    first, newest = min(waiting), max(waiting)
-    whole = first <= ctx.now - look_back(ctx.profile)
-    grid = [first + MINUTE * i for i in range((newest - first) // MINUTE + 1)]
-    levels = list(accumulate(reversed(grid), lambda later, at: waiting.get(at, later), initial=waiting[newest]))[:0:-1]
-    before = [levels[0] if whole else 0.0, *levels]
-    counts = [processed.get(at, 0.0) for at in grid]
     total, waited = _values(ctx, Signal.TURNAROUND), _values(ctx, Signal.WAITED)
     took = {at: (each - waited[at]) / 60_000 for at, each in total.items() if each > waited.get(at, math.inf)}
-    arrived = [max(0.0, now - then + done) for then, now, done in zip(before, levels, counts, strict=False)]
-    fade = math.exp(-1 / MEMORY)
-    sums = accumulate(arrived, lambda total, new: fade * total + new)
-    weights = accumulate([1.0] * len(grid), lambda total, new: fade * total + new)
-    return [
-        _Minute(at, level, new, total / weight, done, failed.get(at, 0.0), at in waiting, took.get(at))
-        for at, level, new, total, weight, done in zip(grid, levels, arrived, sums, weights, counts, strict=True)
-    ]
+    first, newest = min(waiting), max(waiting)
+    grid = [first + MINUTE * i for i in range((newest - first) // MINUTE + 1)]
+    level, levels = waiting[newest], {}
+    for at in reversed(grid):
+        level = levels[at] = waiting.get(at, level)
+    before = level if first <= ctx.now - look_back(ctx.profile) else 0.0
+    found, arrivals, weight, fade = [], 0.0, 0.0, math.exp(-1 / MEMORY)
+    for at in grid:
+        level, done = levels[at], processed.get(at, 0.0)
+        arrived = max(0.0, level - before + done)
+        before, arrivals, weight = level, fade * arrivals + arrived, fade * weight + 1
+        expected = arrivals / weight
+        found.append(_Minute(at, level, arrived, expected, done, failed.get(at, 0.0), at in waiting, took.get(at)))
+    return found
 
 
 def _values(ctx: Context, signal: Signal) -> dict[datetime, float]:

@@ -9,8 +9,7 @@ from core.signals.utilisation import instances
 
 def query(target: ScalableTarget) -> MetricQuery:
     """Return the metric, which is published only while requests are refused: a silent minute is one without any."""
-    names = tuple(target.names.items())
-    return MetricQuery(NO_CAPACITY.namespace, NO_CAPACITY.name, names, NO_CAPACITY.statistic, sparse=True)
+    return MetricQuery.of(NO_CAPACITY, target)
 
 
 def recommend(profile: Profile, point: Point) -> Recommendation:

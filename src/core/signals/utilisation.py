@@ -2,14 +2,15 @@
 
 import math
 
+from core.metrics import REQUESTS
 from core.model import Point, Reason, Recommendation, ScalableTarget
 from core.policy import Profile
 from core.ports import MetricQuery
 
 
 def query(target: ScalableTarget) -> MetricQuery:
-    """Return the load metric: `Invocations`, Sum, requests a minute over all instances or copies (facts 3.2)."""
-    return MetricQuery("AWS/SageMaker", "Invocations", tuple(target.names.items()), "Sum")
+    """Return the load metric: requests a minute over all instances or copies (facts 3.2)."""
+    return MetricQuery.of(REQUESTS, target)
 
 
 def recommend(profile: Profile, point: Point) -> Recommendation:

@@ -1,12 +1,13 @@
 """Batch windows: a pure function of now, so there is no opening or closing action to lose (algorithms 10)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from core.context import Context, Enrolment
 from core.learning.windows import busy
-from core.model import ENOUGH, Capacity, Missing, Observation, Progress, ScalableTarget, usual
+from core.metrics import QUEUE, REQUESTS
+from core.model import ENOUGH, Capacity, Missing, Observation, Progress, ScalableTarget, Signal, usual
 from core.policy_windows import GRACE, Window
 from core.ports import MetricQuery
 from core.signals.utilisation import instances
@@ -106,8 +107,8 @@ def work_since(enrolment: Enrolment, now: datetime) -> Sequence[Opening]:
 
 def query(enrolment: Enrolment) -> MetricQuery:
     """Return what counts as done: requests answered, items of a queue processed (facts 3.2, 3.4)."""
-    name = "InvocationsProcessed" if enrolment.profile.queued else "Invocations"
-    return MetricQuery("AWS/SageMaker", name, tuple(enrolment.target.names.items()), "Sum", sparse=True)
+    metric = QUEUE[Signal.PROCESSED] if enrolment.profile.queued else REQUESTS
+    return replace(MetricQuery.of(metric, enrolment.target), sparse=True)
 
 
 def progress(enrolment: Enrolment, opening: Opening, seen: Observation | Missing) -> Progress | Missing:
