@@ -27,7 +27,6 @@ USUAL_START = timedelta(minutes=6)
 FORECAST_TARGET = 0.9
 """Share of what an instance serves at which tracking stands by a forecast; without Tidegate it is all there is."""
 
-
 Spelled = BeforeValidator(lambda seen: {True: "on", False: "off"}[seen] if isinstance(seen, bool) else seen)
 """Reads `on` and `off`, which YAML takes for true and false."""
 
@@ -83,12 +82,6 @@ class Objectives(Strict):
         """What one instance gets done in a minute, in requests or items of a queue; None if it is not stated."""
         queued = serving is Serving.ASYNC
         return self.items_per_minute if queued else self.requests_per_instance or self.items_per_minute
-
-    @property
-    def backlog_per_instance(self) -> float:
-        """Backlog one instance may have: as stated, or what it works off within the objective, `mu T`."""
-        rate = self.items_per_minute
-        return self.items_per_instance or (rate * self.finish_within(rate) if rate else 0)
 
 
 def _idle(start: timedelta) -> timedelta:
@@ -344,9 +337,9 @@ class Profile(Strict):
 
     @property
     def backlog_target(self) -> float:
-        """Backlog at which AAS holds an instance: half of what one drains in time (algorithms 9), or as stated."""
-        share = 1 if self.objectives.items_per_instance else 0.5
-        return max(round(share * self.objectives.backlog_per_instance, 2), 1.0)
+        """Backlog at which AAS holds an instance: as stated, or half of what one drains in time (algorithms 9)."""
+        rate, stated = self.objectives.items_per_minute, self.objectives.items_per_instance
+        return max(round(stated or (0.5 * rate * self.objectives.finish_within(rate) if rate else 0), 2), 1.0)
 
     @property
     def followed_queue(self) -> Queue | None:
@@ -364,11 +357,12 @@ class Profile(Strict):
 
         There is one where requests are measured and divided by what an instance serves, and tracking is not declared.
         """
-        if self.forecast == "off" or self.policies is not None or self.settling_target is None:
+        each = self.objectives.requests_per_instance
+        if self.forecast == "off" or self.queued or self.policies is not None or self.settling_target is None:
             return None
-        if Signal.REQUESTS not in self.signals or self.objectives.requests_per_instance is None:
+        if each is None:
             return None
-        target = round(FORECAST_TARGET * self.objectives.requests_per_instance, 2)
+        target = round(FORECAST_TARGET * each, 2)
         standing_by = tuple(policy.model_copy(update={"target": target}) for policy in self.native_policies)
         return self._but(policies=standing_by)
 

@@ -147,8 +147,8 @@ def proposal(profile: Profile) -> list[dict[str, Any]]:
         leads = next((policy for policy in tracking if policy.metric not in KEPT), tracking[0])
         kept[kept.index(leads)] = leads.model_copy(update={"disable_scale_in": False})
     if next(_zero_without_queue(profile), None):
-        half = max(round(0.5 * profile.objectives.backlog_per_instance, 2), 1.0)  # algorithms 9
-        kept.append(TargetTracking(type="target_tracking", metric="backlog_per_instance", target=half))
+        target = profile.backlog_target
+        kept.append(TargetTracking(type="target_tracking", metric="backlog_per_instance", target=target))
     better = profile.model_copy(update={"policies": tuple(kept)})
     if not any(advice(profile)) or any(advice(better)):
         return []
