@@ -46,9 +46,8 @@ SETTINGS = {
 SHOWN_INTERPOLATED = {
     *(("aas-target-tracking", target) for target in goals.SAVED),
     ("hpa", "0.6"),
-    goals.OURS,
 }
-"""Those that stand in the design's tables."""
+"""Those that stand in the design's tables beside Tidegate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +160,7 @@ def _interpolated(members: Sequence[Judged]) -> Iterable[str]:
     yield from ("Interpolated with 5 % AR(1) and Poisson noise, as the design's prototype did:", "")
     yield from head(["policy", *(each.scores[0].trace for each in members), "group", "changes a day"])
     for index, score in enumerate(members[0].scores):
-        if (score.policy, score.knob) in SHOWN_INTERPOLATED:
+        if score.policy == "tidegate" or (score.policy, score.knob) in SHOWN_INTERPOLATED:
             yield _line(score, [each.scores[index] for each in members])
     yield ""
 

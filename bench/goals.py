@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import NamedTuple
 
 from bench.figures import Figure, figure, head, mean, row
@@ -45,6 +45,11 @@ measured on: between the centres of a coarse trace's intervals the rate goes in 
 and Poisson noise. The bench's own minutes keep each measured count, so that load jumps where intervals meet, which no
 forecast sees coming and no start of six minutes can meet. What is promised is what the prototype reached on its own.
 """.strip().splitlines()
+WHAT_EQUAL_VIOLATIONS_SAY = """
+On daily, at target tracking's violations: what Tidegate costs as a share of target tracking's cost, at the cheapest
+position of the knob that violates no more, or between two positions, each for a share of the days. Beyond `economy`
+the knob ends. - where no position violates so little.
+""".strip().splitlines()
 WHAT_LEAVING_OUT_SAYS = """
 Nothing is chosen for a trace, but the default was chosen on these traces. Here the knob is chosen on a group's other
 traces and applied to the one left out: the cheapest position that violates no more than is promised in the mean over
@@ -71,8 +76,11 @@ def summary(kept: Mapping[str, Group], noisy: Mapping[str, Group]) -> Iterable[s
             ours, plain = (mean([trace[policy] for trace in minutes]) if minutes else "-" for policy in (OURS, PLAIN))
             cells += [f"{ours}, {verdict(ours, goal)}" if isinstance(ours, Figure) else ours, plain]
         yield row([group, *goal, *cells])
+    both = {"The bench's own minutes": kept.get("daily"), "Interpolated": noisy.get("daily")}
+    if "daily" in groups:
+        yield from ("", *WHAT_EQUAL_VIOLATIONS_SAY)
+        yield from _equal_violations({kind: daily for kind, daily in both.items() if daily})
     yield ""
-    yield from _equal_violations(kept.get("daily", ()))
     yield from _left_out({group: kept[group] for group in groups if len(kept[group]) > 1})
 
 
@@ -125,29 +133,40 @@ def _said(*, met: bool) -> str:
     return "met" if met else "missed"
 
 
-def _equal_violations(daily: Group) -> Iterable[str]:
-    """Yield what the cheapest position costs that violates no more than target tracking does, trace by trace."""
-    if not daily:
-        return
-    yield "On daily, at target tracking's violations: the cheapest position of the knob that violates no more, and what"
-    yield "it costs, as a share of target tracking's cost. - where no position violates so little."
-    yield ""
-    names = [trace[OURS].trace for trace in daily]
-    yield from head(["at the violations of", *names, "median", "goal"])
-    for target, goal in SAVED.items():
-        shares, cells = list[float](), list[str]()
-        for trace in daily:
-            plain = trace["aas-target-tracking", target]
-            able = [each for each in _positions(trace) if each.violated <= plain.violated]
-            best = min(able, key=lambda score: score.instance_hours, default=None)
-            if best:
-                shares.append(best.instance_hours / plain.instance_hours)
-            cells.append(f"{best.knob} {shares[-1]:.2f}" if best else "-")
-        middle = statistics.median(shares) if shares else None
-        said = "-" if middle is None else f"{middle:.2f}"
-        met = middle is not None and middle <= goal
-        yield row([f"AAS {target}", *cells, said, f"{goal:.2f}, {_said(met=met)}"])
-    yield ""
+def _equal_violations(minutes: Mapping[str, Group]) -> Iterable[str]:
+    """Yield what the knob costs where it violates as much as target tracking does, trace by trace."""
+    for kind, daily in minutes.items():
+        yield from ("", f"{kind}:", "")
+        yield from head(["at the violations of", *(trace[OURS].trace for trace in daily), "median", "goal"])
+        for target, goal in SAVED.items():
+            shares, cells = list[float](), list[str]()
+            for trace in daily:
+                plain = trace["aas-target-tracking", target]
+                least = cheapest(_positions(trace), plain.violated)
+                if least:
+                    shares.append(least[0] / plain.instance_hours)
+                said = f"{shares[-1]:.2f} ({least[1]})" if least else "-"
+                cells.append(f"{plain.violated_share:.2%}: {said}")
+            middle = statistics.median(shares) if shares else None
+            met = middle is not None and middle <= goal
+            yield row(
+                [f"AAS {target}", *cells, "-" if middle is None else f"{middle:.2f}", f"{goal:.2f}, {_said(met=met)}"]
+            )
+
+
+def cheapest(positions: Sequence[Score], level: int) -> tuple[float, str] | None:
+    """Return the fewest instance-hours that violate no more requests than `level`, and what costs them.
+
+    That is a position of the knob, or two of them, each for a share of the days: what they violate and cost goes in a
+    straight line from one to the other. None where no position violates so little.
+    """
+    found = [(each.instance_hours, each.knob) for each in positions if each.violated <= level]
+    for safe, lean in permutations(positions, 2):
+        if safe.violated < level < lean.violated:
+            share = (level - safe.violated) / (lean.violated - safe.violated)
+            hours = safe.instance_hours + share * (lean.instance_hours - safe.instance_hours)
+            found.append((hours, f"{lean.knob} to {safe.knob}"))
+    return min(found, default=None)
 
 
 def _left_out(groups: Mapping[str, Group]) -> Iterable[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.figures import Figure, mean
-from bench.goals import GOALS, Goal, chosen, of_capacities, of_windows, summary, verdict
+from bench.goals import GOALS, Goal, cheapest, chosen, of_capacities, of_windows, summary, verdict
 from simulator.capacities import Learned
 from simulator.cases import Mode, standing
 from simulator.scores import Elasticity, Score
@@ -74,12 +74,46 @@ def test_the_mean_is_geometric_of_the_cost_and_arithmetic_of_the_share() -> None
     assert str(found) == "2.00 / 0.20%"
 
 
-def test_target_tracking_is_compared_with_the_cheapest_position_that_violates_no_more() -> None:
+def test_target_tracking_is_compared_with_what_violates_no_more() -> None:
+    """On a AAS 0.6 violates 100: from balanced, 20 for 120 hours, 80 / 280 of the way to economy, 300 for 110."""
     lines = list(summary({"daily": [A, B]}, {}))
     found = {cells[1]: cells[2:6] for line in lines if (cells := [c.strip() for c in line.split("|")])[1:2]}
-    assert found["AAS 0.5"] == ["balanced 0.60", "-", "0.60", "0.75, met"]  # 120/200; none of b violates 0
-    assert found["AAS 0.6"] == ["balanced 0.75", "balanced 0.83", "0.79", "0.80, met"]  # 120/160, 125/150
-    assert found["AAS 0.7"] == ["economy 0.79", "economy 0.81", "0.80", "0.88, met"]
+    assert found["AAS 0.5"] == ["0.20%: 0.60 (balanced)", "0.00%: -", "0.60", "0.75, met"]  # 120/200
+    economy_to_balanced = "1.00%: 0.73 (economy to balanced)"  # 117.1/160
+    assert found["AAS 0.6"] == [economy_to_balanced, "0.06%: 0.83 (balanced)", "0.78", "0.80, met"]  # 125/150
+    assert found["AAS 0.7"] == ["4.00%: 0.79 (economy)", "0.10%: 0.81 (economy)", "0.80", "0.88, met"]
+
+
+def test_it_is_compared_on_both_kinds_of_minutes() -> None:
+    lines = list(summary({"daily": [A]}, {"daily": [B]}))
+    assert [line for line in lines if line.startswith("| AAS 0.5")] == [
+        "| AAS 0.5 | 0.20%: 0.60 (balanced) | 0.60 | 0.75, met |",
+        "| AAS 0.5 | 0.00%: - | - | 0.75, missed |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("level", "least"),
+    [
+        (9, None),
+        (10, (150, "strict")),
+        (15, (135, "balanced to strict")),  # half of the days each
+        (20, (120, "balanced")),
+        (160, (115, "economy to balanced")),
+        (300, (110, "economy")),
+        (9_999, (110, "economy")),
+    ],
+)
+def test_between_two_positions_cost_and_violated_go_in_a_straight_line(
+    level: int, least: tuple[float, str] | None
+) -> None:
+    ours = [score for (policy, _), score in A.items() if policy == "tidegate"]
+    assert cheapest(ours, level) == least
+
+
+def test_a_position_that_costs_more_and_violates_more_is_in_no_mix() -> None:
+    ours = [scored("tidegate", "lean", 130, 50), scored("tidegate", "safe", 120, 10)]
+    assert cheapest(ours, 30) == (120, "safe")
 
 
 def test_both_kinds_of_minutes_are_held_against_the_goal() -> None:

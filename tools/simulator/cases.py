@@ -236,8 +236,15 @@ def standing(folder: Path) -> tuple[Planned, ...]:
 
 
 def interpolated(folder: Path) -> tuple[Planned, ...]:
-    """The coarse ones of the shipped traces in a folder once more, in real time on the minutes of the prototype."""
-    return tuple(replace(each, knobs=DEFAULT, noisy=True) for each in standing(folder) if each.group in COARSE)
+    """The coarse ones of the shipped traces in a folder once more, in real time on the minutes of the prototype.
+
+    On daily ones with the whole knob, as goals at target tracking's violations are held against it.
+    """
+    return tuple(
+        replace(each, knobs=KNOBS if each.group == "daily" else DEFAULT, noisy=True)
+        for each in standing(folder)
+        if each.group in COARSE
+    )
 
 
 def _mode(group: str) -> Mode:
