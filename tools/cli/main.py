@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
-from typer._click import Context
+from typer._click import Context, HelpFormatter
 from typer.core import TyperGroup
 from typing_extensions import override
 
@@ -49,13 +49,22 @@ ADVICE = {
     "AccessDeniedException": "These credentials may not do that; docs/permissions.md lists what each command needs.",
     "ExpiredToken": "Log in again.",
     "ExpiredTokenException": "Log in again.",
+    "NoCredentialsError": "Log in (`aws configure`, `aws sso login`), or name a profile: --profile.",
+    "NoRegionError": "Name one: --region, or AWS_REGION.",
     "BadRequestException": "The stack's validator refused it: is the deployed version older than this checkout?",
 }
-"""What to do about the errors of AWS that happen most, by code."""
+"""What to do about the errors of AWS that happen most, by code, and of its client, by name."""
 
 
 class Commands(TyperGroup):
-    """Ends with a message and an exit status instead of a traceback."""
+    """Lists commands with whole sentences, and ends with a message and an exit status instead of a traceback."""
+
+    @override
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write what each command does; in the shape of Click, which would cut it off at the end of the line."""
+        with formatter.section("Commands"):
+            paragraphs = ((name, (self.commands[name].help or "").partition("\n\n")[0]) for name in self.commands)
+            formatter.write_dl([(name, " ".join(first.split())) for name, first in paragraphs])
 
     @override
     def invoke(self, ctx: Context) -> object:
@@ -75,7 +84,8 @@ class Commands(TyperGroup):
                 log(f"error: {line}")
             raise typer.Exit(REFUSED) from refusal
         except (DeliveryError, InvocationError, TidegateError, BotoCoreError, ClientError, OSError) as error:
-            code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+            answer = error.response if isinstance(error, ClientError) else {}
+            code = answer.get("Error", {}).get("Code", type(error).__name__)
             log("\n".join(filter(None, (f"error: {error}", ADVICE.get(code)))))
             raise typer.Exit(FAILED) from error
 

@@ -10,6 +10,7 @@ import boto3
 import typer
 from botocore.config import Config
 
+from cli.overrides import RefusedError
 from simulator.cases import Mode
 
 File = Annotated[Path, typer.Argument(help="Policy file, YAML or JSON.")]
@@ -20,7 +21,9 @@ Several = Annotated[
 Single = Annotated[str, typer.Argument(help="An endpoint, endpoint/variant or component:NAME.")]
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 Stack = Annotated[str, typer.Option(envvar="TIDEGATE_STACK", help="CloudFormation stack of Tidegate.")]
-Region = Annotated[str | None, typer.Option(help="AWS region; default as for the AWS CLI.")]
+Region = Annotated[str | None, typer.Option(envvar="AWS_REGION", help="AWS region; default as for the AWS CLI.")]
+"""boto3 itself does not look at AWS_REGION; the AWS CLI does."""
+
 AwsProfile = Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")]
 EndpointUrl = Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")]
 Csv = Annotated[Path | None, typer.Argument(help="Trace: timestamp,requests[,work_seconds]; gzip too.")]
@@ -61,7 +64,10 @@ def _client(service: str, region: str | None, profile: str | None, endpoint_url:
     # Who reads a whole account is throttled now and then; a function is not to be waited for eight times.
     attempts = 3 if service == "lambda" else 8
     config = Config(retries={"mode": "standard", "total_max_attempts": attempts}, read_timeout=330)
-    return session.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]  # any service
+    try:
+        return session.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]  # any service
+    except ValueError as error:  # neither of botocore's own exceptions
+        raise RefusedError(f"--endpoint-url or --region: {error}") from error
 
 
 def clients(context: typer.Context, region: str | None, profile: str | None, endpoint_url: str | None) -> Clients:

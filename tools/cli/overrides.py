@@ -131,11 +131,13 @@ def table_of(answer: Mapping[str, Any]) -> "Table":
 
 def lines_of(answer: Mapping[str, Any], stack: str) -> Iterable[str]:
     """Yield when an override ends, how to end it, and what became of others."""
-    if any(each["status"] == "dry_run" for each in answer["targets"]):
-        yield "A dry run: nothing was stored or written."
+    dry = any(each["status"] == "dry_run" for each in answer["targets"])
+    if dry:
+        ends = f" It would end by itself at {answer['ends']}." if "ends" in answer else ""
+        yield f"A dry run: nothing was stored or written.{ends}"
     elif answer.get("already_known"):
         yield f"{answer['override']} was known already: nothing was added."
-    if "ends" in answer:
+    if "ends" in answer and not dry:
         yield f"{answer['override']} ends by itself at {answer['ends']}. To end it before:"
         yield f"  tidegate override resume {named(answer['to_end_it'])} --reason '...' --stack {stack}"
     for word, what in (("supersedes", "Waiting behind it"), ("ended", "Ended")):

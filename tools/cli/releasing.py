@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
     from mypy_boto3_cloudwatch import CloudWatchClient
 
-LOOKS, BETWEEN = 9, 300.0
-"""FleetSync is asked so often, so many seconds apart: a tag must be gone in two looks half an hour apart."""
+LOOKS, ASKED, BETWEEN = 90, 10, 30.0
+"""Looks at the roster, so many seconds apart; each so many looks FleetSync is asked: a tag must be gone in two of its
+own looks half an hour apart."""
 
 _ORIGINALS = TypeAdapter(Original)
 
@@ -142,15 +143,18 @@ def release(
 
 def _await(stack: DeployedStack, targets: Sequence[ScalableTarget], sleep: Callable[[float], None]) -> None:
     """Ask FleetSync until none of these is enrolled; in shadow it keeps them, and does nothing with them."""
-    left = ""
-    for _ in range(LOOKS):
+    left = told = ""
+    for look in range(1, LOOKS + 1):
         roster = stack.table.roster() or {}
         left = ", ".join(target.resource_id for target in targets if target in roster)
         if not left or stack.mode is Mode.SHADOW:
             return
-        log(f"Still enrolled: {left}; FleetSync looks again in {BETWEEN / 60:g} minutes.")
+        if left != told:
+            log(f"Still enrolled: {left}; FleetSync is asked again every {ASKED * BETWEEN / 60:g} minutes.")
+        told = left
         sleep(BETWEEN)
-        rollout.synced(stack)
+        if look % ASKED == 0:
+            rollout.synced(stack)
     raise DeliveryError(f"still enrolled: {left}; FleetSync's log says why, and it tries again hourly")
 
 

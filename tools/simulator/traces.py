@@ -79,7 +79,8 @@ def read_trace(path: Path, *, seed: int = 0, scale: float = 1.0, noisy: bool = F
         gap, row = times[uneven] - times[uneven - 1], rows[uneven]
         raise TraceError(
             f"{path.name}, row {row.number}: timestamp {row.time.isoformat()} comes {gap} after the row before; "
-            f"expected {step} as in the first rows (rows of one request each may come at any time)"
+            f"expected {step} as in the first rows: add what is missing, as 0 where it is known that nothing came "
+            "(rows of one request each may come at any time)"
         )
     if step < MINUTE or uneven is not None:
         times, requests, work = _binned(times, requests, work)
@@ -90,7 +91,8 @@ def read_trace(path: Path, *, seed: int = 0, scale: float = 1.0, noisy: bool = F
     counts = np.rint(requests * scale).astype(np.int64)
     minutes = (_noisy if noisy else _refined)(counts, length, np.random.default_rng(seed))
     mean_work = np.divide(work, requests, out=np.zeros_like(work), where=requests > 0)
-    return MinuteTrace(times[0], minutes, minutes * np.repeat(mean_work, length))
+    start = times[0].replace(second=0, microsecond=0)  # an interval may be stamped within its minute
+    return MinuteTrace(start, minutes, minutes * np.repeat(mean_work, length))
 
 
 def has_work(path: Path) -> bool:

@@ -6,6 +6,7 @@ may take over two seconds. Exceptions to that stand in the tables here, each wit
 """
 
 import inspect
+import os
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -135,6 +136,25 @@ def test_what_fails_ends_with_1_a_message_and_no_result(
     assert "error: Could not connect to the endpoint URL" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("environment", "options", "status", "said"),
+    [
+        ({"AWS_REGION": "eu-central-1"}, (), 1, "name a profile: --profile"),
+        ({}, (), 1, "Name one: --region"),
+        ({"AWS_REGION": "eu-central-1"}, ("--endpoint-url", "somewhere"), 2, "--endpoint-url or --region: "),
+    ],
+)
+def test_what_is_missing_to_reach_aws_is_said(
+    tmp_path: Path, environment: dict[str, str], options: tuple[str, ...], status: int, said: str
+) -> None:
+    nobody = {name: str(tmp_path / "none") for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")}
+    unset = dict.fromkeys((n for n in os.environ if n.startswith("AWS_") and n not in nobody), None)
+    env = {**unset, **nobody, "AWS_EC2_METADATA_DISABLED": "true", **environment}
+    result = CliRunner().invoke(app, ["drift", "--stack", "tidegate", *options], env=env)
+    assert (result.exit_code, result.stdout) == (status, ""), result.exception
+    assert said in result.stderr
+
+
 @pytest.fixture(scope="module")
 def small() -> Iterator[Desk]:
     with small_desk() as found:
@@ -173,6 +193,13 @@ def test_no_color_is_respected() -> None:
 def test_the_stack_may_be_named_once(small: Desk) -> None:
     result = CliRunner().invoke(app, ["drift", ORDERS], obj=small, env={"TIDEGATE_STACK": "tidegate"})
     assert result.exit_code == 0, result.stderr
+
+
+def test_help_lists_each_command_with_its_whole_first_sentence() -> None:
+    shown = " ".join(CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout.split())
+    for command in ALL:
+        first = " ".join(command.help.partition("\n\n")[0].split())
+        assert " " in command.name or f"{command.name} {first}" in shown, command.name
 
 
 def test_the_version_is_that_of_the_package() -> None:

@@ -154,7 +154,8 @@ def test_a_dry_run_says_so_and_changes_nothing(aws: Aws) -> None:
     before = aws.stack.account.snapshot(ORDERS)
     result = aws.run(*PIN, "--dry-run")
     assert "set bounds to 6..6 (differs)" in result.stdout
-    assert "A dry run: nothing was stored or written." in result.stdout
+    assert "A dry run: nothing was stored or written. It would end by itself at 2026-11-18T11:00Z." in result.stdout
+    assert "tidegate override resume" not in result.stdout
     assert (aws.stack.account.snapshot(ORDERS), aws.stack.store.overrides()) == (before, ())
 
 

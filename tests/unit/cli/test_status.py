@@ -67,6 +67,16 @@ def test_a_row_says_what_runs_which_bounds_are_in_force_why_and_when_it_was_look
         assert line in lines, line
 
 
+def test_a_narrow_terminal_gets_a_block_a_target(seen: Desk) -> None:
+    result = seen.run("status", width=50)
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    first = lines.index(f"target {ORDERS}")
+    assert lines[first : first + 6] == [
+        f"target {ORDERS}", "kind realtime", "mode active", "runs 2 -> 3", "bounds 3..12", "because Load: requests per minute 3000,",
+    ]  # fmt: skip
+    assert max(map(len, result.stdout.splitlines())) <= 50
+
+
 def test_a_look_writes_nothing(seen: Desk) -> None:
     account, table = seen.stack.account, seen.dynamodb
     before = [account.snapshot(name) for name in (ORDERS, DOCS, NIGHTLY)], table.scan(TableName=seen.table)["Items"]

@@ -138,6 +138,12 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, name: str, content: bytes |
         read_trace(tmp_path / name)
 
 
+def test_an_interval_may_be_stamped_within_its_minute(tmp_path: Path) -> None:
+    text = "timestamp,requests\n2025-04-01T00:00:17Z,5\n2025-04-01T00:01:17Z,7\n"
+    trace = read_trace(written(tmp_path, text))
+    assert (trace.start, trace.requests.tolist()) == (START, [5, 7])
+
+
 def test_a_time_without_an_offset_is_utc_and_others_are_turned_into_it(tmp_path: Path) -> None:
     bare = read_trace(written(tmp_path, "timestamp,requests\n2025-04-01T00:00:00,5\n2025-04-01T00:01:00,7\n"))
     far = "timestamp,requests\n2025-04-01T02:00:00+02:00,5\n2025-04-01T02:01:00+02:00,7\n"

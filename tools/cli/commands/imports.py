@@ -75,6 +75,9 @@ def import_command(  # noqa: PLR0913 - one argument an option
         typer.echo(found.text, nl=False)
     said = f"{count(len(found.document['endpoints']), 'target')} in {count(len(found.document['profiles']), 'profile')}"
     log(f"{said}; {count(len(found.left_out), 'setting')} left out, each as a comment with its reason.")
+    if not found.document["endpoints"]:
+        log("There is nothing to take over; delivered, this file would release what Tidegate scales.")
+        return
     file = output or Path("fleet.yaml")
     log(f"Next: tidegate policy check {file}               what Tidegate itself would remark")
     log(f"      tidegate plan --file {file} --stack NAME   what delivering it would change: in shadow, nothing")
