@@ -89,8 +89,6 @@ class Meter:
             case "Query":
                 whole = sum(map(_size, parsed["Items"]))
                 self.use["dynamodb_read_unit"] += max(1, ceil(whole / ROUND_UP_READ))
-            case "GetItem":
-                self.use["dynamodb_read_unit"] += max(1, ceil(_size(parsed.get("Item", {})) / ROUND_UP_READ))
             case _:
                 pass
 

@@ -27,7 +27,7 @@ from core.plan import (
 )
 from core.policy import Endpoint, Fleet, Profile
 from core.ports import MetricQuery, NativePolicy, Place, Variant
-from core.reconcile import Outcome, Pass, Quota, Reconciler, Status, as_measured
+from core.reconcile import Outcome, Pass, Quota, Reconciler, Status, as_measured, enrolment_of
 from core.signals import utilisation
 
 FITTED_EACH = timedelta(hours=2)
@@ -55,11 +55,11 @@ INSTANCES_STAY = (
 class Found:
     """What discovery found, and what it could not use."""
 
-    enrolments: tuple[Enrolment, ...]
-    rejected: tuple[tuple[str, Outcome], ...]
-    """Each with the name of its endpoint."""
+    enrolments: list[Enrolment]
+    rejected: list[tuple[str, Outcome]]
+    """Each with the name of its endpoint, which may have several."""
 
-    remarks: Mapping[ScalableTarget, str]
+    remarks: dict[ScalableTarget, str]
     """What will not be as the profile says."""
 
 
@@ -81,7 +81,7 @@ class FleetSync:
         """
         fleet = self._ports.policies.fleet()
         lost = self._ports.store.roster() is None  # then one endpoint's news is no reason to forget the others
-        found = self.discover(fleet, None if lost else endpoint)
+        found = self._discover(fleet, None if lost else endpoint)
         chosen = [e for e in found.enrolments if endpoint in {None, e.endpoint_name}]
         told = self._learn(chosen, when) if endpoint is None and not when.dry_run else {}
         with suppress(ObservationError):  # then AWS alone refuses what is too much
@@ -160,31 +160,25 @@ class FleetSync:
         kept = self._ports.store.record(target, learned, when.holder, when.now)
         return replace(learned, version=memory.version + 1) if kept else memory
 
-    def discover(self, fleet: Fleet, only: str | None = None) -> Found:
+    def _discover(self, fleet: Fleet, only: str | None) -> Found:
         """Return what is named and what tagged endpoints host (of one endpoint); a name in the file beats a tag."""
-        enrolments: list[Enrolment] = []
-        rejected: list[tuple[str, Outcome]] = []
-        remarks: dict[ScalableTarget, str] = {}
-        # Endpoint ARNs, and so the tagging API, spell names in lower case.
-        named = {entry.name.lower() for entry in fleet.endpoints}
+        found = Found([], [], {})
+        tagged = self._ports.serving.tagged()  # endpoint ARNs, and so the tagging API, spell names in lower case
         wanted: list[tuple[str, str, Endpoint | None]] = [(e.name, e.profile, e) for e in fleet.endpoints]
-        tagged = self._ports.serving.tagged()
-        wanted += [
-            (endpoint, tags[PROFILE_TAG], None)
-            for endpoint, tags in sorted(tagged.items())
-            if PROFILE_TAG in tags and endpoint not in named
-        ]
-        if only is not None:
-            wanted = [each for each in wanted if each[0].lower() == only.lower()]
+        named = {entry.name.lower() for entry in fleet.endpoints}
+        wanted += [(n, t[PROFILE_TAG], None) for n, t in sorted(tagged.items()) if PROFILE_TAG in t and n not in named]
         for endpoint, profile_name, entry in wanted:
+            if only is not None and endpoint.lower() != only.lower():
+                continue
             try:
                 profile = _profile(fleet, profile_name, endpoint, by_tag=entry is None)
                 for seen in self._variants(endpoint, entry, profile):
-                    made = _enrolment(fleet, endpoint, profile_name, entry, seen)
-                    enrolments.append(replace(made, tags=tagged.get(endpoint.lower(), {})))
+                    name = seen.target.names.get("EndpointName", endpoint)
+                    place = Place(profile_name, entry is None, name, tagged.get(endpoint.lower(), {}))
+                    found.enrolments.append(_counted(enrolment_of(fleet, seen.target, place, entry), seen))
                     component = seen.serving is Serving.INFERENCE_COMPONENT
                     if component and profile.min_capacity == 0 and seen.managed_minimum != 0:
-                        remarks[seen.target] = INSTANCES_STAY
+                        found.remarks[seen.target] = INSTANCES_STAY
             except TidegateError as err:
                 named_target = entry and entry.target(fleet.profiles[entry.profile].serving)
                 target = named_target or ScalableTarget.variant(endpoint, "*")
@@ -193,8 +187,8 @@ class FleetSync:
                 # Nor is a tag: whoever may tag an endpoint could fail each pass, and roll every new policy back.
                 mistagged = entry is None and isinstance(err, ConfigError)
                 status = Status.WAITING if coming else Status.LEFT_ALONE if mistagged else Status.FAILED
-                rejected.append((endpoint, Outcome(target=target, status=status, error=str(err))))
-        return Found(tuple(enrolments), tuple(rejected), remarks)
+                found.rejected.append((endpoint, Outcome(target=target, status=status, error=str(err))))
+        return found
 
     def _variants(self, endpoint: str, entry: Endpoint | None, profile: Profile) -> list[Variant]:
         """Return what one endpoint enrols: what the file names, else its inference components, else its variants.
@@ -317,8 +311,7 @@ class FleetSync:
 
     def _leavers(self, found: Found, when: Pass, *, release: bool) -> tuple[dict[ScalableTarget, Place], list[Outcome]]:
         """Release enrolled targets that left the fleet; return what stays in the roster for now, and outcomes."""
-        present = {e.target for e in found.enrolments}
-        rejected = {endpoint for endpoint, _ in found.rejected}
+        present, rejected = {e.target for e in found.enrolments}, {endpoint for endpoint, _ in found.rejected}
         kept: dict[ScalableTarget, Place] = {}
         outcomes: list[Outcome] = []
         for target, place in (self._ports.store.roster() or {}).items():
@@ -364,18 +357,10 @@ class FleetSync:
         return plan_release(self._stage, inventory, self._ports.store.original(target), gone=gone)
 
 
-def _enrolment(fleet: Fleet, endpoint: str, profile_name: str, entry: Endpoint | None, seen: Variant) -> Enrolment:
-    return Enrolment(
-        target=seen.target,
-        profile_name=profile_name,
-        profile=fleet.profiles[profile_name],
-        endpoint=seen.target.names.get("EndpointName", endpoint),
-        fleet_max=fleet.max_capacity,
-        vcpus=(entry.vcpus if entry else None) or vcpus_of(seen.instance_type or ""),
-        gpus=(entry.gpus if entry else None) or gpus_of(seen.instance_type or ""),
-        adopt=entry.adopt if entry else False,
-        by_tag=entry is None,
-    )
+def _counted(enrolment: Enrolment, seen: Variant) -> Enrolment:
+    """Return the enrolment with the vCPUs and GPUs of its instance type, where the file does not state them."""
+    kind = seen.instance_type or ""
+    return replace(enrolment, vcpus=enrolment.vcpus or vcpus_of(kind), gpus=enrolment.gpus or gpus_of(kind))
 
 
 def _said(profile: Profile, memory: Memory) -> str:

@@ -12,7 +12,6 @@ from core.decide import decide, loaded, silent_since
 from core.errors import LeaseLostError, ObservationError, TidegateError
 from core.model import (
     Capacity,
-    Envelope,
     Learned,
     Memory,
     Missing,
@@ -45,8 +44,18 @@ from core.plan import (
     plan_bounds,
     plan_target,
 )
-from core.policy import Fleet, Profile
-from core.ports import Autoscaling, Events, Hosting, Metrics, Place, PolicySource, ScheduledAction, StateStore
+from core.policy import Endpoint, Fleet, Profile
+from core.ports import (
+    Autoscaling,
+    Events,
+    Hosting,
+    MetricQuery,
+    Metrics,
+    Place,
+    PolicySource,
+    ScheduledAction,
+    StateStore,
+)
 from core.signals import LOOKBACK, forecast, look_back, queries, queue, window
 from core.signals.forecast import FRESH
 
@@ -174,19 +183,7 @@ class Reconciler:
             entry = named.get(target)
             name = entry.profile if entry else place.profile
             if name in fleet.profiles and (entry or (place.by_tag and fleet.profiles[name].by_tag)):
-                found.append(
-                    Enrolment(
-                        target=target,
-                        profile_name=name,
-                        profile=fleet.profiles[name],
-                        endpoint=place.endpoint,
-                        fleet_max=fleet.max_capacity,
-                        vcpus=entry.vcpus if entry else None,
-                        adopt=entry.adopt if entry else False,
-                        by_tag=entry is None,
-                        tags=dict(place.tags),
-                    )
-                )
+                found.append(enrolment_of(fleet, target, place._replace(profile=name), entry))
         return tuple(found)
 
     def look(
@@ -240,54 +237,39 @@ class Reconciler:
         signals = self._signals(awake, memories, now, learned)
         progress = self._progress(seen, now)
         for enrolment in seen:
-            target, capacity = enrolment.target, counts[enrolment.target]
-            try:
-                memory = memories[target]
-                stands = registered.get(target)
-                refusal = self._refusal(target, capacity, stands.envelope if stands else None, memory, now)
-            except ObservationError as err:
-                found.append(Outcome(target=target, status=Status.FAILED, error=str(err)))
-                continue
-            found.append(
-                Context(
-                    now=now,
-                    enrolment=replace(enrolment, profile=enrolment.profile.started(memory.starts)),
-                    capacity=capacity,
-                    registered=stands.envelope if stands else None,
-                    suspended=stands.suspended if stands else (),
-                    signals={**signals.get(target, {}), **(unheard if own[target] else {})},
-                    scaling_out=_any_in_alarm([full(name, target) for name in memory.scale_out_alarms], alarms),
-                    memory=memory,
-                    refusal=refusal,
-                    learned=learned.get(target),
-                    overrides=tuple(wish for wish in wishes if enrolment.under(wish)),
-                    alarms=heard[target],
-                    progress=progress.get(target, {}),
-                    low_alarms=_known({what: full(n, target) for what, n in _lows(memory).items()}, alarms),
-                )
+            target = enrolment.target
+            memory, stands = memories[target], registered.get(target)
+            ctx = Context(
+                now=now,
+                enrolment=replace(enrolment, profile=enrolment.profile.started(memory.starts)),
+                capacity=counts[target],
+                registered=stands.envelope if stands else None,
+                suspended=stands.suspended if stands else (),
+                signals={**signals.get(target, {}), **(unheard if own[target] else {})},
+                scaling_out=_any_in_alarm([full(name, target) for name in memory.scale_out_alarms], alarms),
+                memory=memory,
+                learned=learned.get(target),
+                overrides=tuple(wish for wish in wishes if enrolment.under(wish)),
+                alarms=heard[target],
+                progress=progress.get(target, {}),
+                low_alarms=_known({what: full(n, target) for what, n in _lows(memory).items()}, alarms),
             )
+            found.append(replace(ctx, refusal=self._refusal(ctx)))
         return found
 
-    def _refusal(
-        self,
-        target: ScalableTarget,
-        capacity: Capacity | Missing,
-        registered: Envelope | None,
-        memory: Memory,
-        now: datetime,
-    ) -> Refusal | None:
+    def _refusal(self, ctx: Context) -> Refusal | None:
         """Ask AAS why the floor that stands is not reached; while a change is in flight, why one before it failed."""
-        if isinstance(capacity, Missing) or registered is None:
+        capacity, since = ctx.capacity, ctx.memory.written_at
+        if isinstance(capacity, Missing) or ctx.registered is None:
             return None
-        if capacity.current >= max(registered.floor, capacity.desired):
+        if capacity.current >= max(ctx.registered.floor, capacity.desired):
             return None
-        since = memory.written_at
         if not capacity.settled:
-            if since is not None and now - since < SLOW_CHANGE:
+            if since is not None and ctx.now - since < SLOW_CHANGE:
                 return None
-            since = now - 2 * SLOW_CHANGE
+            since = ctx.now - 2 * SLOW_CHANGE
         with suppress(ObservationError):  # then it is only not named
-            found = self.ports.autoscaling.refusal(target)
+            found = self.ports.autoscaling.refusal(ctx.target)
             if found and (since is None or found.at >= since - CLOCKS_APART):
                 return found
         return None
@@ -309,15 +291,12 @@ class Reconciler:
         now: datetime,
         learned: Mapping[ScalableTarget, Learned],
     ) -> Mapping[ScalableTarget, Mapping[Signal, Observation | Missing]]:
-        """Fetch all metrics in one read; if it fails they are missing, and ends of windows still apply."""
+        """Fetch all metrics in one read."""
         wanted = {e.target: queries(e, working=memories[e.target].rate_at is not None) for e in enrolments}
         flat = [query for each in wanted.values() for query in each.values()]
         spans = [look_back(enrolment.profile) for enrolment in enrolments]
         span = max([*spans, *(forecast.span(each, now) for each in learned.values())], default=timedelta(0))
-        try:
-            seen = self.ports.metrics.fetch(flat, now, span) if flat else {}
-        except ObservationError as err:
-            seen = dict.fromkeys(flat, Missing(str(err)))
+        seen = self.fetch(flat, now, span)
         return {target: {signal: seen[query] for signal, query in each.items()} for target, each in wanted.items()}
 
     def _progress(
@@ -325,18 +304,21 @@ class Reconciler:
     ) -> Mapping[ScalableTarget, Mapping[str, Progress | Missing]]:
         """Fetch how much of the open windows' work is done; asked from CloudWatch each time, it cannot be lost."""
         open_work = [(e, window.query(e), o) for e in enrolments if (o := window.work_since(e, now))]
-        if not open_work:
-            return {}
-        wanted = [query for _, query, _ in open_work]
-        begun = min(opening.start for _, _, found in open_work for opening in found)
-        try:
-            seen = self.ports.metrics.fetch(wanted, now, now - begun + LOOKBACK)
-        except ObservationError as err:
-            seen = dict.fromkeys(wanted, Missing(str(err)))
+        begun = min((opening.start for _, _, found in open_work for opening in found), default=now)
+        seen = self.fetch([query for _, query, _ in open_work], now, now - begun + LOOKBACK)
         return {
             e.target: {o.window.name: window.progress(e, o, seen[query]) for o in found}
             for e, query, found in open_work
         }
+
+    def fetch(
+        self, wanted: Sequence[MetricQuery], now: datetime, span: timedelta
+    ) -> Mapping[MetricQuery, Observation | Missing]:
+        """Fetch these metrics in one read; if it fails they are missing, and ends of windows still apply."""
+        try:
+            return self.ports.metrics.fetch(wanted, now, span) if wanted else {}
+        except ObservationError as err:
+            return dict.fromkeys(wanted, Missing(str(err)))
 
     def _alarm_states(self, names: Iterable[str]) -> Mapping[str, str] | Missing:
         wanted = sorted(set(names))
@@ -461,6 +443,22 @@ class Reconciler:
             case _:
                 assert_never(action)
         return memory
+
+
+def enrolment_of(fleet: Fleet, target: ScalableTarget, place: Place, entry: Endpoint | None) -> Enrolment:
+    """Return the rules that a target falls under where it belongs; `entry` is what names it, if it is no tag."""
+    return Enrolment(
+        target=target,
+        profile_name=place.profile,
+        profile=fleet.profiles[place.profile],
+        endpoint=place.endpoint,
+        fleet_max=fleet.max_capacity,
+        vcpus=entry.vcpus if entry else None,
+        gpus=entry.gpus if entry else None,
+        adopt=entry.adopt if entry else False,
+        by_tag=entry is None,
+        tags=dict(place.tags),
+    )
 
 
 def as_measured(profile: Profile, memory: Memory) -> Profile:

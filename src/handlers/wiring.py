@@ -18,7 +18,7 @@ from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.cloudwatch import CloudWatch
 from core.aws.events import EventBus
 from core.aws.pace import Pace
-from core.aws.parts import Part, PartsQueue, failures, part_in
+from core.aws.parts import Part, PartsQueue, part_in
 from core.aws.policies import AppConfigPolicies
 from core.aws.sagemaker import SageMaker
 from core.aws.store import Table
@@ -50,20 +50,13 @@ class PassFailedError(TidegateError):
     """Some targets failed; every target was tried. The invocation counts as failed, so that it is retried and seen."""
 
 
-class Telemetry(Protocol):
-    """Where a pass tells what it did."""
-
-    def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:
-        """Log and count the outcomes of one pass."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """What a handler needs: the reconciler, a clock, a voice, patience, and where to put what is too much."""
 
     reconciler: Reconciler
     clock: Callable[[], datetime]
-    telemetry: Telemetry
+    tell: Callable[[str, tuple[Outcome, ...]], None]
     sleep: Callable[[float], None] = time.sleep
     parts: PartsQueue | None = None
     """Where a large tick is put in parts, if the stack has the queue for it."""
@@ -82,7 +75,7 @@ class Runtime:
             PassFailedError: if any target failed, after all were tried; or, if nobody waits for the reply, if the
                 document in force is not the newest one, so that the alarm on errors says it and rolls a bad one back.
         """
-        self.telemetry.tell(context.function_name, outcomes)
+        self.tell(context.function_name, outcomes)
         failed = [outcome for outcome in outcomes if outcome.status is Status.FAILED]
         if failed:
             what = "; ".join(f"{outcome.target.resource_id}: {outcome.error}" for outcome in failed)
@@ -248,7 +241,7 @@ def each(records: list[dict[str, Any]], visit: Callable[[Part], None]) -> dict[s
             failed[str(record.get("messageId"))] = str(err)
     if len(failed) == len(records):
         raise PassFailedError("; ".join(failed.values()))
-    return failures(list(failed))
+    return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}  # and only these
 
 
 def _now() -> datetime:
@@ -279,4 +272,4 @@ def from_environment() -> Runtime:
     reconciler = Reconciler(ports, stage=env["TIDEGATE_STAGE"], mode=Mode(env["TIDEGATE_MODE"]))
     queue = env.get("TIDEGATE_PARTS_QUEUE")
     parts = PartsQueue(clients.sqs, queue, int(env["TIDEGATE_TARGETS_A_PASS"])) if queue else None
-    return Runtime(reconciler=reconciler, clock=_now, telemetry=PowertoolsTelemetry(), parts=parts)
+    return Runtime(reconciler=reconciler, clock=_now, tell=PowertoolsTelemetry().tell, parts=parts)

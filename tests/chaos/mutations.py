@@ -95,7 +95,7 @@ class Fuzz:
             return
         world = self._world
         patience = Patience(began=world.now, seconds=50)
-        runtime = Runtime(reconciler=self._reconciler, clock=patience.now, telemetry=Listener(), sleep=patience.sleep)
+        runtime = Runtime(reconciler=self._reconciler, clock=patience.now, tell=Listener().tell, sleep=patience.sleep)
         reply = self.makers[function](lambda: runtime)(event, Invocation(function, "r-1", patience))
         self.counts[f"{function} passed"] += 1
         json.dumps(reply)

@@ -107,7 +107,7 @@ def runtime(cloud: CloudAccount, patience: Patience) -> Runtime:
     )
     reconciler = Reconciler(ports, stage=STAGE, mode=Mode.ACTIVE)
     assert cloud.now == patience.began
-    return Runtime(reconciler=reconciler, clock=patience.now, telemetry=Listener(), sleep=patience.sleep)
+    return Runtime(reconciler=reconciler, clock=patience.now, tell=Listener().tell, sleep=patience.sleep)
 
 
 Build = Callable[[CloudAccount, Patience], Runtime]

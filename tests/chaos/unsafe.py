@@ -122,7 +122,7 @@ def with_parts(
         usual = runtime(cloud, patience)
         own: Ports = replace(usual.reconciler.ports, **{name: make() for name, make in ports.items()})  # type: ignore[arg-type]
         reconciler = kind(own, stage=usual.reconciler.stage, mode=usual.reconciler.mode)
-        return made(reconciler=reconciler, clock=usual.clock, telemetry=usual.telemetry, sleep=usual.sleep)
+        return made(reconciler=reconciler, clock=usual.clock, tell=usual.tell, sleep=usual.sleep)
 
     return build
 

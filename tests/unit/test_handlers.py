@@ -58,7 +58,7 @@ class Lambda:
 
     def runtime(self) -> Runtime:
         return Runtime(
-            reconciler=self.world.reconciler, clock=lambda: self.world.now, telemetry=self.heard, sleep=self.sleep
+            reconciler=self.world.reconciler, clock=lambda: self.world.now, tell=self.heard.tell, sleep=self.sleep
         )
 
     def sleep(self, seconds: float) -> None:

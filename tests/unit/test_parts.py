@@ -49,7 +49,7 @@ class Owner:
         self.world.enrolled()
         parts = PartsQueue(lambda: self.sqs, URL, 2)
         runtime = Runtime(
-            reconciler=self.world.reconciler, clock=lambda: self.world.now, telemetry=self.heard, parts=parts
+            reconciler=self.world.reconciler, clock=lambda: self.world.now, tell=self.heard.tell, parts=parts
         )
         self.handler: LambdaHandler = realtime_target.make_handler(lambda: runtime)
 
@@ -169,7 +169,7 @@ def test_what_is_no_part_is_refused_by_name(body: str) -> None:
 @pytest.mark.parametrize("module", [async_queue, batch_window])
 def test_every_owner_takes_its_parts(module: Any) -> None:
     world, heard = World().enrolled(), Heard()
-    runtime = Runtime(reconciler=world.reconciler, clock=lambda: world.now, telemetry=heard)
+    runtime = Runtime(reconciler=world.reconciler, clock=lambda: world.now, tell=heard.tell)
     body = json.dumps({"part": 0, "of": 1, "at": world.now.isoformat()})
     assert module.make_handler(lambda: runtime)(delivered(body), Context()) == {"batchItemFailures": []}
     assert [outcomes for _, outcomes in heard.told] == [()], "orders is another's"
@@ -178,7 +178,7 @@ def test_every_owner_takes_its_parts(module: Any) -> None:
 def test_each_part_is_a_message() -> None:
     with scripted("sqs") as (client, script):
         for part in range(2):
-            body = json.dumps({"part": part, "of": 2, "at": NOW.isoformat()})
+            body = f'{{"part":{part},"of":2,"at":"{NOW.isoformat().replace("+00:00", "Z")}"}}'
             script.add_response("send_message", {"MessageId": str(part)}, {"QueueUrl": URL, "MessageBody": body})
         PartsQueue(lambda: client, URL, 200).put(2, NOW)
 

@@ -258,7 +258,6 @@ def test_only_fleet_sync_enrols_and_releases(resources: dict[str, Resource]) -> 
         "cloudwatch:PutMetricAlarm",
         "cloudwatch:DeleteAlarms",
         "dynamodb:DeleteItem",
-        "dynamodb:GetItem",
         "tag:GetResources",
         "iam:CreateServiceLinkedRole",
     }

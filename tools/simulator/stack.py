@@ -95,7 +95,7 @@ class SimulatedStack:
         runtime = Runtime(
             reconciler=self.reconciler,
             clock=self.now,
-            telemetry=self,
+            tell=self.tell,
             sleep=lambda _: None,
         )
         self._handlers = {name: make(lambda: runtime) for name, make in MAKERS.items()}

@@ -1,4 +1,4 @@
-"""Application Auto Scaling (AAS) as the port `Autoscaling`."""
+"""Application Auto Scaling (AAS) as the port `Autoscaling`, which says what each method does."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -31,19 +31,13 @@ _SETTINGS = ("Schedule", "Timezone", "StartTime", "EndTime", "ScalableTargetActi
 
 
 class ApplicationAutoScaling:
-    """AAS in the namespace `sagemaker`.
-
-    Args:
-        client: boto3's `application-autoscaling`.
-        pace: of writing alarms.
-    """
+    """AAS in the namespace `sagemaker`; `pace` is that of writing alarms."""
 
     def __init__(self, client: "ApplicationAutoScalingClient", pace: Pace = UNPACED) -> None:
         self._client = client
         self._pace = pace
 
     def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Registration]:
-        """Return the registration of those targets that have one."""
         wanted = {(target.resource_id, target.dimension.value): target for target in targets}
         pages = self._client.get_paginator("describe_scalable_targets")
         found: dict[ScalableTarget, Registration] = {}
@@ -57,7 +51,6 @@ class ApplicationAutoScaling:
         return found
 
     def count(self) -> int:
-        """Return how many targets SageMaker has in the Region, whoever registered them."""
         with reading("DescribeScalableTargets of the Region"):
             pages = self._client.get_paginator("describe_scalable_targets").paginate(ServiceNamespace="sagemaker")
             return sum(len(page["ScalableTargets"]) for page in pages)
@@ -95,19 +88,16 @@ class ApplicationAutoScaling:
         return Starts(tuple(t for before, t in newest if before), tuple(t for before, t in newest if not before))
 
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:
-        """Set both bounds; AAS moves the capacity inside them at once."""
         with writing(f"RegisterScalableTarget {target.resource_id} {envelope.floor}..{envelope.ceiling}"):
             self._client.register_scalable_target(
                 **_names(target), MinCapacity=envelope.floor, MaxCapacity=envelope.ceiling
             )
 
     def deregister(self, target: ScalableTarget) -> None:
-        """Remove the registration with all that hangs on it; absent is fine."""
         with writing(f"DeregisterScalableTarget {target.resource_id}"), absent_is_fine():
             self._client.deregister_scalable_target(**_names(target))
 
     def policies(self, target: ScalableTarget) -> tuple[NativePolicy, ...]:
-        """Return every scaling policy of the target."""
         pages = self._client.get_paginator("describe_scaling_policies")
         with reading(f"DescribeScalingPolicies of {target.resource_id}"):
             return tuple(
@@ -139,7 +129,6 @@ class ApplicationAutoScaling:
             return self._client.put_scaling_policy(**_names(target), **request)["PolicyARN"]
 
     def delete_policy(self, target: ScalableTarget, name: str) -> None:
-        """Delete a policy; absent is fine."""
         with writing(f"DeleteScalingPolicy {name} on {target.resource_id}"), absent_is_fine():
             self._client.delete_scaling_policy(**_names(target), PolicyName=name)
 
@@ -160,7 +149,6 @@ class ApplicationAutoScaling:
             self._client.put_scheduled_action(**_names(target), ScheduledActionName=action.name, **settings)
 
     def delete_scheduled_action(self, target: ScalableTarget, name: str) -> None:
-        """Delete a scheduled action; absent is fine."""
         with writing(f"DeleteScheduledAction {name} on {target.resource_id}"), absent_is_fine():
             self._client.delete_scheduled_action(**_names(target), ScheduledActionName=name)
 

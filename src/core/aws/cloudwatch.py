@@ -1,4 +1,4 @@
-"""CloudWatch as the port `Metrics`."""
+"""CloudWatch as the port `Metrics`, which says what each method does."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,12 +29,7 @@ STALE_AFTER = timedelta(minutes=5)
 
 
 class CloudWatch:
-    """Metrics and alarms.
-
-    Args:
-        client: boto3's `cloudwatch`.
-        pace: of writing alarms.
-    """
+    """Metrics and alarms; `pace` is that of writing alarms."""
 
     def __init__(self, client: "CloudWatchClient", pace: Pace = UNPACED) -> None:
         self._client = client
@@ -43,7 +38,6 @@ class CloudWatch:
     def fetch(
         self, queries: Sequence[MetricQuery], now: datetime, span: timedelta
     ) -> Mapping[MetricQuery, Observation | Missing]:
-        """Return the last `span` of complete minutes of each metric, or why it is missing or stale."""
         end = newest_complete_minute(now) + MINUTE
         seen: dict[MetricQuery, Observation | Missing] = {}
         for batch in batches(queries, QUERIES_A_CALL):
@@ -58,9 +52,8 @@ class CloudWatch:
         pages = self._client.get_paginator("get_metric_data")
         results: dict[str, _Result] = {}
         with reading(f"GetMetricData of {len(queries)} metrics"):
-            for page in pages.paginate(
-                MetricDataQueries=queries, StartTime=start, EndTime=end, ScanBy="TimestampAscending"
-            ):
+            asked = pages.paginate(MetricDataQueries=queries, StartTime=start, EndTime=end, ScanBy="TimestampAscending")
+            for page in asked:
                 for item in page["MetricDataResults"]:
                     result = results.setdefault(item["Id"], _Result())
                     result.points += zip(item.get("Timestamps", ()), item.get("Values", ()), strict=True)
@@ -69,7 +62,6 @@ class CloudWatch:
         return results
 
     def alarm_states(self, names: Sequence[str]) -> Mapping[str, str]:
-        """Return the state of those alarms that exist."""
         pages = self._client.get_paginator("describe_alarms")
         states: dict[str, str] = {}
         for batch in batches(names, ALARMS_A_CALL):
@@ -79,7 +71,6 @@ class CloudWatch:
         return states
 
     def alarms(self, prefix: str) -> Mapping[str, Mapping[str, Any]]:
-        """Return the metric alarms whose names begin with `prefix`, as DescribeAlarms shows them."""
         pages = self._client.get_paginator("describe_alarms")
         with reading(f"DescribeAlarms beginning with {prefix}"):
             return {
@@ -89,14 +80,12 @@ class CloudWatch:
             }
 
     def put_alarm(self, alarm: Mapping[str, Any]) -> None:
-        """Create or replace an alarm (PutMetricAlarm's own shape)."""
         request: dict[str, Any] = dict(alarm)
         self._pace.wait(1)
         with writing(f"PutMetricAlarm {request.get('AlarmName')}"):
             self._client.put_metric_alarm(**request)
 
     def delete_alarms(self, names: Sequence[str]) -> None:
-        """Delete alarms; absent ones are fine."""
         for batch in batches(names, ALARMS_A_CALL):
             with writing(f"DeleteAlarms {batch[0]} and {len(batch) - 1} more"):
                 self._delete(batch)

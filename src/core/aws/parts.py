@@ -1,10 +1,11 @@
 """A tick too large for one invocation, put as messages to the function itself (ADR 0004)."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
+
+from pydantic import AwareDatetime, NonNegativeInt, TypeAdapter, ValidationError
 
 from core.aws.errors import writing
 from core.errors import ConfigError, Problem
@@ -14,9 +15,12 @@ from core.errors import ConfigError, Problem
 class Part:
     """Each `of`th target from the `part`th on, of the tick of `at`."""
 
-    part: int
+    part: NonNegativeInt
     of: int
-    at: datetime
+    at: AwareDatetime
+
+
+_PARTS = TypeAdapter(Part)
 
 
 class PartsQueue:
@@ -33,27 +37,20 @@ class PartsQueue:
         self._url = url
         self.most = most
 
-    def put(self, of: int, at: datetime) -> None:
+    def put(self, of: int, at: AwareDatetime) -> None:
         """Put so many parts of a tick. Raises ActuationError if one could not be."""
         for part in range(of):
-            body = json.dumps({"part": part, "of": of, "at": at.isoformat()})
+            body = _PARTS.dump_json(Part(part, of, at)).decode()
             with writing(f"SendMessage of part {part} of {of}"):
                 self._client().send_message(QueueUrl=self._url, MessageBody=body)
 
 
 def part_in(record: Mapping[str, Any]) -> Part:
     """Read an SQS record. Raises ConfigError if it is none of ours."""
-    try:
-        found = json.loads(record["body"])
-        part = Part(int(found["part"]), int(found["of"]), datetime.fromisoformat(found["at"]))
-        if 0 <= part.part < part.of and part.at.tzinfo:
-            return part
-    except (KeyError, TypeError, ValueError):
-        pass
+    body = record.get("body")
+    with suppress(ValidationError):
+        found = _PARTS.validate_json(str(body))
+        if found.part < found.of:
+            return found
     allowed = "must be a part of a tick: part from 0, below of, and at, a time with a zone"
-    raise ConfigError([Problem(("Records", "body"), record.get("body"), allowed)])
-
-
-def failures(failed: Sequence[str]) -> dict[str, Any]:
-    """Return the reply by which SQS delivers these messages again, and only these (ReportBatchItemFailures)."""
-    return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}
+    raise ConfigError([Problem(("Records", "body"), body, allowed)])

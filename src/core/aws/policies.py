@@ -19,7 +19,6 @@ class Provider(Protocol):
 
     def get(self, name: str, max_age: int | None = None) -> object:
         """Return the content of the configuration profile `name`."""
-        ...
 
 
 class Copy(Protocol):
@@ -27,11 +26,9 @@ class Copy(Protocol):
 
     def policy_copy(self) -> bytes | None:
         """Return the copy, None if there is none."""
-        ...
 
     def put_policy_copy(self, content: bytes) -> None:
         """Keep this content."""
-        ...
 
 
 class AppConfigPolicies:

@@ -1,4 +1,4 @@
-"""SageMaker, and discovery by tag, as the port `Serving`."""
+"""SageMaker, and discovery by tag, as the port `Hosting`, which says what each method does."""
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -123,7 +123,6 @@ class SageMaker:
         return found
 
     def capacity(self, target: ScalableTarget) -> Capacity | Missing:
-        """Return counts and status, Missing if the endpoint, variant or component is gone."""
         if target.dimension is Dimension.COPIES:
             return self._copies(target.names["InferenceComponentName"])
         name, variant_name = target.names.values()
@@ -171,7 +170,6 @@ class SageMaker:
         return (*variants.values(), *self._components(found["EndpointName"], variants))
 
     def tagged(self) -> Mapping[str, Mapping[str, str]]:
-        """Return the tags of each endpoint that has any, by its name in lower case; none that AWS itself set."""
         found: dict[str, Mapping[str, str]] = {}
         with reading("GetResources of endpoints"):
             pages = self._tagging().get_paginator("get_resources")
@@ -183,7 +181,6 @@ class SageMaker:
         return found
 
     def set_count(self, target: ScalableTarget, count: int) -> None:
-        """Ask for exactly `count` instances or copies once. Raises TargetBusyError while the endpoint changes."""
         if target.dimension is Dimension.COPIES:
             with writing(f"UpdateInferenceComponentRuntimeConfig {target.resource_id} to {count}"):
                 self._client().update_inference_component_runtime_config(

@@ -1,4 +1,6 @@
-"""The table as the port `StateStore`: one DynamoDB table, keys `pk` and `sk`, time to live in `expires_at`.
+"""The table as the port `StateStore`, which says what each method does.
+
+One DynamoDB table, keys `pk` and `sk`, time to live in `expires_at`:
 
 ```text
 TARGET#<resource id>#<dimension>   STATE                version, lease_until, lease_holder, memory
@@ -16,7 +18,7 @@ days late, so expiry is checked on read. Times come from the caller, never from 
 """
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -63,38 +65,28 @@ _FREE_OR_MINE = "(attribute_not_exists(lease_until) OR lease_until <= :now OR le
 
 
 class Table:
-    """What is remembered of each target.
-
-    Args:
-        client: boto3's `dynamodb`.
-        name: the table's name.
-    """
+    """What is remembered of each target, in the table of this name."""
 
     def __init__(self, client: "DynamoDBClient", name: str) -> None:
         self._client = client
         self._name = name
 
     def memories(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Memory]:
-        """Return what is remembered; an unknown target gets an empty `Memory()`."""
         items = self._items({(_pk(target), "STATE") for target in targets}, f"memory of {len(targets)} targets")
         return {target: _memory(items.get((_pk(target), "STATE"), {})) for target in targets}
 
     def overrides(self) -> tuple[Override, ...]:
-        """Return every override that was not swept yet, expired and ended ones too, in any order."""
         return tuple(_OVERRIDES.validate_json(_text(item, "body")) for item in self._partition("OVERRIDES"))
 
     def put_override(self, override: Override) -> Override | None:
-        """Store an override and return nothing; or, if its ID is taken, what stands under it."""
         if self._put_once(_override_item(override)):
             return None
         return next(each for each in self.overrides() if each.override_id == override.override_id)
 
     def tell_override(self, override: Override) -> None:
-        """Write down what was told of an override."""
         self._put(_override_item(override))
 
     def claim(self, target: ScalableTarget, version: int, holder: str, now: datetime, until: datetime) -> bool:
-        """Take the target's lease until `until`. False if somebody holds it or wrote since `version` was read."""
         return self._write_state(
             target,
             "SET lease_until = :until, lease_holder = :holder",
@@ -105,7 +97,6 @@ class Table:
         )
 
     def record(self, target: ScalableTarget, memory: Memory, holder: str, now: datetime) -> bool:
-        """Write the memory (its version + 1) and give up the lease. False if somebody else holds it or wrote."""
         body = _MEMORIES.dump_json(memory, exclude={"version"}, exclude_defaults=True).decode()
         return self._write_state(
             target,
@@ -117,7 +108,6 @@ class Table:
         )
 
     def forget(self, target: ScalableTarget) -> None:
-        """Remove the target's memory, original, fit and place in the roster."""
         for sk in ("STATE", "ORIGINAL", "LEARNED"):
             self._delete(_pk(target), sk)
         self._delete("FLEET", _roster_sk(target))
@@ -147,11 +137,9 @@ class Table:
         return found
 
     def put_learned(self, target: ScalableTarget, learned: Learned) -> None:
-        """Keep a fit in place of the one before."""
         self._put({**_key(_pk(target), "LEARNED"), "body": {"B": zlib.compress(_LEARNED.dump_json(learned))}})
 
     def roster(self) -> Mapping[ScalableTarget, Place] | None:
-        """Return the place of each enrolled target, or None if nothing was ever written."""
         rows: dict[ScalableTarget, Place] = {}
         synced = False
         for item in self._partition("FLEET"):
@@ -187,15 +175,11 @@ class Table:
             self._put(_key("FLEET", "SYNCED"))
 
     def original(self, target: ScalableTarget) -> Original | None:
-        """Return what was saved before adoption."""
-        with reading(f"GetItem original of {target.resource_id}"):
-            item = self._client.get_item(
-                TableName=self._name, Key=_key(_pk(target), "ORIGINAL"), ConsistentRead=True
-            ).get("Item")
+        key = (_pk(target), "ORIGINAL")
+        item = self._items({key}, f"original of {target.resource_id}").get(key)
         return _original(_text(item, "body")) if item else None
 
     def put_original(self, target: ScalableTarget, original: Original) -> bool:
-        """Save what stood before, once: False if something is saved already."""
         return self._put_once({**_key(_pk(target), "ORIGINAL"), "body": {"S": _ORIGINALS.dump_json(original).decode()}})
 
     def policy_copy(self) -> bytes | None:
@@ -247,14 +231,11 @@ class Table:
 
     def _put_once(self, item: "Item") -> bool:
         """Put an item unless its key is taken."""
-        with writing(f"PutItem {_name_of(item)}"):
-            try:
-                self._client.put_item(TableName=self._name, Item=item, ConditionExpression="attribute_not_exists(pk)")
-            except ClientError as err:
-                if code_of(err) == "ConditionalCheckFailedException":
-                    return False
-                raise
-        return True
+        new = "attribute_not_exists(pk)"
+        return _allowed(
+            f"PutItem {_name_of(item)}",
+            lambda: self._client.put_item(TableName=self._name, Item=item, ConditionExpression=new),
+        )
 
     def _write_state(  # noqa: PLR0913 - what both conditions compare with
         self,
@@ -268,25 +249,29 @@ class Table:
     ) -> bool:
         """Change the STATE item if version and lease allow it."""
         unchanged = _UNCHANGED if version else _STILL_NEW
-        with writing(f"UpdateItem state of {target.resource_id}"):
-            try:
-                self._client.update_item(
-                    TableName=self._name,
-                    Key=_key(_pk(target), "STATE"),
-                    UpdateExpression=expression,
-                    ConditionExpression=f"{unchanged} AND {_FREE_OR_MINE}",
-                    ExpressionAttributeValues={
-                        ":version": {"N": str(version)},
-                        ":holder": {"S": holder},
-                        ":now": {"N": _milliseconds(now)},
-                        **values,
-                    },
-                )
-            except ClientError as err:
-                if code_of(err) == "ConditionalCheckFailedException":
-                    return False
-                raise
-        return True
+        compared: Item = {":version": {"N": str(version)}, ":holder": {"S": holder}, ":now": {"N": _milliseconds(now)}}
+        return _allowed(
+            f"UpdateItem state of {target.resource_id}",
+            lambda: self._client.update_item(
+                TableName=self._name,
+                Key=_key(_pk(target), "STATE"),
+                UpdateExpression=expression,
+                ConditionExpression=f"{unchanged} AND {_FREE_OR_MINE}",
+                ExpressionAttributeValues={**compared, **values},
+            ),
+        )
+
+
+def _allowed(what: str, write: Callable[[], object]) -> bool:
+    """Write, and return whether the condition allowed it; `what` names operation and subject."""
+    with writing(what):
+        try:
+            write()
+        except ClientError as err:
+            if code_of(err) == "ConditionalCheckFailedException":
+                return False
+            raise
+    return True
 
 
 def _pk(target: ScalableTarget) -> str:
@@ -329,23 +314,15 @@ def _memory(state: "Item") -> Memory:
         memory = _MEMORIES.validate_json(_text(state, "memory")) if "memory" in state else Memory()
     except ValidationError:
         memory = Memory()
-    return replace(
-        memory,
-        version=int(state["version"]["N"]) if "version" in state else 0,
-    )
+    return replace(memory, version=int(state["version"]["N"]) if "version" in state else 0)
 
 
 def _original(body: str) -> Original:
     """Read an original; JSON has no times, so those of scheduled actions are made times again."""
     original = _ORIGINALS.validate_json(body)
-    actions = tuple(
-        ScheduledAction(
-            action.name,
-            {
-                name: datetime.fromisoformat(value) if name in {"StartTime", "EndTime"} else value
-                for name, value in action.settings.items()
-            },
-        )
-        for action in original.scheduled_actions
-    )
-    return replace(original, scheduled_actions=actions)
+    return replace(original, scheduled_actions=tuple(map(_with_times, original.scheduled_actions)))
+
+
+def _with_times(action: ScheduledAction) -> ScheduledAction:
+    times = {n: datetime.fromisoformat(action.settings[n]) for n in ("StartTime", "EndTime") if n in action.settings}
+    return replace(action, settings={**action.settings, **times})

@@ -253,7 +253,7 @@ READS = [
     Read("dynamodb", "batch_get_item", lambda c: Table(c, "t").memories([ORDERS])),
     Read("dynamodb", "query", lambda c: Table(c, "t").overrides()),
     Read("dynamodb", "query", lambda c: Table(c, "t").roster()),
-    Read("dynamodb", "get_item", lambda c: Table(c, "t").original(ORDERS)),
+    Read("dynamodb", "batch_get_item", lambda c: Table(c, "t").original(ORDERS)),
 ]
 
 
