@@ -1,10 +1,9 @@
 """Enrolment: find the fleet's targets, put in order what stands on them, give back those that left."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from core.context import Context, Enrolment
 from core.decide import decide
@@ -26,7 +25,7 @@ from core.plan import (
     plan_release,
 )
 from core.policy import Endpoint, Fleet, Profile
-from core.ports import MetricQuery, NativePolicy, Place, Variant
+from core.ports import NativePolicy, Place, Variant
 from core.reconcile import Outcome, Pass, Quota, Reconciler, Status, as_measured, enrolment_of
 from core.signals import utilisation
 
@@ -105,14 +104,14 @@ class FleetSync:
         able = [e for e in enrolments if e.profile.learn != "off" or e.profile.forecasting]
         fits = self._ports.store.learned([e.target for e in able])
         memories = self._ports.store.memories([e.target for e in able])
-        recent = self._recent(fits, when.now)
+        # What cannot be read belies no fit.
+        recent = self._reconciler.fetch([utilisation.query(target) for target in fits], when.now, RECENT)
         told: dict[ScalableTarget, str] = {}
         for each in able:
             memory, old = memories[each.target], fits.get(each.target)
             with suppress(TidegateError):  # then it is learned in the next hour, and keeps no other target waiting
-                if each.profile.learn != "off" and self._due(
-                    each, memory.measured.at if memory.measured else None, when
-                ):
+                measured_at = memory.measured.at if memory.measured else None
+                if each.profile.learn != "off" and self._due(each, measured_at, when):
                     memory = self._measure(each, memory, when)
                     told[each.target] = _said(each.profile, memory)
                 profile = as_measured(each.profile, memory)
@@ -126,13 +125,6 @@ class FleetSync:
                     if found := fit(seen, capacity, profile.timezone, profile.start_of(memory.starts)):
                         self._ports.store.put_learned(each.target, choose(found, old, seen, profile))
         return told
-
-    def _recent(self, targets: Iterable[ScalableTarget], now: datetime) -> Mapping[MetricQuery, Observation | Missing]:
-        """Fetch the last hours of these targets' load in one read; what cannot be read belies no fit."""
-        wanted = [utilisation.query(target) for target in targets]
-        with suppress(ObservationError):
-            return self._ports.metrics.fetch(wanted, now, RECENT) if wanted else {}
-        return {}
 
     def _due(self, enrolment: Enrolment, last: datetime | None, when: Pass) -> bool:
         """Whether something was never learned, or this is the target's hour for it; and there is time."""
@@ -252,8 +244,8 @@ class FleetSync:
         natives: tuple[Action, ...] = ()
         if isinstance(ctx.capacity, Capacity) and ctx.capacity.in_service:
             natives = plan_natives(ctx.enrolment, self._stage, inventory, store.original(target))
-        saves = tuple(action for action in natives if not _needs_registration(action))
-        puts = tuple(action for action in natives if _needs_registration(action))
+        puts = tuple(action for action in natives if isinstance(action, PutPolicy))  # these need a registration
+        saves = (action for action in natives if action not in puts)
         outcome = self._reconciler.carry_out(decision, (*saves, *plan_bounds(decision), *puts), when)
         if outcome.status in {Status.CHANGED, Status.UNCHANGED}:
             self._note_enrolment(ctx, self._ports.autoscaling.policies(target) if puts else inventory.policies, when)
@@ -262,11 +254,17 @@ class FleetSync:
     def _inventory(self, target: ScalableTarget, registered: Envelope | None, *kinds: Kind) -> Inventory:
         """Read what stands on a target, with our alarms made for these kinds."""
         aas = self._ports.autoscaling
+        prefixes = [alarm_prefix(target, kind, self._stage) for kind in kinds]
         return Inventory(
             registered=registered,
             policies=aas.policies(target) if registered else (),
             scheduled_actions=aas.scheduled_actions(target) if registered else (),
-            alarms=self._own_alarms(target, *kinds),
+            alarms={
+                name: alarm
+                for prefix in prefixes
+                for name, alarm in self._ports.metrics.alarms(prefix).items()
+                if ALARM_SUFFIX.fullmatch(name.removeprefix(prefix))  # the prefix of `a` is also one of `a-b`
+            },
         )
 
     def _with_alarms(self, ctx: Context, policies: tuple[NativePolicy, ...]) -> tuple[NativePolicy, ...]:
@@ -282,16 +280,6 @@ class FleetSync:
         except ObservationError:  # then nobody knows that one is missing
             return policies
         return tuple(replace(p, alarm_names=tuple(n for n in p.alarm_names if n in known)) for p in policies)
-
-    def _own_alarms(self, target: ScalableTarget, *kinds: Kind) -> dict[str, Mapping[str, Any]]:
-        """Return our alarms on this target alone: the prefix of variant `a` is also one of variant `a-b`."""
-        prefixes = [alarm_prefix(target, kind, self._stage) for kind in kinds]
-        return {
-            name: alarm
-            for prefix in prefixes
-            for name, alarm in self._ports.metrics.alarms(prefix).items()
-            if ALARM_SUFFIX.fullmatch(name.removeprefix(prefix))
-        }
 
     def _note_enrolment(self, ctx: Context, policies: tuple[NativePolicy, ...], when: Pass) -> None:
         """Let the owners write from now on, and note which alarms forbid them a direct scale-in while in ALARM."""
@@ -318,11 +306,10 @@ class FleetSync:
             if target in present:
                 continue
             stays = not release or place.endpoint in rejected
-            if stays or (place.by_tag and not self._gone_for_long(target, when)):
-                kept[target] = place
-                continue
-            outcomes.append(self.release(target, when))
-            if outcomes[-1].status is not Status.RELEASED:
+            stays = stays or (place.by_tag and not self._gone_for_long(target, when))
+            if not stays:
+                outcomes.append(self.release(target, when))
+            if stays or outcomes[-1].status is not Status.RELEASED:
                 kept[target] = place
         return kept, outcomes
 
@@ -338,7 +325,10 @@ class FleetSync:
     def release(self, target: ScalableTarget, when: Pass) -> Outcome:
         """Give a target back as it was before adoption."""
         try:
-            actions = self._plan_release(target)
+            found = self._ports.autoscaling.registered([target]).get(target)
+            inventory = self._inventory(target, found.envelope if found else None, *Kind)
+            gone = isinstance(self._ports.serving.capacity(target), Missing)
+            actions = plan_release(self._stage, inventory, self._ports.store.original(target), gone=gone)
             if when.dry_run or self._reconciler.mode is Mode.SHADOW:
                 status = Status.DRY_RUN if when.dry_run else Status.SHADOW
                 return Outcome(target=target, status=status, actions=actions)
@@ -348,13 +338,6 @@ class FleetSync:
             return Outcome(target=target, status=Status.RELEASED, actions=actions)
         except TidegateError as err:
             return Outcome(target=target, status=Status.FAILED, error=str(err))
-
-    def _plan_release(self, target: ScalableTarget) -> tuple[Action, ...]:
-        found = self._ports.autoscaling.registered([target]).get(target)
-        registered = found.envelope if found else None
-        gone = isinstance(self._ports.serving.capacity(target), Missing)
-        inventory = self._inventory(target, registered, *Kind)
-        return plan_release(self._stage, inventory, self._ports.store.original(target), gone=gone)
 
 
 def _counted(enrolment: Enrolment, seen: Variant) -> Enrolment:
@@ -383,7 +366,3 @@ def _profile(fleet: Fleet, name: str, endpoint: str, *, by_tag: bool) -> Profile
 
 def _name(hosted: Variant) -> str:
     return [*hosted.target.names.values()][-1]
-
-
-def _needs_registration(action: Action) -> bool:
-    return isinstance(action, PutPolicy)
