@@ -1,6 +1,6 @@
 """One pass over some targets: observe, decide, plan, apply. Level-triggered: the truth is read again each time."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -229,8 +229,12 @@ class Reconciler:
             *(n for each in own.values() for n in each.values()),
             *(full(n, target) for target, m in memories.items() for n in (*m.scale_out_alarms, *_lows(m).values())),
         ]
-        states = self._alarm_states(names)
-        alarms, unheard = ({}, {Signal.ALARMS: states}) if isinstance(states, Missing) else (states, {})
+        alarms: Mapping[str, str] = {}
+        unheard: Mapping[Signal, Missing] = {}
+        try:
+            alarms = self.ports.metrics.alarm_states(sorted(set(names)))
+        except ObservationError as err:  # what an alarm had raised is held as if a metric were missing
+            unheard = {Signal.ALARMS: Missing(str(err))}
         seen = [e for e in enrolments if e.target in counts]
         heard = {e.target: _known(own[e.target], alarms) for e in seen}
         awake = [e for e in seen if not queue.asleep(e, counts[e.target], heard[e.target])]
@@ -316,16 +320,9 @@ class Reconciler:
     ) -> Mapping[MetricQuery, Observation | Missing]:
         """Fetch these metrics in one read; if it fails they are missing, and ends of windows still apply."""
         try:
-            return self.ports.metrics.fetch(wanted, now, span) if wanted else {}
+            return self.ports.metrics.fetch(wanted, now, span)
         except ObservationError as err:
             return dict.fromkeys(wanted, Missing(str(err)))
-
-    def _alarm_states(self, names: Iterable[str]) -> Mapping[str, str] | Missing:
-        wanted = sorted(set(names))
-        try:
-            return self.ports.metrics.alarm_states(wanted) if wanted else {}
-        except ObservationError as err:  # what an alarm had raised is held as if a metric were missing
-            return Missing(str(err))
 
     def _settle(self, ctx: Context, when: Pass) -> Outcome:
         """Decide, plan and apply for one target, unless FleetSync must come first."""

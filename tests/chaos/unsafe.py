@@ -104,8 +104,8 @@ class Strict(AppConfigPolicies):
     """Has no document but the newest."""
 
     @override
-    def _last_good(self) -> Fleet | None:
-        return None
+    def fleet(self) -> Fleet:
+        return self._parse(self._content())
 
 
 def strict() -> AppConfigPolicies:

@@ -66,32 +66,25 @@ class AppConfigPolicies:
             ObservationError: if AppConfig does not answer, and nobody knows a good one.
         """
         try:
-            fleet = self._newest()
+            fleet = self._parse(self._content())
         except (ConfigError, ObservationError) as err:
-            last = self._last_good()
+            last = self._parsed[0] if self._parsed else self._copy.policy_copy()
             if last is None:
                 raise
             self.trouble = f"the last good policy document stays in force: {err}"
-            return last
+            return self._parse(last)
         self.trouble = None
         return fleet
 
     def keep(self) -> None:
-        """Keep a copy of the document in force where other execution environments find it."""
         if self._parsed and self.trouble is None and self._copied != self._parsed[0]:
             self._copy.put_policy_copy(self._parsed[0])
             self._copied = self._parsed[0]
 
-    def _newest(self) -> Fleet:
-        content = self._content()
+    def _parse(self, content: bytes) -> Fleet:
         if self._parsed is None or self._parsed[0] != content:
             self._parsed = (content, parse_fleet(_read(content)))
         return self._parsed[1]
-
-    def _last_good(self) -> Fleet | None:
-        if self._parsed is None and (content := self._copy.policy_copy()) is not None:
-            self._parsed = (content, parse_fleet(_read(content)))
-        return self._parsed[1] if self._parsed else None
 
     def _content(self) -> bytes:
         if self._provider is None:
