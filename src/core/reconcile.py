@@ -124,11 +124,6 @@ class Pass:
     tunes: bool = False
     """Whether it may write targets: only the owner of real-time targets has the right to."""
 
-    @property
-    def lease_until(self) -> datetime:
-        """When the lease ends: after the deadline for starting a write, so that none outlives its right to write."""
-        return self.deadline + SPARE
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
@@ -381,7 +376,7 @@ class Reconciler:
         return True
 
     def _claim(self, target: ScalableTarget, memory: Memory, when: Pass) -> bool:
-        return self.ports.store.claim(target, memory.version, when.holder, when.now, when.lease_until)
+        return self.ports.store.claim(target, memory.version, when.holder, when.now, when.deadline + SPARE)
 
     def _status(self, decision: Decision, actions: tuple[Action, ...], when: Pass) -> Status:
         capacity = decision.context.capacity

@@ -195,24 +195,19 @@ def make_owner(
         records = messages_in(event)
         resource = None if records else resource_named_by(event)
 
-        def begin() -> tuple[Pass, list[Enrolment]]:
+        def visit(part: Part | None) -> dict[str, Any]:
             when = tidegate.begin(context, tunes=tunes)
-            return when, tidegate.reconciler.chosen(lambda e: owns(e, when.now) and e.concerned_by(resource))
-
-        def visit(part: Part) -> None:
-            when, chosen = begin()
-            if when.now - part.at > LATE:
+            chosen = tidegate.reconciler.chosen(lambda e: owns(e, when.now) and e.concerned_by(resource))
+            if part and when.now - part.at > LATE:
                 raise PassFailedError(f"{part} came late: it takes more PartsAtOnce, or a smaller TargetsAPass")
-            tidegate.finish(context, tidegate.reconciler.look(chosen[part.part :: part.of], when))
+            if part is None and tidegate.parts and len(chosen) > tidegate.parts.most:
+                of = ceil(len(chosen) / tidegate.parts.most)
+                tidegate.parts.put(of, when.now)  # it has no heartbeat of its own: theirs says that they are looked at
+                return {"parts": of}
+            mine = chosen[part.part :: part.of] if part else chosen
+            return tidegate.finish(context, tidegate.reconciler.look(mine, when))
 
-        if records:
-            return each(records, visit)
-        when, chosen = begin()
-        if tidegate.parts and len(chosen) > tidegate.parts.most:
-            of = ceil(len(chosen) / tidegate.parts.most)
-            tidegate.parts.put(of, when.now)  # it has no heartbeat of its own: theirs says that they are looked at
-            return {"parts": of}
-        return tidegate.finish(context, tidegate.reconciler.look(chosen, when))
+        return each(records, visit) if records else visit(None)
 
     return handler
 
@@ -227,7 +222,7 @@ def messages_in(event: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - whatever 
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
-def each(records: list[dict[str, Any]], visit: Callable[[Part], None]) -> dict[str, Any]:
+def each(records: list[dict[str, Any]], visit: Callable[[Part], object]) -> dict[str, Any]:
     """Visit the part of each message, whatever becomes of the others; those that failed are delivered again.
 
     Raises:

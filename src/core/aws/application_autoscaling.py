@@ -14,7 +14,7 @@ from core.ports import NativePolicy, Registration, ScheduledAction
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
-    from mypy_boto3_application_autoscaling.type_defs import ScalableTargetTypeDef
+    from mypy_boto3_application_autoscaling.type_defs import ScalableTargetTypeDef, ScalingActivityTypeDef
 
 TARGETS_A_CALL = 50
 ALARMS_OF_TRACKING = 2
@@ -57,9 +57,8 @@ class ApplicationAutoScaling:
 
     def refusal(self, target: ScalableTarget) -> Refusal | None:
         """Return why the newest finished scaling activity of the target failed, None if it did not (facts 1.7)."""
-        with reading(f"DescribeScalingActivities of {target.resource_id}"):
-            found = self._client.describe_scaling_activities(**_names(target), MaxResults=ACTIVITIES_LOOKED_AT)
-        over = [item for item in found["ScalingActivities"] if item["StatusCode"] not in {"Pending", "InProgress"}]
+        found = self._activities(target, ACTIVITIES_LOOKED_AT)
+        over = [item for item in found if item["StatusCode"] not in {"Pending", "InProgress"}]
         newest = max(over, key=lambda item: item["StartTime"], default=None)
         if newest is None or newest["StatusCode"] != "Failed":
             return None
@@ -72,11 +71,9 @@ class ApplicationAutoScaling:
 
         An activity names only the count it asked for, so it is one if the successful one before it asked for less.
         """
-        with reading(f"DescribeScalingActivities of {target.resource_id}"):
-            found = self._client.describe_scaling_activities(**_names(target), MaxResults=ACTIVITIES_LEARNT_FROM)
         done = sorted(
             (item["StartTime"], item["EndTime"], int(order[1]))
-            for item in found["ScalingActivities"]
+            for item in self._activities(target, ACTIVITIES_LEARNT_FROM)
             if item["StatusCode"] == "Successful" and (order := _ORDER.search(item["Description"]))
         )
         took = [
@@ -86,6 +83,11 @@ class ApplicationAutoScaling:
         ]
         newest = took[: -STARTS_KEPT - 1 : -1]
         return Starts(tuple(t for before, t in newest if before), tuple(t for before, t in newest if not before))
+
+    def _activities(self, target: ScalableTarget, most: int) -> "Sequence[ScalingActivityTypeDef]":
+        with reading(f"DescribeScalingActivities of {target.resource_id}"):
+            found = self._client.describe_scaling_activities(**_names(target), MaxResults=most)
+        return found["ScalingActivities"]
 
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:
         with writing(f"RegisterScalableTarget {target.resource_id} {envelope.floor}..{envelope.ceiling}"):

@@ -157,13 +157,12 @@ class SageMaker:
             name = seen["VariantName"]
             serving = Serving.SERVERLESS if "CurrentServerlessConfig" in seen else Serving.REALTIME
             serving = Serving.ASYNC if queued else serving
-            managed = seen.get("ManagedInstanceScaling")
-            scales = managed is not None and managed.get("Status") == "ENABLED"
+            managed = seen.get("ManagedInstanceScaling", {})
             variants[name] = Variant(
                 target=ScalableTarget.variant(found["EndpointName"], name, serving.dimension),
                 instance_type=config[name].get("InstanceType") if name in config else None,
                 serving=serving,
-                managed_minimum=managed.get("MinInstanceCount", 1) if managed is not None and scales else None,
+                managed_minimum=managed.get("MinInstanceCount", 1) if managed.get("Status") == "ENABLED" else None,
             )
         if queued or all(name in config and "ModelName" in config[name] for name in variants):
             return tuple(variants.values())  # inference components bring the models of variants without one
