@@ -200,18 +200,15 @@ class FleetSync:
             there = [v for v in hosted if (v in components) == (field == "inference_component")]
             names = ", ".join(sorted(_name(v) for v in there)) or "none"
             allowed = f"the endpoint's {field}s are {names}" if hosted else "no such endpoint in SageMaker"
-            seen = f"{endpoint}/{getattr(entry, field, '*')}"
-            raise ConfigError([Problem(("endpoints", endpoint, field), seen, allowed)])
+            raise _refused(endpoint, field, f"{endpoint}/{getattr(entry, field, '*')}", allowed)
         for each in found:
             if each.serving is not profile.serving:
-                seen, allowed = each.serving.value, f"its profile is for serving: {profile.serving}"
-                raise ConfigError([Problem(("endpoints", endpoint, "profile"), seen, allowed)])
+                allowed = f"its profile is for serving: {profile.serving}"
+                raise _refused(endpoint, "profile", each.serving.value, allowed)
             if each.managed_minimum is not None and each not in components:
-                names, seen = ", ".join(map(_name, components)) or "there are none yet", _name(each)
-                allowed = (
-                    f"SageMaker scales its instances itself: enrol its inference components ({names}) by their copies"
-                )
-                raise ConfigError([Problem(("endpoints", endpoint, "variant"), seen, allowed)])
+                names = ", ".join(map(_name, components)) or "there are none yet"
+                allowed = "SageMaker scales its instances itself: enrol its inference components ({}) by their copies"
+                raise _refused(endpoint, "variant", _name(each), allowed.format(names))
         return found
 
     def _settle(self, ctx: Context, when: Pass) -> Outcome:
@@ -273,7 +270,8 @@ class FleetSync:
         Each pass reads the alarms that were noted: only if one of them is not known now, all are looked up.
         """
         lows = {policy.name for policy in ctx.memory.tracking if policy.low is not None}
-        if ctx.scaling_out is not None and lows <= ctx.low_alarms.keys():
+        heard = ctx.scaling_out is not None or not ctx.memory.scale_out_alarms
+        if heard and lows <= ctx.low_alarms.keys():
             return policies
         try:
             known = self._ports.metrics.alarm_states([name for policy in policies for name in policy.alarm_names])
@@ -360,8 +358,12 @@ def _profile(fleet: Fleet, name: str, endpoint: str, *, by_tag: bool) -> Profile
     open_ones = [known for known, profile in sorted(fleet.profiles.items()) if profile.by_tag]
     if by_tag and name not in open_ones:
         allowed = f"the tag tidegate:profile must name a profile ({', '.join(open_ones) or 'none'})"
-        raise ConfigError([Problem(("endpoints", endpoint, "profile"), name, allowed)])
+        raise _refused(endpoint, "profile", name, allowed)
     return fleet.profiles[name]
+
+
+def _refused(endpoint: str, field: str, seen: str, allowed: str) -> ConfigError:
+    return ConfigError([Problem(("endpoints", endpoint, field), seen, allowed)])
 
 
 def _name(hosted: Variant) -> str:

@@ -39,19 +39,8 @@ class _Described(NamedTuple):
     at: datetime
 
 
-class _Listing(NamedTuple):
-    """An operation that lists what is described one by one, and its words for it."""
-
-    operation: str
-    items: str
-    name: str
-    status: str
-
-
-_ENDPOINTS = _Listing("list_endpoints", "Endpoints", "EndpointName", "EndpointStatus")
-_COMPONENTS = _Listing(
-    "list_inference_components", "InferenceComponents", "InferenceComponentName", "InferenceComponentStatus"
-)
+_LISTS = {"Endpoint": "list_endpoints", "InferenceComponent": "list_inference_components"}
+"""What is described one by one, and the operation that lists it; its fields begin with what it is."""
 
 
 class SageMaker:
@@ -70,7 +59,7 @@ class SageMaker:
         self._client = client
         self._tagging = tagging
         self._modified: dict[tuple[str, str], datetime] = {}
-        """By what it is and its name."""
+        """By what its name is called, and its name."""
 
         self._known: dict[ScalableTarget, _Described] = {}
 
@@ -101,23 +90,24 @@ class SageMaker:
         """Return what need not be described again."""
         known = {t: self._known[t] for t in targets if t in self._known and now - self._known[t].at < SHORT_OF_A_TURN}
         found: dict[ScalableTarget, Capacity] = {}
-        for listing in (_ENDPOINTS, _COMPONENTS):
-            listed = self._listed(listing, {t.names[listing.name] for t in known if listing.name in t.names})
+        for what in _LISTS:
+            named = {target: target.names.get(f"{what}Name", "") for target in known}
+            listed = self._listed(what, {*named.values()} - {""})
             found |= {
-                t: seen.capacity
-                for t, seen in known.items()
-                if listed.get(t.names.get(listing.name, "")) == (seen.capacity.status, seen.modified)
+                target: seen.capacity
+                for target, seen in known.items()
+                if listed.get(named[target]) == (seen.capacity.status, seen.modified)
             }
         return found
 
-    def _listed(self, listing: "_Listing", wanted: AbstractSet[str]) -> Mapping[str, tuple[str, datetime]]:
+    def _listed(self, what: str, wanted: AbstractSet[str]) -> Mapping[str, tuple[str, datetime]]:
         """Return status and time of modification by name. Lists no more pages than half of the calls it may save."""
         found: dict[str, tuple[str, datetime]] = {}
         client: Any = self._client()
-        with suppress(ObservationError), reading(listing.operation):  # then each is described
-            pages = client.get_paginator(listing.operation).paginate(PaginationConfig={"PageSize": LISTED_A_CALL})
+        with suppress(ObservationError), reading(_LISTS[what]):  # then each is described
+            pages = client.get_paginator(_LISTS[what]).paginate(PaginationConfig={"PageSize": LISTED_A_CALL})
             for page in islice(pages, len(wanted) // 2):
-                found |= {e[listing.name]: (e[listing.status], e["LastModifiedTime"]) for e in page[listing.items]}
+                found |= {e[f"{what}Name"]: (e[f"{what}Status"], e["LastModifiedTime"]) for e in page[f"{what}s"]}
                 if found.keys() >= wanted:
                     break
         return found
@@ -198,7 +188,7 @@ class SageMaker:
     def _endpoint(self, name: str) -> "DescribeEndpointOutputTypeDef | None":
         found = or_none(f"DescribeEndpoint {name}", lambda: self._client().describe_endpoint(EndpointName=name))
         if found:
-            self._modified[_ENDPOINTS.name, name] = found["LastModifiedTime"]
+            self._modified["EndpointName", name] = found["LastModifiedTime"]
         return found
 
     def _config(self, config: str) -> "Mapping[str, ProductionVariantOutputTypeDef]":
@@ -232,7 +222,7 @@ class SageMaker:
         )
         if found is None:
             return Missing(f"inference component {name} does not exist")
-        self._modified[_COMPONENTS.name, name] = found["LastModifiedTime"]
+        self._modified["InferenceComponentName", name] = found["LastModifiedTime"]
         counts, status = found.get("RuntimeConfig", {}), found.get("InferenceComponentStatus", "Creating")
         desired = counts.get("DesiredCopyCount", 0)
         return Capacity(counts.get("CurrentCopyCount", desired), desired, status, found["CreationTime"].astimezone(UTC))
