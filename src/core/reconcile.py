@@ -170,9 +170,7 @@ class Reconciler:
         roster = self.ports.store.roster()
         named = fleet.targets
         if roster is None:
-            roster = {
-                target: Place(entry.profile, by_tag=False, endpoint=entry.name) for target, entry in named.items()
-            }
+            roster = {target: Place(e.profile, by_tag=False, endpoint=e.name) for target, e in named.items()}
         found = []
         for target, place in roster.items():
             entry = named.get(target)
