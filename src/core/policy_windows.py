@@ -1,5 +1,6 @@
 """Batch windows as the policy file says them: when they are open, and what they need."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -117,8 +118,8 @@ class Window(Strict):
                 _exactly_one(said, "items", "requests_per_minute", min_capacity=value)
             case "to" if value and said.get("from_") and value < said["from_"]:
                 raise ValueError(f"must not be before from ({said['from_']})")
-            case "rrule" if value is not None:
-                _refuse_rule(value, said.get("from_"))
+            case "rrule" if value is not None and "from_" in said:
+                _refuse_rule(value.upper(), said["from_"])
             case "dates" if len(seen := _calendars({**said, "dates": value})) > 1:
                 raise ValueError(f"only one of days, rrule and dates may say when it starts (seen {', '.join(seen)})")
             case "items" if "finish_by" in said and (value is None) != (said["finish_by"] is None):
@@ -180,6 +181,8 @@ def _refuse_rule(text: str, first: date | None) -> None:
     parts = dict(part.partition("=")[::2] for part in text.removeprefix("RRULE:").split(";"))
     if parts.get("FREQ") not in _FREQUENCIES or not all(parts.values()):
         raise ValueError("must be an RFC 5545 rule with FREQ=DAILY, WEEKLY, MONTHLY or YEARLY")
+    if not re.fullmatch("[1-9][0-9]{0,3}", parts.get("INTERVAL", "1")):
+        raise ValueError("must have an INTERVAL from 1 to 9999")  # dateutil would count on the spot, or backwards
     if said := [f"{name} (use `{instead}`)" for name, instead in _NOT_IN_RULES.items() if name in parts]:
         raise ValueError(f"may not say {', '.join(said)}")
     try:
