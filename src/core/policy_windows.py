@@ -39,6 +39,9 @@ from core.times import DAY, MINUTE
 GRACE = timedelta(minutes=15)
 """Work that is not done at its deadline keeps its capacity so long (algorithms 10)."""
 
+FIRST_YEAR = 2000
+"""Counting a rule from long ago takes seconds."""
+
 _FREQUENCIES = {"DAILY", "WEEKLY", "MONTHLY", "YEARLY"}
 _NOT_IN_RULES = {"UNTIL": "to", "DTSTART": "from", "BYHOUR": "start", "BYMINUTE": "start", "BYSECOND": "start"}
 
@@ -176,8 +179,8 @@ def _dates_of(text: str, first: date, year: int) -> frozenset[date]:
 
 def _refuse_rule(text: str, first: date | None) -> None:
     """Refuse what is no recurrence rule by the day, or one that never comes."""
-    if first is None:
-        raise ValueError("needs `from`: the date it is counted from")
+    if first is None or first.year < FIRST_YEAR:
+        raise ValueError(f"needs `from`: the date it is counted from, in {FIRST_YEAR} or later")
     parts = dict(part.partition("=")[::2] for part in text.removeprefix("RRULE:").split(";"))
     if parts.get("FREQ") not in _FREQUENCIES or not all(parts.values()):
         raise ValueError("must be an RFC 5545 rule with FREQ=DAILY, WEEKLY, MONTHLY or YEARLY")
