@@ -18,12 +18,7 @@ _DETAILS = TypeAdapter(dict[str, str | Override | None])
 
 
 class EventBus:
-    """Puts events.
-
-    Args:
-        client: returns boto3's `events`, the same one each time; most passes have nothing to tell.
-        stage: of the stack; every event names it.
-    """
+    """Puts events, each of which names the stack's stage; `client` returns the same one each time."""
 
     def __init__(self, client: "Callable[[], EventBridgeClient]", stage: str) -> None:
         self._client = client

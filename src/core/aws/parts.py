@@ -24,12 +24,9 @@ _PARTS = TypeAdapter(Part)
 
 
 class PartsQueue:
-    """Puts the parts of ticks.
+    """Puts the parts of ticks over more than `most` targets into the queue that invokes this function.
 
-    Args:
-        client: returns boto3's `sqs`, the same one each time; most ticks are not split.
-        url: of the queue that invokes this function.
-        most: targets of a pass that is not split.
+    Takes a function that returns the same client each time, for most ticks are not split.
     """
 
     def __init__(self, client: Callable[[], Any], url: str, most: int) -> None:

@@ -34,14 +34,9 @@ class Copy(Protocol):
 class AppConfigPolicies:
     """One hosted configuration, parsed again only when its content changes.
 
-    A document that cannot be read, or is none, leaves the last good one in force; `trouble` says so.
-
-    Args:
-        application: name or ID of the AppConfig application.
-        environment: name or ID of its environment.
-        profile: name or ID of its configuration profile.
-        copy: keeps the last good document outside this execution environment.
-        provider: reads the content; Powertools' own if none is given.
+    A document that cannot be read, or is none, leaves the last good one in force; `trouble` says so. AppConfig's
+    application, environment and configuration profile are given by name or ID; without a `provider` Powertools' own
+    reads the content.
     """
 
     trouble: str | None = None

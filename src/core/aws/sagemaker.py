@@ -44,17 +44,13 @@ _LISTS = {"Endpoint": "list_endpoints", "InferenceComponent": "list_inference_co
 
 
 class SageMaker:
-    """Endpoints, their variants and tags. Takes functions, for most invocations need neither client.
+    """Endpoints, their variants and tags.
 
-    Args:
-        client: returns boto3's `sagemaker`, the same one each time.
-        tagging: returns boto3's `resourcegroupstaggingapi`, the same one each time.
+    Takes functions that return the same client each time, for most invocations need neither.
     """
 
     def __init__(
-        self,
-        client: "Callable[[], SageMakerClient]",
-        tagging: "Callable[[], ResourceGroupsTaggingAPIClient]",
+        self, client: "Callable[[], SageMakerClient]", tagging: "Callable[[], ResourceGroupsTaggingAPIClient]"
     ) -> None:
         self._client = client
         self._tagging = tagging

@@ -87,25 +87,14 @@ class Table:
         self._put(_override_item(override))
 
     def claim(self, target: ScalableTarget, version: int, holder: str, now: datetime, until: datetime) -> bool:
-        return self._write_state(
-            target,
-            "SET lease_until = :until, lease_holder = :holder",
-            version=version,
-            holder=holder,
-            now=now,
-            values={":until": {"N": _milliseconds(until)}},
-        )
+        wanted = "SET lease_until = :until, lease_holder = :holder"
+        return self._write_state(target, wanted, {":until": {"N": _milliseconds(until)}}, version, holder, now)
 
     def record(self, target: ScalableTarget, memory: Memory, holder: str, now: datetime) -> bool:
         body = _MEMORIES.dump_json(memory, exclude={"version"}, exclude_defaults=True).decode()
-        return self._write_state(
-            target,
-            "SET version = :next, memory = :memory REMOVE lease_until, lease_holder",
-            version=memory.version,
-            holder=holder,
-            now=now,
-            values={":next": {"N": str(memory.version + 1)}, ":memory": {"S": body}},
-        )
+        wanted = "SET version = :next, memory = :memory REMOVE lease_until, lease_holder"
+        values: Item = {":next": {"N": str(memory.version + 1)}, ":memory": {"S": body}}
+        return self._write_state(target, wanted, values, memory.version, holder, now)
 
     def forget(self, target: ScalableTarget) -> None:
         for sk in ("STATE", "ORIGINAL", "LEARNED"):
@@ -237,15 +226,8 @@ class Table:
             lambda: self._client.put_item(TableName=self._name, Item=item, ConditionExpression=new),
         )
 
-    def _write_state(  # noqa: PLR0913 - what both conditions compare with
-        self,
-        target: ScalableTarget,
-        expression: str,
-        *,
-        version: int,
-        holder: str,
-        now: datetime,
-        values: "Item",
+    def _write_state(  # noqa: PLR0913, PLR0917 - what both conditions compare with
+        self, target: ScalableTarget, wanted: str, values: "Item", version: int, holder: str, now: datetime
     ) -> bool:
         """Change the STATE item if version and lease allow it."""
         unchanged = _UNCHANGED if version else _STILL_NEW
@@ -255,7 +237,7 @@ class Table:
             lambda: self._client.update_item(
                 TableName=self._name,
                 Key=_key(_pk(target), "STATE"),
-                UpdateExpression=expression,
+                UpdateExpression=wanted,
                 ConditionExpression=f"{unchanged} AND {_FREE_OR_MINE}",
                 ExpressionAttributeValues={**compared, **values},
             ),
