@@ -38,7 +38,8 @@ class Death:
     hours: Mapping[str, float]
 
 
-DEAD, ALIVE, HALF, HIGH, RETURNED = "dead", "alive", "AAS 0.5", "AAS 0.7", "dead, at 0.5"
+DEAD, ALIVE, HALF, HIGH = "dead", "alive", "AAS 0.5", "AAS 0.7"
+ALL = "all"
 
 
 def deaths(planned: Planned, kills: int, seed: int) -> Iterator[Death]:
@@ -47,14 +48,14 @@ def deaths(planned: Planned, kills: int, seed: int) -> Iterator[Death]:
     last = len(case.requests) - AFTER
     minutes = sorted(Random(f"{seed} {case.trace}").sample(range(case.warmup, last), kills))  # noqa: S311 - no secret
     plain = {HALF: run("aas-target-tracking", "0.5", case), HIGH: run("aas-target-tracking", "0.7", case)}
-    played, courses = Replay(case, joins=joining(case)), list[Mapping[str, Course]]()
+    played, courses = Replay(case, joins=joining(case)), list[Course]()
     for minute in minutes:
         played.run(minute - played.minute)
-        courses.append({DEAD: _in_child(played, die), RETURNED: _in_child(played, die_at_half)})
+        courses.append(_in_child(played, die))
     played.run(minutes[-1] + AFTER - played.minute)
     alive = played.result().course
-    for minute, own in zip(minutes, courses, strict=True):
-        found = {**own, ALIVE: alive, **plain}
+    for minute, dead in zip(minutes, courses, strict=True):
+        found = {DEAD: dead, ALIVE: alive, **plain}
         part = slice(minute, minute + AFTER)
         yield Death(
             trace=case.trace,
@@ -77,16 +78,6 @@ def die(played: Replay) -> Course:
     played.stack.stop()
     played.run(AFTER)
     return played.result().course
-
-
-def die_at_half(played: Replay) -> Course:
-    """The same with the target back at half of what an instance serves, as if that could expire, too."""
-    policies = played.account.autoscaling.targets[played.endpoint.resource_id].policies.values()
-    for policy in [each for each in policies if each.tracking]:
-        tracking = {**(policy.tracking or {}), "TargetValue": 0.5 * played.case.capacity}
-        changed = {**policy.request, "TargetTrackingScalingPolicyConfiguration": tracking}
-        played.account.call("application-autoscaling", "PutScalingPolicy", changed)
-    return die(played)
 
 
 def _in_child(played: Replay, what: Callable[[Replay], Course]) -> Course:
@@ -123,14 +114,14 @@ def _said(death: Death) -> str:
 
 
 def table(found: list[Death]) -> Table:
-    """Return the mean of each trace, and in how many of its kills dead is no worse than AAS at 0.5."""
-    names = (DEAD, RETURNED, HALF, HIGH, ALIVE)
+    """Return the mean of each trace and of all, and in how many of the kills dead is no worse than AAS at 0.5."""
+    names = (DEAD, HALF, HIGH, ALIVE)
     shown = Table(title="Requests in overloaded minutes, instance-hours; 24 hours after a kill")
     shown.add_column("trace")
     for name in (*names, "no worse than 0.5"):
         shown.add_column(name, justify="right")
-    for trace in dict.fromkeys(death.trace for death in found):
-        own = [death for death in found if death.trace == trace]
+    for trace in (*dict.fromkeys(death.trace for death in found), ALL):
+        own = [death for death in found if trace in {death.trace, ALL}]
         means = [
             f"{np.mean([d.harmed[n] for d in own]):.2%}, {np.mean([d.hours[n] for d in own]):.0f} h" for n in names
         ]

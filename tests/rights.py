@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from simulator.stack import FALLBACK_ROLE
+
 ROOT = Path(__file__).resolve().parents[1]
 REGION, ACCOUNT, STAGE = "eu-central-1", "123456789012", "prod"
 LAMBDAS_OWN = {"logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"}
@@ -48,6 +50,8 @@ def called(function: str, service: str, operation: str, params: Mapping[str, Any
         )
     if (service, operation) == ("events", "PutEvents"):
         context = tuple(("events:source", entry["Source"]) for entry in params["Entries"])
+    if role := params.get("Target", {}).get("RoleArn"):
+        yield Called(function, "iam:PassRole", role, (("iam:PassedToService", f"{service}.amazonaws.com"),))
     for resource in resources(service, operation, params):
         on = "*" if resource == "*" else f"arn:aws:{IAM_PREFIX.get(service, service)}:{REGION}:{ACCOUNT}:{resource}"
         yield Called(function, action, on, context)
@@ -69,6 +73,8 @@ def resources(service: str, operation: str, params: Mapping[str, Any]) -> list[s
         case "dynamodb", _:
             tables = params["RequestItems"] if operation == "BatchGetItem" else [params["TableName"]]
             found = [f"table/{name}" for name in tables]
+        case "scheduler", _:
+            found = [f"schedule/{params.get('GroupName', 'default')}/{params['Name']}"]
         case "events", "PutEvents":
             found = ["event-bus/default"]
         case "appconfigdata", "StartConfigurationSession":
@@ -111,6 +117,7 @@ class Deployed:
             "AWS::Region": REGION,
             "AWS::AccountId": ACCOUNT,
             "Stage": STAGE,
+            "FallbackRole.Arn": FALLBACK_ROLE,
             "Table": f"tidegate-{STAGE}",
             "Table.Arn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/tidegate-{STAGE}",
         }

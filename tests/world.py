@@ -11,7 +11,7 @@ from core.native import full
 from core.reconcile import Outcome, Pass, Ports, Reconciler
 from simulator.in_memory import InMemoryEvents, InMemoryStore, StaticPolicies
 from tests.builders import NOW, REALTIME
-from tests.fakes.aws import FakeAutoscaling, FakeMetrics, FakeServing
+from tests.fakes.aws import FakeAutoscaling, FakeMetrics, FakeSchedules, FakeServing
 
 
 @dataclass
@@ -30,6 +30,7 @@ class World:
     store: InMemoryStore = field(default_factory=InMemoryStore)
     metrics: FakeMetrics = field(default_factory=FakeMetrics)
     autoscaling: FakeAutoscaling = field(default_factory=FakeAutoscaling)
+    schedules: FakeSchedules = field(default_factory=FakeSchedules)
     serving: FakeServing = field(default_factory=FakeServing)
     events: InMemoryEvents = field(default_factory=InMemoryEvents)
     count: int = 8
@@ -47,6 +48,7 @@ class World:
             store=self.store,
             metrics=self.metrics,
             autoscaling=self.autoscaling,
+            schedules=self.schedules,
             serving=self.serving,
             events=self.events,
             clock=lambda: self.now + self.clock_runs,
@@ -57,9 +59,9 @@ class World:
         deadline = self.now + timedelta(seconds=48)
         return Pass(now=self.now, deadline=deadline, holder=holder, dry_run=dry_run, tunes=tunes)
 
-    def tick(self, holder: str = "test", *, dry_run: bool = False) -> Mapping[str, Outcome]:
+    def tick(self, holder: str = "test", *, dry_run: bool = False, tunes: bool = False) -> Mapping[str, Outcome]:
         """An owner's pass over everything, outcomes by endpoint or inference component."""
-        outcomes = self.reconciler.run(lambda _: True, self.when(holder, dry_run=dry_run))
+        outcomes = self.reconciler.run(lambda _: True, self.when(holder, dry_run=dry_run, tunes=tunes))
         return {_name(outcome.target): outcome for outcome in outcomes}
 
     def sync(self, endpoint: str | None = None, *, dry_run: bool = False) -> Mapping[str, Outcome]:
@@ -77,8 +79,9 @@ class World:
     @property
     def writes(self) -> list[str]:
         """What was written to AWS since the last look, by operation."""
-        found = [str(w[0]) for fake in (self.autoscaling, self.metrics, self.serving) for w in fake.writes]
-        for fake in (self.autoscaling, self.metrics, self.serving):
+        fakes = (self.schedules, self.autoscaling, self.metrics, self.serving)
+        found = [str(w[0]) for fake in fakes for w in fake.writes]
+        for fake in fakes:
             fake.writes.clear()
         return found
 

@@ -396,6 +396,10 @@ class Memory:
     target_changed_at: datetime | None = None
     """Share of `c` that latency allows, and so of the request target that AAS was given; and since when."""
 
+    tracked: float | None = None
+    falls_back_at: datetime | None = None
+    """Request target that an owner wrote last, and when a schedule takes it back to the profile's own (ADR 0005)."""
+
     measured: Measured | None = None
     config_since: datetime | None = None
     """What was learned of `c`, and since when the endpoint serves as it does: older minutes say nothing of it."""
@@ -411,6 +415,10 @@ class Memory:
     """Items a minute and instance as measured, and the newest minute that went into it; None while none is at work."""
 
     starts: Starts = field(default_factory=Starts)
+
+    def raised(self, now: datetime) -> bool:
+        """Whether AAS has a request target above the profile's own: until its schedule is due."""
+        return self.tracked is not None and self.falls_back_at is not None and now < self.falls_back_at
 
     def of(self, capacity: Capacity | Missing, now: datetime) -> "Memory":
         """Return what still holds of the endpoint seen: nothing of one that was recreated under its name."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from typing_extensions import override
 
 from core.context import Context, Decision, Enrolment
-from core.model import Capacity, Envelope
+from core.model import Capacity, Envelope, Option
 from core.native import heard_alarms, native_policies, owned_prefix, request_tracking
 from core.ports import NativePolicy, Original, ScheduledAction
 
@@ -21,6 +21,8 @@ OWN_WRITE_LAG = timedelta(minutes=2)
 _Named = TypeVar("_Named", NativePolicy, ScheduledAction)
 RENEW_BEFORE = timedelta(minutes=30)
 EXPIRY_REPEATS = "rate(15 minutes)"
+FALLS_BACK_AFTER, STAYS_AT_LEAST = timedelta(minutes=45), timedelta(minutes=15)
+"""How long after its last renewal a raised target falls back, and what is left when it is renewed (ADR 0005)."""
 
 
 class _Said:
@@ -92,11 +94,29 @@ class PutPolicy(_Said):
 
 @dataclass(frozen=True, slots=True)
 class PutTarget(_Said):
-    """PutScalingPolicy of the policy that tracks requests, at another share of its declared target."""
+    """PutScalingPolicy of the policy that tracks requests, at another target value; `factor` is what latency allows."""
 
     policy: NativePolicy
     factor: float
-    said: ClassVar[str] = "take an instance to serve {0.factor:.0%} of what it is said to"
+    said: ClassVar[str] = (
+        "track {0.policy.target:g} requests, taking an instance to serve {0.factor:.0%} of what it is said to"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PutFallback(_Said):
+    """The schedule that gives AAS the profile's own target back if nobody renews it (ADR 0005)."""
+
+    policy: NativePolicy
+    at: datetime
+    said: ClassVar[str] = "let the target fall back to {0.policy.target:g} at {0.at:%Y-%m-%dT%H:%MZ}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteFallback(_Said):
+    """Remove that schedule: no target is left to fall back."""
+
+    said: ClassVar[str] = "remove the target's fallback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +179,8 @@ Action = (
     | SaveOriginal
     | PutPolicy
     | PutTarget
+    | PutFallback
+    | DeleteFallback
     | PutAlarm
     | DeletePolicy
     | PutScheduledAction
@@ -226,14 +248,30 @@ def plan_bounds(decision: Decision) -> tuple[Action, ...]:
 
 
 def plan_target(decision: Decision, stage: str) -> tuple[Action, ...]:
-    """Return what gives AAS the request target that latency allows."""
-    ctx, factor = decision.context, decision.target_factor
-    share = factor / ctx.memory.target_factor  # the profile seen is rated by that already
-    ready = isinstance(ctx.capacity, Capacity) and ctx.capacity.in_service and not decision.paused
-    if not ready or factor == ctx.memory.target_factor:
+    """Return what gives AAS the request target that latency allows, and above it what a forecast needs.
+
+    What is above the profile's own falls back by a schedule, which is written first (ADR 0005). While the endpoint
+    changes that is only renewed.
+    """
+    ctx, memory, factor = decision.context, decision.context.memory, decision.target_factor
+    if decision.paused or not isinstance(ctx.capacity, Capacity):
         return ()
-    tuned = replace(ctx.enrolment, profile=ctx.profile.rated(None, share))
-    return tuple(PutTarget(policy, factor) for policy in request_tracking(tuned, stage))
+    raised, due = memory.raised(ctx.now), memory.falls_back_at
+    foreseen = ctx.learned is not None and ctx.learned.chosen is Option.FORECAST
+    own = ctx.profile.resting if raised and foreseen else ctx.profile
+    own = own.rated(None, factor / memory.target_factor)  # the profile seen is rated by that already
+    wanted = own.forecasting if foreseen else None
+    fallback = request_tracking(replace(ctx.enrolment, profile=own), stage)
+    targets = request_tracking(replace(ctx.enrolment, profile=wanted or own), stage)
+    renewal = tuple(PutFallback(policy, ctx.now + FALLS_BACK_AFTER) for policy in fallback)
+    late = due is None or due - ctx.now <= STAYS_AT_LEAST
+    if not ctx.capacity.in_service:
+        return renewal if raised and wanted and late else ()
+    written = raised and factor == memory.target_factor and all(t.target == memory.tracked for t in targets)
+    puts = tuple(PutTarget(policy, factor) for policy in targets)
+    if wanted is None:
+        return (*puts, DeleteFallback()) if due else puts if factor != memory.target_factor else ()
+    return (*(renewal if late or not written else ()), *(() if written else puts))
 
 
 def plan_natives(
@@ -271,18 +309,19 @@ def plan_release(stage: str, inventory: Inventory, original: Original | None, *,
     prefix = owned_prefix(stage)
     alarms = [DeleteAlarms(tuple(sorted(inventory.alarms)))] if inventory.alarms else []
     if gone:
-        return (*alarms, *([Deregister()] if inventory.registered else []))
+        return (DeleteFallback(), *alarms, *([Deregister()] if inventory.registered else []))
     expires = [a for a in inventory.scheduled_actions if a.name.startswith(prefix)]
     expiry = [DeleteScheduledAction(action.name) for action in expires]
     if original is None or not original.known:
-        bounds = [action.settings["ScalableTargetAction"] for action in expires]
+        bounds = [action.settings["ScalableTargetAction"] for action in expires]  # the fallback comes by itself
         return (*(SetBounds(Envelope(b["MinCapacity"], b["MaxCapacity"]), "release") for b in bounds), *expiry)
     ours = [DeletePolicy(policy.name) for policy in inventory.policies if policy.name.startswith(prefix)]
     if original.envelope is None:
-        return (*ours, *alarms, *expiry, Deregister())
+        return (DeleteFallback(), *ours, *alarms, *expiry, Deregister())
     policies = [PutPolicy(policy) for policy in original.policies]
     actions = [PutScheduledAction(action) for action in original.scheduled_actions]
-    return (*expiry, *ours, *alarms, SetBounds(original.envelope, "release"), *policies, *actions)
+    mine: tuple[Action, ...] = (DeleteFallback(), *expiry, *ours, *alarms)
+    return (*mine, SetBounds(original.envelope, "release"), *policies, *actions)
 
 
 def foreign(found: tuple[_Named, ...], stage: str) -> tuple[_Named, ...]:

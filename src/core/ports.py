@@ -237,6 +237,16 @@ class Autoscaling(Protocol):
         """Delete a scheduled action; absent is fine."""
 
 
+class Schedules(Protocol):
+    """EventBridge Scheduler."""
+
+    def put(self, target: ScalableTarget, policy: NativePolicy, at: datetime) -> None:
+        """Have AAS given this policy at `at` (UTC) whatever becomes of us; it replaces the one of the target before."""
+
+    def delete(self, target: ScalableTarget) -> None:
+        """Have it not given any more; absent is fine."""
+
+
 class Hosting(Protocol):
     """SageMaker."""
 

@@ -29,11 +29,13 @@ from core.plan import (
     Action,
     DeleteAlarms,
     DeleteExpiry,
+    DeleteFallback,
     DeletePolicy,
     DeleteScheduledAction,
     Deregister,
     PutAlarm,
     PutExpiry,
+    PutFallback,
     PutPolicy,
     PutScheduledAction,
     PutTarget,
@@ -54,6 +56,7 @@ from core.ports import (
     Place,
     PolicySource,
     ScheduledAction,
+    Schedules,
     StateStore,
 )
 from core.signals import LOOKBACK, forecast, look_back, queries, queue, window
@@ -133,6 +136,7 @@ class Ports:
     store: StateStore
     metrics: Metrics
     autoscaling: Autoscaling
+    schedules: Schedules
     serving: Hosting
     events: Events
     clock: Callable[[], datetime]
@@ -214,7 +218,7 @@ class Reconciler:
                 counts[target] = read
         memories = {t: m.of(counts.get(t, Missing("")), now) for t, m in self.ports.store.memories(targets).items()}
         rated = [replace(e, profile=as_measured(e.profile, memories[e.target])) for e in enrolments]
-        enrolments, learned = self._learned(rated, now)
+        enrolments, learned = self._learned(rated, memories, now)
         wishes = [wish for wish in (*self.ports.store.overrides(), *extra) if now < wish.expires_at]
         registered = self.ports.autoscaling.registered(targets)
         own = {enrolment.target: guard_alarms(enrolment, self.stage) for enrolment in enrolments}
@@ -272,13 +276,14 @@ class Reconciler:
         return None
 
     def _learned(
-        self, enrolments: Sequence[Enrolment], now: datetime
+        self, enrolments: Sequence[Enrolment], memories: Mapping[ScalableTarget, Memory], now: datetime
     ) -> tuple[Sequence[Enrolment], Mapping[ScalableTarget, Learned]]:
-        """Return what fresh fits say of these minutes, and the enrolments as they are where one does."""
+        """Return what fresh fits say of these minutes, and the enrolments, with the target that was raised for one."""
         able = {e.target: profile for e in enrolments if (profile := e.profile.forecasting)}
         fits = self.ports.store.learned([*able]) if able else {}
         found = {target: forecast.around(fit, now) for target, fit in fits.items() if now - fit.fitted_at <= FRESH}
-        by_forecast = {target for target, fit in found.items() if fit.chosen is Option.FORECAST}
+        chosen = (target for target, fit in found.items() if fit.chosen is Option.FORECAST)
+        by_forecast = {target for target in chosen if memories[target].raised(now)}
         return [replace(e, profile=able[e.target]) if e.target in by_forecast else e for e in enrolments], found
 
     def _signals(
@@ -387,7 +392,7 @@ class Reconciler:
             return Status.UNCHANGED if ready else Status.WAITING
         return Status.SHADOW if decision.effective_mode(self.mode) is Mode.SHADOW else Status.CHANGED
 
-    def _apply(  # noqa: C901, PLR0912 - one branch an action, nothing nested
+    def _apply(  # noqa: C901, PLR0911, PLR0912 - one branch an action, nothing nested
         self, action: Action, target: ScalableTarget, memory: Memory, when: Pass
     ) -> Memory:
         """Make one change and return what to remember of it; refused once the lease is over."""
@@ -417,7 +422,15 @@ class Reconciler:
                     self.ports.metrics.put_alarm({**policy.alarm, "AlarmActions": [arn]})
             case PutTarget(policy, factor):
                 aas.put_policy(target, policy)
-                return replace(memory, target_factor=factor, target_changed_at=when.now)
+                changed_at = when.now if factor != memory.target_factor else memory.target_changed_at
+                return replace(memory, target_factor=factor, target_changed_at=changed_at, tracked=policy.target)
+            case PutFallback(policy, at):
+                self.ports.schedules.put(target, policy, at)
+                # Until the target itself is written nothing is above the profile's own.
+                return replace(memory, falls_back_at=at, tracked=memory.tracked if memory.raised(when.now) else None)
+            case DeleteFallback():
+                self.ports.schedules.delete(target)
+                return replace(memory, falls_back_at=None)
             case PutAlarm(alarm):
                 self.ports.metrics.put_alarm(alarm)
             case DeletePolicy(name):

@@ -18,7 +18,7 @@ EDGE = timedelta(minutes=5)
 
 def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
     """Return the function Lambda calls."""
-    visit = make_owner(_concerns, runtime)
+    visit = make_owner(_concerns, runtime, tunes=True)
 
     def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         try:

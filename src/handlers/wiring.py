@@ -21,6 +21,7 @@ from core.aws.pace import Pace
 from core.aws.parts import Part, PartsQueue, part_in
 from core.aws.policies import AppConfigPolicies
 from core.aws.sagemaker import SageMaker
+from core.aws.scheduler import Scheduler
 from core.aws.store import Table
 from core.context import Enrolment
 from core.errors import TidegateError
@@ -260,6 +261,7 @@ def from_environment() -> Runtime:
         store=table,
         metrics=CloudWatch(clients.cloudwatch(), pace),
         autoscaling=ApplicationAutoScaling(clients.application_autoscaling(), pace),
+        schedules=Scheduler(clients.scheduler, env["TIDEGATE_STAGE"], env["TIDEGATE_FALLBACK_ROLE"]),
         serving=SageMaker(clients.sagemaker, clients.tagging),
         events=EventBus(clients.events, env["TIDEGATE_STAGE"]),
         clock=_now,

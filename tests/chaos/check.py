@@ -274,9 +274,13 @@ def escaped(left: State, bounds: Mapping[ScalableTarget, tuple[int, int]]) -> It
 
 
 def without_expiry(clean: Twin, left: State, bounds: Mapping[ScalableTarget, tuple[int, int]]) -> Iterator[str]:
-    """Every lowering has its expiry: who dies after it leaves nobody capped."""
+    """Every lowering has its expiry, as a target value that rises is one: who dies after it leaves nobody capped."""
     for target, own in bounds.items():
         was, now = clean.before.targets[target], left.targets[target]
+        for name, value in now.targets.items():
+            low = was.targets.get(name, value) if was.fallback is None else was.fallback
+            if value > low and (now.fallback is None or now.fallback >= value):
+                yield f"expiry: {target.resource_id} tracks {value}, and falls back to {now.fallback}"
         if not (was.bounds and now.bounds) or now.bounds == own:
             continue
         lower = now.bounds[0] < was.bounds[0] or now.bounds[1] < was.bounds[1]

@@ -15,6 +15,7 @@ from moto.dynamodb.models import dynamodb_backends
 from local_account.plant.server import SERVICES as SIMULATED
 from local_account.plant.server import Plant
 from simulator.account import SimulatedAccount
+from simulator.service import ServiceError
 from tests.chaos.wire import Answer, body_of
 from tests.rights import ACCOUNT, REGION, STAGE
 
@@ -124,6 +125,8 @@ class CloudAccount:
                 return self._configuration(request)
             case "events", _:
                 return self._put_events(request)
+            case "scheduler", _:
+                return self._scheduled(operation, request)
             case _:
                 found = _MOTO.process_request(request)
                 if found is None:
@@ -144,6 +147,15 @@ class CloudAccount:
         headers = {"Next-Poll-Configuration-Token": self._token(), "Next-Poll-Interval-In-Seconds": "60"}
         body = json.dumps(self.document).encode()
         return Answer(200, body, {**headers, "Content-Type": "application/json", "Content-Length": str(len(body))})
+
+    def _scheduled(self, operation: str, request: AWSPreparedRequest) -> Answer:
+        """Answer as REST does: the name is in the path."""
+        params = {"Name": urlsplit(str(request.url)).path.rsplit("/", 1)[1], **json.loads(body_of(request) or b"{}")}
+        params.pop("ClientToken", None)
+        try:
+            return Answer(200, json.dumps(self.account.call("scheduler", operation, params)).encode(), {})
+        except ServiceError as refusal:
+            return Answer.error("scheduler", refusal.code, refusal.message)
 
     def _put_events(self, request: AWSPreparedRequest) -> Answer:
         entries = json.loads(body_of(request))["Entries"]

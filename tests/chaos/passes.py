@@ -13,13 +13,14 @@ from core.aws.cloudwatch import CloudWatch
 from core.aws.events import EventBus
 from core.aws.policies import AppConfigPolicies
 from core.aws.sagemaker import SageMaker
+from core.aws.scheduler import Scheduler
 from core.aws.store import Table
 from core.model import Mode, ScalableTarget
 from core.plan import expiry_name
 from core.policy import parse_fleet
 from core.reconcile import Outcome, Ports, Reconciler
 from handlers.wiring import Runtime
-from simulator.stack import MAKERS
+from simulator.stack import FALLBACK_ROLE, MAKERS
 from tests.chaos.cloud import APPCONFIG, TABLE, CloudAccount
 from tests.chaos.wire import Call, Fault, the_wire
 from tests.rights import STAGE
@@ -101,6 +102,7 @@ def runtime(cloud: CloudAccount, patience: Patience) -> Runtime:
         store=table,
         metrics=CloudWatch(clients["cloudwatch"]),
         autoscaling=ApplicationAutoScaling(clients["application-autoscaling"]),
+        schedules=Scheduler(lambda: clients["scheduler"], STAGE, FALLBACK_ROLE),
         serving=SageMaker(lambda: clients["sagemaker"], lambda: clients["resourcegroupstaggingapi"]),
         events=EventBus(lambda: clients["events"], STAGE),
         clock=patience.now,
@@ -146,6 +148,9 @@ class Held:
     expiry: tuple[int, int] | None
     """The bounds that the expiry would restore."""
 
+    fallback: float | None
+    """The target value that the schedule would restore."""
+
     memory: Mapping[str, Any]
     """What owners go by, without times."""
 
@@ -155,7 +160,7 @@ class Held:
     @property
     def targets(self) -> Mapping[str, float]:
         """The target value of each tracking policy."""
-        found = {n: p.get("TargetTrackingScalingPolicyConfiguration") for n, p in self.policies.items()}
+        found = {n: p.get(TRACKING) for n, p in self.policies.items()}
         return {name: configuration["TargetValue"] for name, configuration in found.items() if configuration}
 
 
@@ -170,7 +175,8 @@ class State:
     told: frozenset[tuple[str, str]]
 
 
-REMEMBERED = ("enrolled", "scale_out_alarms", "tracking", "target_factor")
+REMEMBERED = ("enrolled", "scale_out_alarms", "tracking", "target_factor", "tracked")
+TRACKING = "TargetTrackingScalingPolicyConfiguration"
 
 
 def look(cloud: CloudAccount, targets: tuple[ScalableTarget, ...]) -> State:
@@ -192,6 +198,8 @@ def _held(cloud: CloudAccount, target: ScalableTarget, rows: Mapping[str, Mappin
     component = account.sagemaker.components.by_name.get(name)
     actions = dict(shown.get("scheduled_actions", {}))
     expiry = actions.pop(expiry_name(STAGE), {}).get("ScalableTargetAction")
+    inputs = (json.loads(made["Target"]["Input"]) for made in account.scheduler.schedules.values())
+    due = [each for each in inputs if each["ResourceId"] == target.resource_id]
     alarms = {
         n: a.config for n, a in account.cloudwatch.alarms.items() if f"-{name}-" in n and n.startswith("tidegate")
     }
@@ -201,6 +209,7 @@ def _held(cloud: CloudAccount, target: ScalableTarget, rows: Mapping[str, Mappin
         policies=shown.get("policies", {}),
         actions=actions,
         alarms=alarms,
+        fallback=next((request[TRACKING]["TargetValue"] for request in due), None),
         expiry=expiry and (expiry["MinCapacity"], expiry["MaxCapacity"]),
         memory={field: memory[field] for field in REMEMBERED if field in memory},
         original=own["ORIGINAL"]["body"]["S"] if "ORIGINAL" in own else None,

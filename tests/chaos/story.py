@@ -2,23 +2,26 @@
 
 What moves: `orders` gets a rush and loses it again, `ranks` answers too slowly, `documents` wakes from zero and falls
 idle, `nightly` has a window, `chat` refuses requests for want of a copy. Somebody deploys, somebody overrides, one
-policy disappears, and at the end half of the fleet leaves, one by its tag.
+policy disappears, and at the end half of the fleet leaves, one by its tag. `orders` and `ranks` get a forecast, which raises
+their target values; `orders` loses it again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from core.model import ScalableTarget
+from core.aws.store import Table
+from core.learning.fit import fit
+from core.model import Learned, Observation, Option, Point, ScalableTarget
 from simulator.account import SimulatedAccount
 from simulator.components import Managed
 from simulator.workload import AsyncWorkload, ComponentWorkload, NoWorkload, RealtimeWorkload
 from tests.builders import ASYNC, COMPONENT, REALTIME
-from tests.chaos.cloud import CloudAccount, Snapshot
+from tests.chaos.cloud import TABLE, CloudAccount, Snapshot
 from tests.chaos.passes import Ran, invoke
-from tests.chaos.wire import Call
+from tests.chaos.wire import Call, the_wire
 from tests.rights import REGION
 
 START = datetime(2026, 11, 18, 8, 0, tzinfo=UTC)
@@ -177,12 +180,27 @@ class _Teller:
             )
         return ran
 
+    def learn(self, name: str, option: Option) -> None:
+        """FleetSync finds that something orders ahead for an endpoint best."""
+        now, wire = self.cloud.now, the_wire()
+        learned = replace(_fitted(), fitted_at=now, chosen=option)
+        with wire.to(self.cloud, "FleetSync"):
+            Table(wire.clients["dynamodb"], TABLE).put_learned(ScalableTarget.variant(name, "AllTraffic"), learned)
+
     def override(self, action: str, ends_in: int, **what: Any) -> None:
         """An operator overrides."""
         ends = self.cloud.now + ends_in * MINUTE
         said = {"reason": "campaign", "requested_by": "maria", "request_id": f"{action}-{self.cloud.now:%H%M}"}
         end = {} if action == "resume" else {"expires_at": ends.isoformat()}
         self.pass_of("Override", {**said, "action": action, **end, **what})
+
+
+@cache
+def _fitted() -> Learned:
+    """What four days of one load make learned."""
+    found = fit(Observation(tuple(Point(START - n * MINUTE, 900.0) for n in range(4 * 1440, 0, -1))), 1000)
+    assert found is not None
+    return found
 
 
 @cache
@@ -204,7 +222,10 @@ def moments() -> tuple[Moment, ...]:
     teller.override("floor", 10, fleet=True, capacity=3, dry_run=True)
     teller.until(100)
     account.deploy("orders", 1)
+    teller.learn("orders", Option.FORECAST)
+    teller.learn("ranks", Option.FORECAST)
     teller.until(110)
+    teller.learn("orders", Option.GUARD)
     teller.pass_of("FleetSync", _endpoint_news("orders"))
     names = {"ServiceNamespace": "sagemaker", "ResourceId": "endpoint/documents/variant/AllTraffic"}
     names["ScalableDimension"] = "sagemaker:variant:DesiredInstanceCount"

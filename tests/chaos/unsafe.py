@@ -14,7 +14,7 @@ from core.context import Context, Decision, Enrolment
 from core.errors import ObservationError
 from core.model import Envelope, Missing, Observation, Point, ScalableTarget
 from core.model import Override as Wish
-from core.plan import Action, PutExpiry, SetBounds
+from core.plan import Action, PutExpiry, PutFallback, SetBounds
 from core.policy import Fleet
 from core.ports import MetricQuery
 from core.reconcile import Outcome, Pass, Ports, Reconciler
@@ -49,6 +49,15 @@ class Hasty(Reconciler):
     @override
     def carry_out(self, decision: Decision, actions: tuple[Action, ...], when: Pass) -> Outcome:
         late = sorted(actions, key=lambda action: isinstance(action, PutExpiry))
+        return super().carry_out(decision, tuple(late), when)
+
+
+class Bold(Reconciler):
+    """Raises a target first and lets it fall back afterwards."""
+
+    @override
+    def carry_out(self, decision: Decision, actions: tuple[Action, ...], when: Pass) -> Outcome:
+        late = sorted(actions, key=lambda action: isinstance(action, PutFallback))
         return super().carry_out(decision, tuple(late), when)
 
 
@@ -152,6 +161,12 @@ CHANGES = (
         name="lowers before it lets expire",
         build=with_parts(Hasty),
         shows=lambda c: _is(c, "killed", "PutScheduledAction") and c.moment.function in {"BatchWindow", "AsyncQueue"},
+        problem="expiry",
+    ),
+    Unsafe(
+        name="raises a target before it lets it fall back",
+        build=with_parts(Bold),
+        shows=lambda c: _is(c, "killed", "PutScalingPolicy") and c.moment.function == "RealtimeTarget",
         problem="expiry",
     ),
     Unsafe(

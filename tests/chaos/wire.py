@@ -28,6 +28,7 @@ SERVICES = (
     "events",
     "resourcegroupstaggingapi",
     "sagemaker",
+    "scheduler",
 )
 ATTEMPTS = 3
 """As `core.aws.clients.CONFIG` says."""

@@ -1,5 +1,6 @@
 """What is learned in a deployed stack: the floor before the ramp of each morning, and what an instance serves."""
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -79,6 +80,8 @@ def target_value(local: LocalAccount) -> float:
 
 def test_what_an_instance_serves_is_written_as_the_target(learned: LocalAccount) -> None:
     """0.9, as tracking stands by a forecast, of at most 0.98 of what was slow: not of the 900 that are stated."""
+    assert target_value(learned) < 0.5 * LIMIT, "until an owner's pass has written its fallback"
+    minutes(learned, 1)
     assert 0.9 * 0.95 * LIMIT < target_value(learned) < 0.9 * LIMIT
 
 
@@ -103,8 +106,22 @@ def test_the_floor_rises_before_the_ramp_and_the_decision_replays_equal(learned:
     assert [differences(decision) for decision in foreseen] == [[]] * len(foreseen)
 
 
-def test_floors_expire_without_the_controller(learned: LocalAccount) -> None:
+def falls_back_to(local: LocalAccount) -> list[float]:
+    """The target values that schedules would put."""
+    scheduler = local.aws["scheduler"]
+    names = [found["Name"] for found in scheduler.list_schedules(GroupName="default")["Schedules"]]
+    inputs = [json.loads(scheduler.get_schedule(Name=name)["Target"]["Input"]) for name in names]
+    return [float(each["TargetTrackingScalingPolicyConfiguration"]["TargetValue"]) for each in inputs]
+
+
+def test_floors_and_targets_expire_without_the_controller(learned: LocalAccount) -> None:
+    """Tracking goes on alone, at half of what was learned and latency allows, and at 0.9 of it when it lives again."""
+    raised, (half,) = target_value(learned), falls_back_to(learned)
+    assert raised == pytest.approx(0.9 * half / 0.5, abs=0.1)
     with controller_dead(learned):
         minutes(learned, int(timedelta(minutes=90) / timedelta(minutes=1)))
         assert bounds(learned, SHOP) == (1, 10)
-        assert target_value(learned) < 0.9 * LIMIT  # tracking goes on at what was learned
+        assert (target_value(learned), falls_back_to(learned)) == (half, [])
+    minutes(learned, 1)
+    assert target_value(learned) > half
+    assert falls_back_to(learned) != []

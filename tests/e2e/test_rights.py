@@ -10,6 +10,7 @@ from tests.e2e.conftest import ORDERS, POLICY, QUIET, arrive, bounds, minutes
 
 UNSEEN = {
     "events:PutEvents": "the emulator does not record it; that events arrive is seen in test_overrides.py",
+    "iam:PassRole": "the emulator asks for it nowhere",
     "logs:CreateLogStream": "Lambda writes the log with the function's role; the emulator with none",
     "logs:PutLogEvents": "Lambda writes the log with the function's role; the emulator with none",
     "sqs:SendMessage": "Lambda writes dead letters with the function's role; the emulator with none",

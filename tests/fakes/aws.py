@@ -89,6 +89,21 @@ class FakeMetrics(_Fake):
 
 
 @dataclass(kw_only=True)
+class FakeSchedules(_Fake):
+    """`due` is what Scheduler holds: when which policy is put."""
+
+    due: dict[ScalableTarget, tuple[datetime, NativePolicy]] = field(default_factory=dict)
+
+    def put(self, target: ScalableTarget, policy: NativePolicy, at: datetime) -> None:
+        self._write("put_schedule", target, policy, at)
+        self.due[target] = (at, policy)
+
+    def delete(self, target: ScalableTarget) -> None:
+        self._write("delete_schedule", target)
+        self.due.pop(target, None)
+
+
+@dataclass(kw_only=True)
 class FakeAutoscaling(_Fake):
     """`bounds`, `native` and `actions` are what AAS holds; writes change them as AAS would."""
 

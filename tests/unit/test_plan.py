@@ -13,6 +13,7 @@ from core.native import heard_alarms, native_policies
 from core.plan import (
     DeleteAlarms,
     DeleteExpiry,
+    DeleteFallback,
     DeletePolicy,
     DeleteScheduledAction,
     Deregister,
@@ -401,6 +402,7 @@ def test_release_gives_back_what_was_there() -> None:
     expiry = ScheduledAction("tidegate-prod-expiry", {})
     actions = plan_release("prod", replace(in_order(REALTIME), scheduled_actions=(expiry,)), original, gone=False)
     assert actions == (
+        DeleteFallback(),
         DeleteScheduledAction("tidegate-prod-expiry"),
         DeletePolicy("tidegate-prod-track-requests_per_instance"),
         DeletePolicy("tidegate-prod-saturation"),
@@ -439,4 +441,4 @@ def test_what_is_left_scaling_natively_is_left_within_the_policys_own_bounds(ori
 
 def test_release_of_a_deleted_endpoint_removes_what_is_left_over() -> None:
     actions = plan_release("prod", in_order(REALTIME), SAVED, gone=True)
-    assert actions == (DeleteAlarms(OWN_ALARMS), Deregister())
+    assert actions == (DeleteFallback(), DeleteAlarms(OWN_ALARMS), Deregister())

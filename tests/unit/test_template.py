@@ -40,6 +40,7 @@ SHARED_VARIABLES = {
 PASS_VARIABLES = SHARED_VARIABLES | {
     "TIDEGATE_MODE",
     "TIDEGATE_TABLE",
+    "TIDEGATE_FALLBACK_ROLE",
     "TIDEGATE_APPCONFIG_APPLICATION",
     "TIDEGATE_APPCONFIG_ENVIRONMENT",
     "TIDEGATE_APPCONFIG_PROFILE",
@@ -262,11 +263,11 @@ def test_only_fleet_sync_enrols_and_releases(resources: dict[str, Resource]) -> 
         "iam:CreateServiceLinkedRole",
     }
     assert enrolment <= rights_of(resources, "FleetSync")
-    tuning = {"application-autoscaling:PutScalingPolicy", "cloudwatch:PutMetricAlarm"}  # a lower request target
+    tuning = {"application-autoscaling:PutScalingPolicy", "cloudwatch:PutMetricAlarm"}  # another request target
     for function in FUNCTIONS:
         if function != "FleetSync":
             shared = enrolment & rights_of(resources, function)
-            assert shared == (tuning if function == "RealtimeTarget" else set()), function
+            assert shared == (tuning if function in {"RealtimeTarget", "BatchWindow"} else set()), function
 
 
 def test_the_validator_may_do_nothing_but_log_and_fail(resources: dict[str, Resource]) -> None:

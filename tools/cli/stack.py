@@ -31,6 +31,7 @@ WRITES = frozenset(
         *("put_override", "tell_override", "claim", "record", "forget", "put_decision", "put_learned", "put_roster"),
         *("put_original", "put_policy_copy", "put_alarm", "delete_alarms", "register", "deregister", "put_policy"),
         *("delete_policy", "put_scheduled_action", "delete_scheduled_action", "set_count", "tell", "keep"),
+        *("put", "delete"),
     }
 )
 """What of `core.ports` writes."""
@@ -125,6 +126,7 @@ class DeployedStack:
             "store": ReadOnly(table),
             "metrics": ReadOnly(CloudWatch(aws.of("cloudwatch"))),
             "autoscaling": ReadOnly(ApplicationAutoScaling(aws.of("application-autoscaling"))),
+            "schedules": ReadOnly(None),
             "serving": ReadOnly(SageMaker(cache(partial(aws.of, "sagemaker")), cache(partial(aws.of, TAGGING)))),
             "events": ReadOnly(None),
         }

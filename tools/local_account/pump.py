@@ -17,6 +17,9 @@ from local_account.plant.server import Plant
 from local_account.rights import Request, Rights
 from simulator.events import Event
 from simulator.metrics import Datum, MetricKey, epoch_minute, metric_key, sample
+from simulator.schedule import parse
+from simulator.scheduler import called
+from simulator.service import ServiceError
 
 
 class InvocationFailed(Exception):  # noqa: N818 - reads as what happened, and a demo or a test catches it by this name
@@ -67,6 +70,7 @@ class Pump:
             events = account.advance()
             now = account.now
         self.clock.set(now)
+        self._call_due(now)
         for event in events:
             self.deliver(event)
         for tick in self.stack.ticks:
@@ -77,6 +81,29 @@ class Pump:
                 )
         self._publish_queue()
         return events
+
+    def _call_due(self, now: datetime) -> None:
+        """Let the one-time schedules that functions made call AWS by their roles, as Scheduler does, and end.
+
+        Raises:
+            ValueError: for a target that the simulator does not play.
+        """
+        scheduler, group = self.aws["scheduler"], self._arn("scheduler", "schedule-group/default")
+        for page in scheduler.get_paginator("list_schedules").paginate(GroupName="default"):
+            for name in [found["Name"] for found in page["Schedules"]]:
+                made = scheduler.get_schedule(Name=name)
+                if not parse(made["ScheduleExpression"], made["ScheduleExpressionTimezone"], now).due(now):
+                    continue
+                service, operation = called(made["Target"]["Arn"])
+                role, params = made["Target"]["RoleArn"].rsplit("/", 1)[-1], json.loads(made["Target"]["Input"])
+                try:
+                    with self.plant.lock:
+                        self.rights.check_trust(role, "scheduler.amazonaws.com", group)
+                        self.rights.check(role, "scheduler", service, operation, params)
+                        self.plant.account.call(service, operation, params)
+                except ServiceError as error:
+                    self.failures.append((name, str(error)))
+                scheduler.delete_schedule(Name=name)
 
     def deliver(self, event: Event) -> None:
         """Hand an event to the targets of every deployed rule that matches, as EventBridge does."""
@@ -122,7 +149,10 @@ class Pump:
         return allowed(policy, "lambda:InvokeFunction", self._function_arn(function), context)
 
     def _function_arn(self, name: str) -> str:
-        return f"arn:aws:lambda:{self.rights.region}:{self.rights.account_id}:function:{name}"
+        return self._arn("lambda", f"function:{name}")
+
+    def _arn(self, service: str, resource: str) -> str:
+        return f"arn:aws:{service}:{self.rights.region}:{self.rights.account_id}:{resource}"
 
     def _publish_call(self, function: str, log_tail: str, now: datetime, *, failed: bool) -> None:
         """Publish what Lambda counts, and what CloudWatch reads from the log, at simulated time."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from local_account.environment import ACCESS_KEY
-from local_account.iam import Context, Statement, allowed, role_policy
+from local_account.iam import Context, Statement, allowed, role_policy, statements
 from simulator.service import ServiceError
 
 PREFIXES = {"resourcegroupstaggingapi": "tag"}
@@ -65,16 +65,27 @@ class Rights:
         """Say yes, or raise what AWS answers a caller without the right."""
         if access_key != ACCESS_KEY:  # which is the emulator's administrator
             function = self.function(access_key)
-            role = self.roles[function]
-            for request in self._needs(service, operation, params):
-                self.require(role, request, f"assumed-role/{role}/{function}", service)
-            for request in self._probes(service, operation, params):
-                self.used.add((role, request.action))
-                if not self.may(role, request):
-                    raise ServiceError("ValidationException", f"{_refusal(f'role/{role}', request)} (asked by {AAS})")
+            self.check(self.roles[function], function, service, operation, params)
         if (service, operation) == ("application-autoscaling", "RegisterScalableTarget"):
             self._service_linked_role = True  # the first registration that is allowed makes it
         return True
+
+    def check(self, role: str, session: str, service: str, operation: str, params: Mapping[str, Any]) -> None:
+        """Raise what AWS answers unless the role may make this call, and AAS what it does with the role's rights."""
+        for request in self._needs(service, operation, params):
+            self.require(role, request, f"assumed-role/{role}/{session}", service)
+        for request in self._probes(service, operation, params):
+            self.used.add((role, request.action))
+            if not self.may(role, request):
+                raise ServiceError("ValidationException", f"{_refusal(f'role/{role}', request)} (asked by {AAS})")
+
+    def check_trust(self, role: str, principal: str, source: str) -> None:
+        """Raise AccessDenied unless a service may assume the role for a resource of this account."""
+        document = self.iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+        trust = [each for each in statements(document) if each.service == principal]
+        context = {"aws:SourceAccount": self.account_id, "aws:SourceArn": source}
+        if not allowed(trust, "sts:AssumeRole", "*", context):
+            raise ServiceError("AccessDeniedException", f"{principal} may not assume {role} for {source}")
 
     def function(self, access_key: str) -> str:
         """Return the function whose worker has this key."""

@@ -17,6 +17,7 @@ from simulator.components import Component
 from simulator.events import Event, World
 from simulator.metrics import epoch_minute
 from simulator.sagemaker import Endpoint, SageMaker, Tagging, Variant
+from simulator.scheduler import Scheduler
 from simulator.service import Service, ServiceError
 from simulator.transport import make_client
 from simulator.workload import SqsWorkload
@@ -71,7 +72,8 @@ class SimulatedAccount:
         self.sagemaker = SageMaker(self._world)
         self.cloudwatch = CloudWatch(self._world)
         self.autoscaling = ApplicationAutoScaling(self._world, self.sagemaker, self.cloudwatch)
-        services = (self.autoscaling, self.sagemaker, self.cloudwatch, Tagging(self.sagemaker))
+        self.scheduler = Scheduler(self._world, {self.autoscaling.name: self.autoscaling})
+        services = (self.autoscaling, self.sagemaker, self.cloudwatch, Tagging(self.sagemaker), self.scheduler)
         self._services: dict[str, Service] = {service.name: service for service in services}
         self._clients: dict[str, Any] = {}
         self._failures: dict[tuple[str, str], deque[ServiceError]] = {}
@@ -92,6 +94,8 @@ class SimulatedAccount:
     def client(self, service: Literal["cloudwatch"]) -> CloudWatchClient: ...
     @overload
     def client(self, service: Literal["resourcegroupstaggingapi"]) -> ResourceGroupsTaggingAPIClient: ...
+    @overload
+    def client(self, service: Literal["scheduler"]) -> Any: ...  # noqa: ANN401 - no stubs installed
     def client(self, service: str) -> Any:
         """A real boto3 client that this account answers; one per service."""
         if service not in self._clients:
@@ -257,7 +261,7 @@ class SimulatedAccount:
         """Play one minute and return the events it sent, those of API calls since the last minute first.
 
         Capacity that is due arrives and counts for the minute, traffic is served, metrics are published, the clock
-        moves; then scheduled actions run, alarms are evaluated and Auto Scaling acts on them.
+        moves; then schedules and scheduled actions run, alarms are evaluated and Auto Scaling acts on them.
         """
         self.sagemaker.finish_changes()
         minute = epoch_minute(self.now)
@@ -270,6 +274,7 @@ class SimulatedAccount:
         for workload in self.sagemaker.unserved.values():
             workload.serve(0, 0, _into_the_void)
         self._world.now += MINUTE
+        self.scheduler.run()
         self.autoscaling.run_scheduled_actions()
         self.cloudwatch.evaluate_alarms()
         self.autoscaling.act()

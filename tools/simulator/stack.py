@@ -16,14 +16,15 @@ from typing_extensions import override
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.cloudwatch import CloudWatch
 from core.aws.sagemaker import SageMaker
+from core.aws.scheduler import Scheduler
 from core.model import Kind, Mode
-from core.ports import Autoscaling, Events, Hosting, Metrics, PolicySource, StateStore
+from core.ports import Autoscaling, Events, Hosting, Metrics, PolicySource, Schedules, StateStore
 from core.reconcile import Outcome, Ports, Reconciler
 from handlers import async_queue, batch_window, fleet_sync, realtime_target
 from handlers import override as override_handler
 from handlers.wiring import LambdaHandler, Runtime
 from simulator.account import SimulatedAccount
-from simulator.direct import DirectAutoscaling, DirectMetrics, DirectServing
+from simulator.direct import DirectAutoscaling, DirectMetrics, DirectServing, PlainClient
 from simulator.in_memory import InMemoryEvents, InMemoryStore, StaticPolicies
 
 MAKERS: Mapping[str, Callable[[Callable[[], Runtime]], LambdaHandler]] = {
@@ -34,6 +35,8 @@ MAKERS: Mapping[str, Callable[[Callable[[], Runtime]], LambdaHandler]] = {
     "Override": override_handler.make_handler,
 }
 OWNERS = {Kind.REALTIME: "RealtimeTarget", Kind.ASYNC: "AsyncQueue", Kind.BATCH: "BatchWindow"}
+
+FALLBACK_ROLE = "arn:aws:iam::123456789012:role/tidegate-fallback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class SimulatedStack:
             store=self.store,
             metrics=metrics,
             autoscaling=autoscaling,
+            schedules=self._schedules(),
             serving=serving,
             events=self.events,
             clock=self.now,
@@ -108,6 +112,9 @@ class SimulatedStack:
         client = self.account.client
         sagemaker = SageMaker(lambda: client("sagemaker"), lambda: client("resourcegroupstaggingapi"))
         return CloudWatch(client("cloudwatch")), ApplicationAutoScaling(client("application-autoscaling")), sagemaker
+
+    def _schedules(self) -> Schedules:
+        return Scheduler(lambda: PlainClient(self.account, "scheduler"), self.stage, FALLBACK_ROLE)
 
     def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:
         """Keep every outcome, failed passes' too."""

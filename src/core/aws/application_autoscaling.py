@@ -120,15 +120,10 @@ class ApplicationAutoScaling:
             TargetNotFoundError: also right after the first registration, which AAS takes a moment to see (facts 1.3);
                 the next pass puts the policy.
         """
-        request: dict[str, Any] = {
-            "PolicyName": policy.name,
-            "PolicyType": policy.policy_type,
-            _configuration_of(policy.policy_type): policy.configuration,
-        }
         if policy.policy_type == "TargetTrackingScaling":
             self._pace.wait(ALARMS_OF_TRACKING)
         with writing(f"PutScalingPolicy {policy.name} on {target.resource_id}"):
-            return self._client.put_scaling_policy(**_names(target), **request)["PolicyARN"]
+            return self._client.put_scaling_policy(**policy_request(target, policy))["PolicyARN"]
 
     def delete_policy(self, target: ScalableTarget, name: str) -> None:
         with writing(f"DeleteScalingPolicy {name} on {target.resource_id}"), absent_is_fine():
@@ -158,6 +153,12 @@ class ApplicationAutoScaling:
 def _registration(item: "ScalableTargetTypeDef") -> Registration:
     suspended = sorted(name.removesuffix("Suspended") for name, on in item.get("SuspendedState", {}).items() if on)
     return Registration(Envelope(item["MinCapacity"], item["MaxCapacity"]), tuple(suspended))
+
+
+def policy_request(target: ScalableTarget, policy: NativePolicy) -> dict[str, Any]:
+    """Return what PutScalingPolicy is given."""
+    configuration = {_configuration_of(policy.policy_type): policy.configuration}
+    return {**_names(target), "PolicyName": policy.name, "PolicyType": policy.policy_type, **configuration}
 
 
 def _names(target: ScalableTarget) -> dict[str, Any]:

@@ -34,6 +34,7 @@ application_autoscaling = cache(lambda: _session().client("application-autoscali
 cloudwatch = cache(lambda: _session().client("cloudwatch", config=CONFIG))
 dynamodb = cache(lambda: _session().client("dynamodb", config=CONFIG))
 events = cache(lambda: _session().client("events", config=CONFIG))
+scheduler = cache(lambda: _session().client("scheduler", config=CONFIG))
 sagemaker = cache(lambda: _session().client("sagemaker", config=CONFIG))
 sqs = cache(lambda: _session().client("sqs", config=CONFIG))
 tagging = cache(lambda: _session().client("resourcegroupstaggingapi", config=CONFIG))

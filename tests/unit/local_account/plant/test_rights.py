@@ -248,7 +248,8 @@ def test_what_a_pass_needs_is_allowed(rights: Rights, function: str, call: tuple
 def test_what_only_fleet_sync_may(rights: Rights, call: tuple[str, str, dict[str, Any]]) -> None:
     codes = {function: refusal(rights, function, call) for function in FUNCTIONS}
     denied = "AccessDenied" if call[0] == "cloudwatch" else "AccessDeniedException"
-    tunes = {"RealtimeTarget": ""} if call[1] == "PutScalingPolicy" else {}  # it lowers request targets
+    owners = dict.fromkeys(("RealtimeTarget", "BatchWindow"), "")  # they write request targets
+    tunes = owners if call[1] == "PutScalingPolicy" else {}
     assert codes == {**dict.fromkeys(FUNCTIONS, denied), **tunes, "FleetSync": ""}
 
 

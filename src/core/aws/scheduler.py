@@ -1,0 +1,63 @@
+"""EventBridge Scheduler as the port `Schedules`: it calls Application Auto Scaling itself, without any code of ours."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from core.aws.application_autoscaling import policy_request
+from core.aws.errors import absent_is_fine, is_absent, writing
+from core.model import ScalableTarget
+from core.ports import NativePolicy
+
+
+class Scheduler:
+    """One-time schedules in the group `default`, which outlives the stack; each is deleted once it was due.
+
+    Args:
+        client: returns boto3's `scheduler`, the same one each time; most passes have nothing to schedule.
+        stage: of the stack; begins every name.
+        role: ARN of the role by which Scheduler puts the policy.
+    """
+
+    def __init__(self, client: Callable[[], Any], stage: str, role: str) -> None:
+        self._client = client
+        self._stage = stage
+        self._role = role
+
+    def put(self, target: ScalableTarget, policy: NativePolicy, at: datetime) -> None:
+        """Have AAS given this policy at `at` (UTC) whatever becomes of us; it replaces the one of the target before."""
+        schedule: dict[str, Any] = {
+            "Name": schedule_name(self._stage, target),
+            "Description": f"Takes {policy.name} back to {policy.target:g} if Tidegate does not renew this in time.",
+            "ScheduleExpression": f"at({at:%Y-%m-%dT%H:%M:%S})",
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "ActionAfterCompletion": "DELETE",
+            "Target": {
+                "Arn": f"arn:{self._role.split(':')[1]}:scheduler:::aws-sdk:applicationautoscaling:putScalingPolicy",
+                "RoleArn": self._role,
+                "Input": json.dumps(policy_request(target, policy)),
+            },
+        }
+        with writing(f"UpdateSchedule {schedule['Name']}"):
+            try:
+                self._client().update_schedule(**schedule)
+            except ClientError as err:
+                if not is_absent(err):
+                    raise
+                self._client().create_schedule(**schedule)
+
+    def delete(self, target: ScalableTarget) -> None:
+        """Have it not given any more; absent is fine."""
+        name = schedule_name(self._stage, target)
+        with writing(f"DeleteSchedule {name}"), absent_is_fine():
+            self._client().delete_schedule(Name=name)
+
+
+def schedule_name(stage: str, target: ScalableTarget) -> str:
+    """Return the name of a target's schedule: at most 64 characters, as Scheduler wants, and its own."""
+    name = next(iter(target.names.values()))
+    return f"tidegate-{stage}-{name[:25]}-{sha256(target.resource_id.encode()).hexdigest()[:16]}"

@@ -1,0 +1,243 @@
+"""A target value above the profile's own expires, as bounds do (ADR 0005): who writes what, in which order, and when.
+
+`orders` serves 1,000 requests an instance: tracking keeps it at 500, and at 900 while a forecast orders ahead.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from core.errors import ActuationError
+from core.model import Capacity, Mode, Observation, Option, Point
+from core.reconcile import Status
+from tests.builders import override, running
+from tests.world import World
+
+POLICY = "tidegate-prod-track-requests_per_instance"
+AFTER = timedelta(minutes=45)
+
+
+def foreseeing() -> World:
+    """FleetSync has just enrolled the target, and found a forecast for it."""
+    world = with_load(World())
+    world.sync()
+    assert world.store.learned([world.orders])[world.orders].chosen is Option.FORECAST
+    _ = world.writes
+    return world
+
+
+def with_load(world: World) -> World:
+    """Let the minutes until now have their load, and what was ordered serve."""
+    world.serving.capacities[world.orders] = replace(
+        running(capacity(world).desired), created_at=capacity(world).created_at
+    )
+    newest = world.now - timedelta(minutes=2)
+    minutes = (newest - timedelta(minutes=n) for n in reversed(range(4 * 24 * 60)))
+    world.metrics.series["Invocations"] = Observation(
+        tuple(Point(at, 5500.0 if 9 <= at.hour < 17 else 500.0) for at in minutes)
+    )
+    return world
+
+
+def tick(world: World) -> Status:
+    return with_load(world).tick(tunes=True)["orders"].status
+
+
+def tracked(world: World) -> float:
+    return world.autoscaling.native[world.orders][POLICY].target
+
+
+def due(world: World) -> tuple[datetime, float] | None:
+    """When the schedule is due, and the target it puts."""
+    found = world.schedules.due.get(world.orders)
+    return found and (found[0], found[1].target)
+
+
+def fire(world: World) -> None:
+    """EventBridge Scheduler does what it was told."""
+    at, policy = world.schedules.due.pop(world.orders)
+    assert at <= world.now
+    world.autoscaling.put_policy(world.orders, policy)
+    _ = world.writes
+
+
+def of_target(world: World) -> list[str]:
+    return sorted(name for name in world.writes if name in {"put_schedule", "delete_schedule", "put_policy"})
+
+
+def raised() -> World:
+    world = foreseeing()
+    tick(world)
+    _ = world.writes
+    return world
+
+
+def test_the_owner_raises_the_target_once_its_fallback_is_written() -> None:
+    world = foreseeing()
+    assert tracked(world) == 500, "FleetSync never raises it"
+    tick(world)
+    assert of_target(world) == ["put_policy", "put_schedule"]
+    assert (tracked(world), due(world)) == (900, (world.now + AFTER, 500))
+
+
+def test_it_is_renewed_each_half_hour_and_nothing_else_is_written() -> None:
+    world, begun, seen = raised(), World().now, []
+    for _ in range(30):
+        world.later(minutes=2)
+        tick(world)
+        seen += [((world.now - begun) // timedelta(minutes=1), name) for name in of_target(world)]
+    assert seen == [(30, "put_schedule"), (60, "put_schedule")]
+    assert due(world) == (world.now + AFTER, 500)
+
+
+def test_a_sync_leaves_it_while_its_owner_lives_and_no_longer() -> None:
+    """FleetSync may live on where the owner's function fails: the forecast's orders have ended, so must its target."""
+    world = raised()
+    world.later(minutes=44)
+    with_load(world).sync()
+    assert tracked(world) == 900
+    world.later(minutes=1)
+    with_load(world).sync()  # not even if the schedule did not fire
+    assert tracked(world) == 500
+
+
+def test_an_owner_that_comes_back_notices_that_it_fired() -> None:
+    world = raised()
+    world.later(minutes=45)
+    fire(world)
+    assert tracked(world) == 500
+    world.later(minutes=200)
+    tick(world)
+    assert of_target(world) == ["put_policy", "put_schedule"]
+    assert (tracked(world), due(world)) == (900, (world.now + AFTER, 500))
+
+
+def test_without_its_fallback_the_target_is_not_raised_and_the_pass_says_so() -> None:
+    world = foreseeing()
+    world.schedules.fail_on["put_schedule"] = ActuationError("CreateSchedule: AccessDeniedException")
+    outcome = with_load(world).tick(tunes=True)["orders"]
+    assert (outcome.status, outcome.error) == (Status.FAILED, "CreateSchedule: AccessDeniedException")
+    assert (tracked(world), due(world)) == (500, None)
+    with_load(world).sync()
+    assert tracked(world) == 500
+    world.schedules.fail_on.clear()
+    tick(world)
+    assert (tracked(world), due(world)) == (900, (world.now + AFTER, 500))
+
+
+def test_a_target_that_could_not_be_raised_is_raised_by_the_next_pass() -> None:
+    world = foreseeing()
+    world.autoscaling.fail_on["put_policy"] = [ActuationError("PutScalingPolicy: InternalServiceException")]
+    assert tick(world) is Status.FAILED
+    assert (tracked(world), due(world)) == (500, (world.now + AFTER, 500))
+    tick(world)
+    assert tracked(world) == 900
+
+
+def test_a_renewal_that_fails_is_tried_again_and_at_last_the_target_falls() -> None:
+    world = raised()
+    world.schedules.fail_on["put_schedule"] = ActuationError("UpdateSchedule: InternalServerException")
+    world.later(minutes=31)
+    assert tick(world) is Status.FAILED
+    world.later(minutes=14)
+    fire(world)
+    assert tick(world) is Status.FAILED
+    assert tracked(world) == 500
+
+
+@pytest.mark.parametrize(("factor", "values"), [(1.0, (1800, 1000)), (0.5, (900, 500))])
+def test_another_capacity_moves_target_and_fallback_at_once(factor: float, values: tuple[float, float]) -> None:
+    """An instance serves 2,000 from now on, or was found to and latency allows half of it."""
+    world = raised()
+    world.document["profiles"]["p"] |= {"objectives": {"requests_per_instance": 2000}}
+    memory = replace(world.memory(), target_factor=factor)
+    assert world.store.record(world.orders, memory, "test", world.now)
+    tick(world)
+    back = due(world)
+    assert back is not None
+    assert (tracked(world), back[1]) == values
+
+
+@pytest.mark.parametrize("sync_first", [False, True])
+def test_with_the_forecast_the_target_goes_and_then_its_fallback(sync_first: bool) -> None:
+    world = raised()
+    unlearn(world)
+    if sync_first:
+        with_load(world).sync()
+        assert (tracked(world), of_target(world)) == (500, ["put_policy"])
+    world.autoscaling.fail_on["put_policy"] = [ActuationError("PutScalingPolicy: InternalServiceException")]
+    assert tick(world) is Status.FAILED
+    assert of_target(world) == [], "the fallback stays as long as there may be something to take back"
+    tick(world)
+    assert of_target(world) == ["delete_schedule", "put_policy"]
+    assert (tracked(world), due(world)) == (500, None)
+    tick(world)
+    assert of_target(world) == []
+
+
+def unlearn(world: World) -> None:
+    learned = world.store.learned([world.orders])[world.orders]
+    world.store.put_learned(world.orders, replace(learned, chosen=Option.GUARD))
+
+
+def test_a_fallback_that_could_not_be_deleted_is_tried_again() -> None:
+    world = raised()
+    unlearn(world)
+    world.schedules.fail_on["delete_schedule"] = [ActuationError("DeleteSchedule: InternalServerException")]
+    assert tick(world) is Status.FAILED
+    assert (tracked(world), due(world)) == (500, (world.now + AFTER, 500))
+    tick(world)
+    assert due(world) is None
+
+
+@pytest.mark.parametrize(("passed", "writes"), [(29, []), (30, ["put_schedule"]), (45, [])])
+def test_while_the_endpoint_changes_it_is_only_renewed(passed: int, writes: list[str]) -> None:
+    world = raised()
+    world.later(minutes=passed)
+    with_load(world)
+    world.serving.capacities[world.orders] = replace(capacity(world), status="Updating", desired=9)
+    world.tick(tunes=True)
+    assert of_target(world) == writes
+
+
+def capacity(world: World) -> Capacity:
+    found = world.serving.capacities[world.orders]
+    assert isinstance(found, Capacity)
+    return found
+
+
+def test_a_pause_lets_it_fall_as_it_lets_bounds() -> None:
+    world = raised()
+    world.store.put_override(override("pause", minutes_left=300))
+    world.later(minutes=40)
+    assert tick(world) is Status.PAUSED
+    assert due(world) == (world.now + timedelta(minutes=5), 500)
+
+
+def test_shadow_writes_none() -> None:
+    world = foreseeing()
+    world.mode = Mode.SHADOW
+    assert tick(world) is Status.SHADOW
+    assert (tracked(world), due(world)) == (500, None)
+
+
+def test_a_release_ends_it_first_and_fails_if_it_cannot() -> None:
+    """Else a policy of ours would come back to an endpoint that was given back."""
+    world = raised()
+    world.document = {**world.document, "endpoints": []}
+    world.schedules.fail_on["delete_schedule"] = [ActuationError("DeleteSchedule: InternalServerException")]
+    assert world.sync()["orders"].status is Status.FAILED
+    assert tracked(world) == 900
+    assert world.sync()["orders"].status is Status.RELEASED
+    assert (world.autoscaling.native, due(world)) == ({}, None)
+
+
+def test_a_lost_table_leaves_the_target_to_the_sync_and_the_schedule_to_itself() -> None:
+    world = raised()
+    world.store.forget(world.orders)
+    with_load(world).sync()
+    assert tracked(world) == 500
+    assert due(world) == (world.now + AFTER, 500)
+    tick(world)  # what was learned again raises it again
+    assert (tracked(world), due(world)) == (900, (world.now + AFTER, 500))
