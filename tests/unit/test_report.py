@@ -67,6 +67,11 @@ def test_a_fleet_is_summed_in_hours_and_changes_only(html: str) -> None:
     assert summary(html)[-3] == ["–", f"{hours:,.1f}", str(changes)]  # noqa: RUF001 - a dash
 
 
+def test_what_it_comes_to_stands_above_the_figures_and_the_story_below(tmp_path: Path) -> None:
+    html = without_scripts(html_of(replace(sample_run(), lines=["The verdict."], story=["00:20 <why>"]), tmp_path))
+    assert html.index("The verdict.") < html.index('<table class="summary">') < html.index("00:20 &lt;why&gt;")
+
+
 def test_every_text_from_outside_is_escaped(html: str) -> None:
     page = without_scripts(html)
     assert "<title>Replay of a &lt;b&gt;Monday&lt;/b&gt; &amp; its night</title>" in page

@@ -322,13 +322,27 @@ def _summary(runs: Sequence[TargetRun]) -> Table:
             str(ours.changes),
             str(theirs.changes),
         )
-    hours = [sum(t.instance_hours for t in side) for side in ([r.totals for r in runs], [r.plain_totals for r in runs])]
-    harmed = (sum(each.totals.harmed for each in runs), sum(each.plain_totals.harmed for each in runs))
     requests = sum(each.totals.requests for each in runs)
     table.add_section()
-    shares = [_share(count / requests if requests else None) for count in harmed]
-    table.add_row("all", "", f"{requests:,.0f}", *shares, *(f"{each:.1f}" for each in hours), style="bold")
+    shares, hours = map(_share, _harmed(runs)), (f"{each:.1f}" for each in _hours(runs))
+    table.add_row("all", "", f"{requests:,.0f}", *shares, *hours, style="bold")
     return table
+
+
+def _harmed(runs: Sequence[TargetRun]) -> tuple[float | None, float | None]:
+    """Return the share of all requests that were violated, with Tidegate and under plain AAS."""
+    requests = sum(each.totals.requests for each in runs)
+    ours, plain = (sum(t.harmed for t in side) for side in _sides(runs))
+    return (ours / requests, plain / requests) if requests else (None, None)
+
+
+def _hours(runs: Sequence[TargetRun]) -> tuple[float, float]:
+    ours, plain = (sum(t.instance_hours for t in side) for side in _sides(runs))
+    return ours, plain
+
+
+def _sides(runs: Sequence[TargetRun]) -> tuple[list[Totals], list[Totals]]:
+    return [each.totals for each in runs], [each.plain_totals for each in runs]
 
 
 def _share(value: float | None) -> str:
@@ -380,8 +394,15 @@ def _report(runs: list[TargetRun], lines: list[str], plan: Plan, policy: Path) -
         "Plain AAS": "target tracking at 0.5 of an instance's capacity; asynchronous guide: 5 per instance and a step",
         "Override": f"floor 5 on chat-prod from {plan.override_at:%H:%M} for 90 minutes",
     }
+    (ours, plain), (hours, plain_hours) = _harmed(runs), _hours(runs)
+    verdict = (
+        f"Under Tidegate {_share(ours)} of requests and items were harmed instead of {_share(plain)}, for {hours:,.1f} "
+        f"instance-hours instead of {plain_hours:,.1f}."
+    )
     title = f"{plan.hours:g} hours of real traffic"
-    return FleetRun(title=title, start=plan.start, hours=plan.hours, targets=runs, lines=lines, facts=facts)
+    return FleetRun(
+        title=title, start=plan.start, hours=plan.hours, targets=runs, lines=[verdict], story=lines, facts=facts
+    )
 
 
 def _json(runs: Sequence[TargetRun], result: Result) -> dict[str, Any]:

@@ -213,7 +213,7 @@ def frontier(compared: Sequence[Compared]) -> Figure:
                 "x": [round(each.cost_ratio, 4) for each in points],
                 "y": [round(100 * each.harmed_share, 4) for each in points],
                 "text": [_plain_text(f"Tidegate {each.knob}" if ours else each.knob) for each in points],
-                "textposition": "bottom center" if ours else "top center",
+                "textposition": "bottom center" if ours or len(data) % 2 else "top center",
                 "textfont": {"size": 10, "color": "--tidegate" if ours else "--soft"},
                 "hovertext": [
                     _plain_text(f"{policy} {each.knob}")
@@ -229,7 +229,8 @@ def frontier(compared: Sequence[Compared]) -> Figure:
                 },
             }
         )
-    axis = {"gridcolor": "--grid", "zerolinecolor": "--grid", "rangemode": "tozero", "fixedrange": True}
+    axis = {"gridcolor": "--grid", "zerolinecolor": "--rule", "fixedrange": True}
+    top = 100 * max((each.harmed_share for each in compared), default=0) or 1
     layout: Figure = {
         "margin": {"l": 56, "r": 16, "t": 8, "b": 48},
         "height": 420,
@@ -239,8 +240,9 @@ def frontier(compared: Sequence[Compared]) -> Figure:
         "paper_bgcolor": "--card",
         "plot_bgcolor": "--card",
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": "--ink"},
-        "xaxis": axis | {"rangemode": "normal", "title": _title("cost, in clairvoyant's instance-hours")},
-        "yaxis": axis | {"title": _title("harmed, % of requests")},
+        "xaxis": axis | {"zeroline": False, "title": _title("cost ÷ clairvoyant's")},
+        # Many are harmless: there is room below zero for what is written under their marks.
+        "yaxis": axis | {"range": [-0.09 * top, 1.09 * top], "title": _title("harmed, % of requests")},
     }
     return {"data": data, "layout": layout}
 

@@ -54,7 +54,7 @@ def page(run: FleetRun, plotly: str | None = None, up: str | None = None) -> str
 <h2 id="summary-heading">Beside the same traffic under {escape(_others(run.targets))}</h2>
 {_summary(run.targets)}
 </section>
-{_compared(len(run.targets), run.compared)}
+{_story(run.story)}{_compared(len(run.targets), run.compared)}
 {"".join(sections)}
 <section aria-labelledby="settings-heading">
 <h2 id="settings-heading">Settings</h2>
@@ -106,6 +106,16 @@ def bullets(lines: Iterable[str], css: str) -> str:
     """Return a list, empty without lines."""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     return f'<ul class="{css}">{items}</ul>' if items else ""
+
+
+def _story(lines: list[str]) -> str:
+    if not lines:
+        return ""
+    return f"""<section aria-labelledby="story-heading">
+<h2 id="story-heading">What was decided, and why</h2>
+{bullets(lines, "notes")}
+</section>
+"""
 
 
 def _others(targets: list[TargetRun]) -> str:

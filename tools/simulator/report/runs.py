@@ -122,5 +122,8 @@ class FleetRun:
     facts: dict[str, str]
     """Settings, for a reader who wants to repeat the run."""
 
+    story: list[str] = field(default_factory=list)
+    """What was decided and why, a line each."""
+
     compared: list[Compared] = field(default_factory=list)
     """Every policy that played the same traffic; empty if only plain AAS did."""
