@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo account test check unit lint typecheck lines template e2e build bench chaos weeks killed speed cost docs release sbom audit lock schema reference pictures clean
+.PHONY: help demo account venv test check unit lint typecheck lines template e2e build bench chaos weeks killed speed cost docs release sbom audit lock schema reference pictures clean
 
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,8 @@ demo: $(VENV)/.done $(SAM) $(MINISTACK)  ## Deploy the template here and let it 
 
 account: $(VENV)/.done $(SAM) $(MINISTACK)  ## Deploy the template into an embedded account and keep it up to play with
 	@$(BIN)/python -m local_account --sam $(SAM) --ministack-python $(dir $(MINISTACK))python $(ARGS)
+
+venv: $(VENV)/.done  ## The command line alone: .venv/bin/tidegate
 
 test: check e2e  ## Everything CI runs
 

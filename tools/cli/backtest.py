@@ -194,8 +194,18 @@ def show(verdict: Verdict, wanted: Wanted) -> None:
         style = "bold" if score.policy == "tidegate" else None
         table.add_row(*_cells(score, priced=priced), style=style)
     console().print(table)
-    for line in (*comes_to(verdict), *wanted.notes):
+    for line in (_taken(case), *comes_to(verdict), *wanted.notes):
         print(line)
+
+
+def _taken(case: Case) -> str:
+    """Say what the figures stand on, and where nobody said it, by which option to."""
+    items = "items" if case.mode is Mode.ASYNC else "requests"
+    said = "" if case.mode is Mode.ASYNC else " (--capacity)"
+    return (
+        f"Taken: an instance finishes {case.capacity:,.4g} {items} a minute{said}, {case.minimum} to {case.maximum} "
+        f"run (--min, --max), each serves {case.provisioning} minutes after its order (--provisioning)."
+    )
 
 
 def _cells(score: Score, *, priced: bool) -> list[str]:
@@ -227,9 +237,11 @@ def comes_to(verdict: Verdict) -> list[str]:
         better = [o for o in others if harmed(o) <= harmed(score) and o.instance_hours <= score.instance_hours]
         worse = [o for o in others if harmed(o) >= harmed(score) and o.instance_hours >= score.instance_hours]
         if better:
-            best = min(better, key=lambda each: each.instance_hours)
+            offered = [each for each in better if each.policy.startswith(("aas", "static"))]
+            best = min(offered or better, key=lambda each: each.instance_hours)
+            name = f"{best.policy} {best.knob}" + ("" if offered else " (which AWS does not offer)")
             lines.append(
-                f"Tidegate ({score.knob}) would not help here: {best.policy} {best.knob} has {harmed(best):.2%} {word} "
+                f"Tidegate ({score.knob}) would not help here: {name} has {harmed(best):.2%} {word} "
                 f"for {best.instance_hours:,.1f} instance-hours, Tidegate {harmed(score):.2%} for "
                 f"{score.instance_hours:,.1f}."
             )

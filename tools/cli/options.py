@@ -26,7 +26,7 @@ Region = Annotated[str | None, typer.Option(envvar="AWS_REGION", help="AWS regio
 
 AwsProfile = Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")]
 EndpointUrl = Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")]
-Csv = Annotated[Path | None, typer.Argument(help="Trace: timestamp,requests[,work_seconds]; gzip too.")]
+Csv = Annotated[Path | None, typer.Argument(help="Trace: timestamp,requests[,work_seconds]; UTC, gzip too.")]
 OfEndpoint = Annotated[str | None, typer.Option(help="Instead of a file: this endpoint's CloudWatch history.")]
 OfVariant = Annotated[str, typer.Option(help="Its variant.")]
 LoadMode = Annotated[Mode, typer.Option(help="How the load meets the endpoint.")]

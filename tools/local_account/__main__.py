@@ -82,6 +82,7 @@ Paste into another terminal; no tool there reaches a real account then:
 unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN
 unset HTTP_PROXY HTTPS_PROXY ALL_PROXY http_proxy https_proxy all_proxy
 {exports}
+export PATH={shlex.quote(str(Path(sys.executable).parent))}:{shlex.quote(str(UV))}:"$PATH"
 
 Look around:
 
@@ -102,7 +103,6 @@ tidegate policy push fleet.yaml --stack {STACK} --no-wait
 
 Change the source or the template, and deploy it again (schedules, rules and alarms are read again at once):
 
-export PATH={shlex.quote(str(UV))}:"$PATH"
 {executable} build --config-env local --parameter-overrides {overrides}
 {executable} deploy --config-env local --parameter-overrides {overrides}
 """

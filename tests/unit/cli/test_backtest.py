@@ -56,6 +56,7 @@ def test_table_names_every_policy_and_says_what_it_comes_to_and_the_page_is_comp
         assert policy in result.stdout
     assert "2026-03-03 00:00 to 2026-03-04 00:00 (1440 minutes) after 1440 minutes of warm-up" in result.stdout
     assert "Tidegate (balanced)" in result.stdout.splitlines()[-1]
+    assert "requests a minute (--capacity), 1 to 100 run (--min, --max), each serves 6 minutes" in result.stdout
     assert "cost" in result.stdout
 
 
