@@ -138,6 +138,10 @@ class Reason(StrEnum):
     SCALING_SUSPENDED = "ScalingSuspended"
 
 
+ALWAYS_TOLD = (Reason.SCALE_IN_BLOCKED, Reason.SCALING_SUSPENDED, Reason.REQUESTS_EXPIRING, Reason.DEADLINE_AT_RISK)
+"""Logged and counted in each pass, whatever else decides: somebody has to do something about it."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class ScalableTarget:
     """A resource ID and a scalable dimension, registered together in the namespace `sagemaker`."""

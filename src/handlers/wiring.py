@@ -25,7 +25,7 @@ from core.aws.scheduler import Scheduler
 from core.aws.store import Table
 from core.context import Enrolment
 from core.errors import TidegateError
-from core.model import Capacity, Mode, Reason
+from core.model import ALWAYS_TOLD, Capacity, Mode, Reason
 from core.reconcile import SPARE, Outcome, Pass, Ports, Reconciler, Status
 
 
@@ -154,10 +154,6 @@ def counts(outcomes: tuple[Outcome, ...]) -> Mapping[str, int]:
         "CapacityRefused": sum(bool(o.decision and o.decision.context.refusal) for o in outcomes),
         **{reason.value: sum(bool(_figures(o, reason)) for o in outcomes) for reason in ALWAYS_TOLD},
     }
-
-
-ALWAYS_TOLD = (Reason.SCALE_IN_BLOCKED, Reason.SCALING_SUSPENDED, Reason.REQUESTS_EXPIRING, Reason.DEADLINE_AT_RISK)
-"""Logged and counted in each pass, whatever else decides: somebody has to do something about it."""
 
 
 def _figures(outcome: Outcome, reason: Reason) -> Mapping[str, float | str]:

@@ -16,8 +16,9 @@ import yaml
 from botocore import xform_name
 from botocore.session import Session
 
-from cli.main import app
-from cli.policy_file import PolicyFileError, read_policy_file
+from cli.errors import PolicyFileError
+from cli.main import COMMANDS, app, imported
+from cli.policy_file import read_policy_file
 from tests.docs.pages import PAGES, ROOT, Block, Turn, anchors, blocks, parts, prose
 from tests.docs.shell import Shell, answered, rendered
 
@@ -146,8 +147,10 @@ def test_tidegate_commands_exist_and_take_these_options() -> None:
     for where, said in mentions("tidegate"):
         command: Any = typer.main.get_command(app)
         words = said.split()
-        while hasattr(command, "commands") and words and words[0] in command.commands:
-            command = command.commands[words.pop(0)]
+        if words and words[0] in COMMANDS:
+            command = imported(words.pop(0))
+            if words and words[0] in getattr(command, "commands", ()):
+                command = command.commands[words.pop(0)]
         known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)} | {"--help"}
         unknown = {word.partition("=")[0] for word in words if word.startswith("--")} - known
         if (hasattr(command, "commands") and set(words) - known) or unknown:

@@ -10,8 +10,8 @@ import pytest
 from moto import mock_aws
 from rich.console import Console
 
+from cli.errors import RefusedError
 from cli.forecast import KNOBS, Outlook, Source, ahead_of, document_of, lines_of, options_of, outlook_of, played_of
-from cli.overrides import RefusedError
 from core.aws.cloudwatch import CloudWatch
 from core.aws.store import Table
 from core.context import Context, Decision

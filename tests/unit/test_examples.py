@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from bench.tutorial import ONE_CORE, tutorial
-from cli.policy_file import PolicyFileError, read_policy_file
+from cli.errors import PolicyFileError
+from cli.policy_file import read_policy_file
 from core.fleet import PROFILE_TAG
 from core.policy import parse_fleet
 from simulator.cases import Case, Mode, case_of

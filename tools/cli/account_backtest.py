@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cli.backtest import MisusedError, Wanted, harmed, page_of, told
+from cli.backtest import Wanted, harmed, page_of, told
 from cli.cloudwatch_history import KEPT, NoHistoryError, read_history
+from cli.errors import MisusedError
 from cli.estate import read_estate
 from cli.own_policies import OWN, play
 from cli.queue_history import queue_case, read_queue

@@ -11,16 +11,16 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from cli.cloudwatch_history import KEPT, read_history
+from cli.errors import MisusedError
 from cli.policy_file import read_policy_file
 from cli.tables import console
 from core.aws import clock
 from core.aws.cloudwatch import CloudWatch
-from core.errors import TidegateError
 from core.model import ScalableTarget
 from simulator.cases import Mode, Scale, case_from, case_of
 from simulator.judge import judge
 from simulator.report import Compared, FleetRun, Mark, Series, TargetRun, Totals
-from simulator.traces import MINUTE
+from simulator.traces import MINUTE, TraceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,10 +39,6 @@ MOVES = ("set bounds", "scale in", "put policy")
 PLAIN = {Mode.REALTIME: ("aas-target-tracking", "0.5"), Mode.WINDOW: ("aas-target-tracking", "0.5")}
 QUEUED = ("aas-async-guide", "5")
 """What AWS's guides start with (facts 5.1 and 7): the page draws it beside Tidegate."""
-
-
-class MisusedError(TidegateError):
-    """Options that do not go together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +62,8 @@ class Load:
         """Read the load and bring it to the endpoint.
 
         Raises:
-            MisusedError: file and endpoint both or neither, or a policy file without its profile.
-            PolicyFileError, TraceError, ConfigError: what is wrong with policy file, trace or bounds.
+            MisusedError: file and endpoint both or neither, a policy file without its profile, or no trace.
+            PolicyFileError, ConfigError: what is wrong with policy file or bounds.
             ObservationError: CloudWatch has no history.
         """
         self._refuse_misuse()
@@ -78,7 +74,7 @@ class Load:
         scale = Scale(capacity=None if queued else capacity, objective=self.objective, concurrency=self.concurrency)
         notes: tuple[str, ...] = ()
         if self.csv is not None:
-            case = case_of(self.csv, mode, scale)
+            case = _traced(self.csv, mode, scale)
         else:
             target = ScalableTarget.variant(str(self.endpoint), self.variant)
             history = read_history(CloudWatch(aws.of("cloudwatch")), target, clock.now(), KEPT)
@@ -114,6 +110,13 @@ class Load:
         if self.use not in profiles:
             raise MisusedError(f"--use {self.use!r} must be a profile of {self.policy} ({', '.join(sorted(profiles))})")
         return dict(profiles[self.use])
+
+
+def _traced(csv: Path, mode: Mode, scale: Scale) -> Case:
+    try:
+        return case_of(csv, mode, scale)
+    except TraceError as error:
+        raise MisusedError(str(error)) from error
 
 
 def _mode_of(profile: Mapping[str, Any]) -> Mode:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from cli.delivery import outputs_of
-from cli.overrides import RefusedError
+from cli.errors import RefusedError
 from cli.tables import plain
 from cli.targets import nearest, spelled, targets_of
 from core.aws.store import Table as Store

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from cli.errors import DeliveryError
 from cli.output import log
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ LIVE = frozenset({"BAKING", "COMPLETE"})
 """Every function reads the new version; BAKING only means that the alarms are still being watched."""
 
 UNDONE = frozenset({"ROLLING_BACK", "ROLLED_BACK", "REVERTED"})
-
-
-class DeliveryError(Exception):
-    """The policy was not delivered; the text says what to do next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cli.cloudwatch_history import KEPT, read_history
-from cli.overrides import RefusedError
+from cli.errors import RefusedError
 from cli.tables import plain
 from core.aws.store import Table
 from core.learning.choice import LEAST, costs_of, days_of

@@ -11,9 +11,8 @@ from typing import Any
 from zlib import crc32
 
 from cli import overrides, rollout
-from cli.delivery import DeliveryError
+from cli.errors import DeliveryError, RefusedError
 from cli.output import log
-from cli.overrides import RefusedError
 from cli.stack import DeployedStack
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.sagemaker import SageMaker

@@ -3,44 +3,74 @@
 Results go to stdout, everything else to stderr. Exit status: 0 fine, 1 failed, 2 misused or refused.
 """
 
+from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
-from typer._click import Context, HelpFormatter
-from typer.core import TyperGroup
+from typer._click import Command, Context, HelpFormatter
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
 from typing_extensions import override
 
-from cli.backtest import MisusedError
-from cli.delivery import DeliveryError
+from cli.errors import DeliveryError, InvocationError, MisusedError, PolicyFileError, RefusedError
 from cli.output import FAILED, REFUSED, log
-from cli.overrides import InvocationError, RefusedError
-from cli.policy_file import PolicyFileError
 from core.errors import ConfigError, TidegateError
-from simulator.traces import TraceError
 
-COMMANDS = (
-    "survey",
-    "imports",
-    "policy",
-    "plan",
-    "apply",
-    "shadow_report",
-    "status",
-    "explain",
-    "history",
-    "drift",
-    "override",
-    "forecast",
-    "windows",
-    "release",
-    "deploy_guard",
-    "backtest",
-    "catalogue",
-)
-"""Modules of `cli.commands`, each with its `app`, in the order in which help lists them."""
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "survey": (
+        "survey",
+        "Show every endpoint of an account in a Region, what scales it, and what is unsafe about that.",
+    ),
+    "import": ("imports", "Write what scales an account's endpoints as a policy file that reproduces it."),
+    "policy": ("policy", "Check and deliver the policy file."),
+    "plan": (
+        "plan",
+        "Show what a policy file would change on each endpoint, and why, compared with what stands in the account.",
+    ),
+    "apply": ("apply", "Show what a policy file would change, ask, deliver it, and say what the first pass did."),
+    "shadow-report": (
+        "shadow_report",
+        "Compare what targets in shadow would have been held at with what really ran and what the load needed.",
+    ),
+    "status": (
+        "status",
+        "Show each managed target: what runs, which bounds are in force and why, what ends when, and what is wrong.",
+    ),
+    "explain": (
+        "explain",
+        "Say why a target has the bounds it has: who asked for what, and what each rule made of it.",
+    ),
+    "replay": (
+        "explain",
+        "Decide again what was recorded, from what was seen then and with the code of this checkout.",
+    ),
+    "history": ("history", "Show what changed on a target, when and why, in one time line."),
+    "drift": (
+        "drift",
+        "Show what stands in AWS otherwise than Tidegate left it, and what the next pass of FleetSync does about it.",
+    ),
+    "override": ("override", "Hold a capacity by hand for a while, through the deployed Override function."),
+    "forecast": ("forecast", "Show what load is expected, what is ordered for it, and what that was worth last week."),
+    "windows": ("windows", "Batch windows."),
+    "release": (
+        "release",
+        "Give a target back exactly as it was before Tidegate came: bounds, policies, scheduled and alarm actions.",
+    ),
+    "deploy-guard": ("deploy_guard", "Hold an endpoint still while a pipeline deploys to it."),
+    "backtest": (
+        "backtest",
+        "Show what Tidegate and every other policy would have done with a load, and what it would have cost.",
+    ),
+    "catalogue": ("catalogue", "The catalogue of instance types."),
+}
+"""By its name the module of `cli.commands` that has it and the first sentence of its help, in the order of help.
+
+A module is imported when its command is asked for: together they bring numpy, boto3 and the whole simulator.
+"""
 
 ADVICE = {
     "ConflictException": "Another deployment is running: wait for it, or stop it in the AppConfig console.",
@@ -56,15 +86,32 @@ ADVICE = {
 """What to do about the errors of AWS that happen most, by code, and of its client, by name."""
 
 
+@cache
+def imported(name: str) -> Command:
+    """Return a command with its module."""
+    whole = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    whole.add_typer(import_module(f"cli.commands.{COMMANDS[name][0]}").app)
+    return get_group(whole).commands[name]
+
+
 class Commands(TyperGroup):
-    """Lists commands with whole sentences, and ends with a message and an exit status instead of a traceback."""
+    """Imports only the command that is named, and ends with a message and an exit status instead of a traceback."""
+
+    def __init__(self, **attrs: Any) -> None:  # noqa: ANN401 - whatever Typer passes
+        super().__init__(**attrs)
+        self.commands = {name: TyperCommand(name, help=what) for name, (_, what) in COMMANDS.items()}
+
+    @override
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+        """Return the command that the first word names, and the words after it."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, imported(name) if name else None, rest
 
     @override
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write what each command does; in the shape of Click, which would cut it off at the end of the line."""
         with formatter.section("Commands"):
-            paragraphs = ((name, (self.commands[name].help or "").partition("\n\n")[0]) for name in self.commands)
-            formatter.write_dl([(name, " ".join(first.split())) for name, first in paragraphs])
+            formatter.write_dl([(name, what) for name, (_, what) in COMMANDS.items()])
 
     @override
     def invoke(self, ctx: Context) -> object:
@@ -79,7 +126,7 @@ class Commands(TyperGroup):
         except PolicyFileError as refusal:
             log(str(refusal))
             raise typer.Exit(REFUSED) from refusal
-        except (TraceError, ConfigError, MisusedError) as refusal:
+        except (ConfigError, MisusedError) as refusal:
             for line in str(refusal).splitlines():
                 log(f"error: {line}")
             raise typer.Exit(REFUSED) from refusal
@@ -98,8 +145,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for name in COMMANDS:
-    app.add_typer(import_module(f"cli.commands.{name}").app)
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - Typer calls it so

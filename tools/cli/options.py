@@ -6,18 +6,18 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-import boto3
 import typer
-from botocore.config import Config
 
-from cli.overrides import RefusedError
-from simulator.cases import Mode
+from cli.errors import RefusedError
+
+TARGET_HELP = "An endpoint, endpoint/variant, component:NAME, tag:KEY=VALUE, profile:NAME or fleet:all."
 
 File = Annotated[Path, typer.Argument(help="Policy file, YAML or JSON.")]
 FleetFile = Annotated[Path, typer.Option("--file", help="Policy file, YAML or JSON.")]
 Several = Annotated[
     str | None, typer.Argument(help="An endpoint, endpoint/variant or component:NAME; all if none is given.")
 ]
+Only = Annotated[list[str] | None, typer.Argument(help="Only these endpoints.", metavar="ENDPOINT")]
 Single = Annotated[str, typer.Argument(help="An endpoint, endpoint/variant or component:NAME.")]
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 Stack = Annotated[str, typer.Option(envvar="TIDEGATE_STACK", help="CloudFormation stack of Tidegate.")]
@@ -26,16 +26,6 @@ Region = Annotated[str | None, typer.Option(envvar="AWS_REGION", help="AWS regio
 
 AwsProfile = Annotated[str | None, typer.Option(help="AWS profile; default as for the AWS CLI.")]
 EndpointUrl = Annotated[str | None, typer.Option(help="Other AWS endpoint, such as an emulator's.")]
-Csv = Annotated[Path | None, typer.Argument(help="Trace: timestamp,requests[,work_seconds]; UTC, gzip too.")]
-OfEndpoint = Annotated[str | None, typer.Option(help="Instead of a file: this endpoint's CloudWatch history.")]
-OfVariant = Annotated[str, typer.Option(help="Its variant.")]
-LoadMode = Annotated[Mode, typer.Option(help="How the load meets the endpoint.")]
-Use = Annotated[str | None, typer.Option(help="Profile of the policy file.")]
-PerInstance = Annotated[float | None, typer.Option(min=1e-6, help="Requests/min an instance serves in time.")]
-Minimum = Annotated[int | None, typer.Option("--min", min=0, help="Fewest instances.")]
-Maximum = Annotated[int | None, typer.Option("--max", min=1, help="Most instances.")]
-Provisioning = Annotated[int, typer.Option(min=0, help="Minutes from an order until instances serve.")]
-Price = Annotated[float | None, typer.Option(min=0, help="Of an instance-hour, in any currency.")]
 
 PRICING = "us-east-1"
 """One of the few Regions that answer for the prices of all (docs/facts.md, section 8)."""
@@ -60,6 +50,9 @@ class Clients:
 
 @cache
 def _client(service: str, region: str | None, profile: str | None, endpoint_url: str | None) -> Any:  # noqa: ANN401 - as above
+    import boto3  # noqa: PLC0415 - half a second that help, and what needs no account, do without
+    from botocore.config import Config  # noqa: PLC0415 - as above
+
     session = boto3.Session(region_name=region, profile_name=profile)
     # Who reads a whole account is throttled now and then; a function is not to be waited for eight times.
     attempts = 3 if service == "lambda" else 8

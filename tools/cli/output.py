@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
-from rich.console import Console
 
 FAILED, REFUSED = 1, 2
 """Exit status: it failed, or it was misused or refused; 0 is fine."""
@@ -19,6 +18,8 @@ def log(text: str) -> None:
 @contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
     """Show on stderr that something takes its time; what it gives says how far it is, in a pipe in lines."""
+    from rich.console import Console  # noqa: PLC0415 - what prints no more than a line starts without it
+
     err = Console(stderr=True, highlight=False)
     if not err.is_terminal:
         yield log

@@ -7,22 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import HTTPClientError
 
+from cli.errors import InvocationError, RefusedError
+from cli.options import TARGET_HELP
 from cli.tables import plain
 from core.overrides import OverrideRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from rich.table import Table
-
-TARGET_HELP = "An endpoint, endpoint/variant, component:NAME, tag:KEY=VALUE, profile:NAME or fleet:all."
-
-
-class RefusedError(Exception):
-    """The request makes no sense, or the function refused it; nothing was changed."""
-
-
-class InvocationError(Exception):
-    """The function failed. The request may be stored: sent again with its ID it is done once."""
 
 
 def place_of(target: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from cli.advice import advice, proposal
 from cli.calendars import CALENDAR, HOLIDAYS, resolved
+from cli.errors import PolicyFileError
 from cli.window_advice import window_advice
 from core import policy, policy_scaling, policy_windows
 from core.errors import ConfigError
@@ -35,14 +36,6 @@ class Finding:
         """Return it as compilers do: file, line, field, what is wrong."""
         where = f"{file}:{self.line}" if self.line else f"{file}"
         return f"{where}  {self.path}{self.text}" if self.path else f"{where}  {self.text}"
-
-
-class PolicyFileError(Exception):
-    """The file cannot be used; carries every finding, and says each in a line of its own."""
-
-    def __init__(self, file: Path, findings: list[Finding]) -> None:
-        self.findings = findings
-        super().__init__("\n".join(finding.shown(file) for finding in findings))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cli.backtest import MisusedError
+from cli.errors import MisusedError
 from core.aws.errors import reading
 from core.errors import ObservationError
 

@@ -5,9 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from typer.main import get_command
-
-from cli.main import app
+from cli.main import COMMANDS, imported
 
 HEAD = """# Commands
 
@@ -53,14 +51,14 @@ class Command:
         return [each[1:] for each in words if each[:1] == ["tidegate"]]
 
 
-def commands(group: Any = None, before: tuple[str, ...] = ()) -> Iterator[Command]:  # noqa: ANN401 - Typer's, private
+def commands() -> Iterator[Command]:
     """Yield every command, in the order of help."""
-    root: Any = group or get_command(app)
-    for name, each in root.commands.items():
-        if hasattr(each, "commands"):
-            yield from commands(each, (*before, name))
-        else:
-            yield Command(" ".join((*before, name)), each)
+    for name in COMMANDS:
+        found: Any = imported(name)
+        family = getattr(found, "commands", None)
+        yield from (
+            (Command(f"{name} {each}", own) for each, own in family.items()) if family else [Command(name, found)]
+        )
 
 
 def page() -> str:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from cli import rollout
-from cli.delivery import DeliveryError
+from cli.errors import DeliveryError, RefusedError
 from cli.estate import Source
 from cli.output import log
-from cli.overrides import RefusedError
 from cli.stack import TAGGING, DeployedStack
 from cli.targets import meant
 from core.fleet import PROFILE_TAG

@@ -6,7 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
-from cli.delivery import Delivery, DeliveryError, Stack
+from cli.delivery import Delivery, Stack
+from cli.errors import DeliveryError
 from cli.output import log
 from cli.overrides import DONE
 from cli.stack import DeployedStack

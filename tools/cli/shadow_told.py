@@ -6,7 +6,7 @@ from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 from cli.decisions import figures
-from cli.overrides import RefusedError
+from cli.errors import RefusedError
 from cli.shadow import ENOUGH, LITTLE
 from cli.tables import plain
 from cli.targets import spelled

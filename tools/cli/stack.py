@@ -11,7 +11,7 @@ from functools import cache, partial
 from typing import Any, cast
 
 from cli.delivery import OUTPUTS as DELIVERED_BY
-from cli.delivery import DeliveryError
+from cli.errors import DeliveryError
 from cli.estate import Source
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.cloudwatch import CloudWatch

@@ -19,12 +19,11 @@ from cli.targets import spelled
 from core.context import Context, Decision
 from core.decide import RULES
 from core.errors import TidegateError
-from core.model import Capacity, Missing, Mode, Reason, ScalableTarget
+from core.model import ALWAYS_TOLD, Capacity, Missing, Mode, Reason, ScalableTarget
 from core.overrides import in_force
 from core.policy import Fleet, parse_fleet
 from core.reconcile import REMEMBER_EVERY, Outcome, Pass, Reconciler, Status
 from core.signals.window import needs
-from handlers.wiring import ALWAYS_TOLD
 
 STALE = 2 * REMEMBER_EVERY
 """A pass that measures demand says so in the table at least this often; then the alarm on heartbeats rings too."""

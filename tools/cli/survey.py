@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -17,7 +17,6 @@ from cli.output import count, log
 from cli.targets import spelled
 from core.model import Capacity, ScalableTarget, Serving
 
-Only = Annotated[list[str] | None, typer.Argument(help="Only these endpoints.", metavar="ENDPOINT")]
 KINDS = {Serving.REALTIME: "real-time", Serving.ASYNC: "asynchronous", Serving.INFERENCE_COMPONENT: "component"}
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-from cli.overrides import RefusedError, place_of
+from cli.errors import RefusedError
+from cli.overrides import place_of
 from core.model import Dimension, ScalableTarget
 from core.ports import Place
 

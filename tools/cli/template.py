@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
+from cli.errors import RefusedError
 from cli.estate import SCHEDULE, Alarm, Endpoint, Estate, Hosted, Policy, Registration, parts_of
-from cli.overrides import RefusedError
 from core.model import Capacity, Dimension, Envelope, Missing, ScalableTarget, Serving
 from core.ports import ScheduledAction, Variant
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from cli.decisions import Recorded, activities, figures, recorded_since, time_of
-from cli.overrides import RefusedError
+from cli.errors import RefusedError
 from cli.stack import DeployedStack
 from cli.tables import plain
 from core.context import Decision

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from rich.table import Table
 
-from cli.backtest import MisusedError, harmed, settings
+from cli.backtest import harmed, settings
+from cli.errors import MisusedError
 from cli.tables import console
 from simulator.judge import found_windows
 from simulator.oracle import clairvoyant

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
 from cli.account_backtest import CHANGE, HELPS, LEAVE, TRADE, Asked, Subject, advised, at_its_best, subjects, tried
-from cli.backtest import MisusedError
+from cli.errors import MisusedError
 from cli.estate import read_estate
 from cli.main import app
 from cli.own_policies import play

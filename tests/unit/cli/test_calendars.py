@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from cli.calendars import resolved
-from cli.policy_file import PolicyFileError, read_policy_file
+from cli.errors import PolicyFileError
+from cli.policy_file import read_policy_file
 
 FILE = """\
 version: 1

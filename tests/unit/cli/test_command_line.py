@@ -8,16 +8,21 @@ may take over two seconds. Exceptions to that stand in the tables here, each wit
 import inspect
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from botocore.exceptions import EndpointConnectionError
+from typer.main import get_group
 from typer.testing import CliRunner
 
-from cli.main import app
+from cli.main import COMMANDS, app, imported
 from cli.reference import Command, commands, page
 from tests.desk import Desk, small_desk
 
@@ -97,6 +102,39 @@ def test_what_may_take_its_time_shows_that_it_is_at_work(command: Command) -> No
     shows = any(each in source for each in SHOWN)
     excused = command.name in QUICK or command.name in TOLD
     assert shows != excused, f"{command.name}: needs `with working(...)`, or a reason in QUICK or TOLD (not both)"
+
+
+def test_every_module_of_a_command_is_listed() -> None:
+    modules = {module for module, _ in COMMANDS.values()}
+    assert modules == {each.stem for each in (ROOT / "tools/cli/commands").glob("*.py")} - {"__init__"}
+    loaded = [name for module, _ in COMMANDS.values() for name in names_of(module)]
+    assert {*loaded} == {*COMMANDS}
+
+
+def names_of(module: str) -> list[str]:
+    """The words under which a module's commands are called."""
+    whole = typer.Typer()
+    whole.add_typer(import_module(f"cli.commands.{module}").app)
+    return [*get_group(whole).commands]
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
+    result = CliRunner().invoke(app, ["statsu"])
+    assert (result.exit_code, "Did you mean 'status'" in result.stderr) == (2, True)
+
+
+HEAVY = ("boto3", "numpy", "rich", "yaml", "holidays", "core.policy", "simulator.replay", "plotly")
+
+
+def test_help_and_completion_wait_for_nothing_that_only_work_needs() -> None:
+    """Every module of a command says what it takes; `backtest` and `windows` need the simulator for that."""
+    said = (
+        "import sys; from cli.main import COMMANDS, imported;"
+        "[imported(name) for name in COMMANDS if name not in {'backtest', 'windows'}];"
+        f"print(*sorted(set(sys.modules) & {set(HEAVY)!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert done.stdout.split() == []
 
 
 def test_the_tables_name_only_commands_that_exist() -> None:
@@ -197,9 +235,9 @@ def test_the_stack_may_be_named_once(small: Desk) -> None:
 
 def test_help_lists_each_command_with_its_whole_first_sentence() -> None:
     shown = " ".join(CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout.split())
-    for command in ALL:
-        first = " ".join(command.help.partition("\n\n")[0].split())
-        assert " " in command.name or f"{command.name} {first}" in shown, command.name
+    for name in COMMANDS:
+        first = " ".join(str(imported(name).help).partition("\n\n")[0].split())
+        assert f"{name} {first}" in shown, name
 
 
 def test_the_version_is_that_of_the_package() -> None:

@@ -9,10 +9,10 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from cli.adoption import Imported, imported
+from cli.errors import RefusedError
 from cli.estate import Estate, read_estate
 from cli.findings import findings_of
 from cli.main import app
-from cli.overrides import RefusedError
 from cli.policy_file import read_policy_file
 from cli.template import read_template
 from core.model import Capacity, Envelope, Serving

@@ -17,8 +17,9 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from cli import decisions
+from cli.errors import RefusedError
 from cli.main import app
-from cli.overrides import RefusedError, named, place_of, request_of
+from cli.overrides import named, place_of, request_of
 from core.aws.store import Table
 from core.decide import decide
 from core.errors import ConfigError, Problem

@@ -12,7 +12,8 @@ import pytest
 from botocore.stub import Stubber
 from typer.testing import CliRunner, Result
 
-from cli.delivery import OUTPUTS, Delivery, DeliveryError, Stack, find_stack
+from cli.delivery import OUTPUTS, Delivery, Stack, find_stack
+from cli.errors import DeliveryError
 from cli.main import app
 from cli.policy_file import read_policy_file
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.overrides import RefusedError
+from cli.errors import RefusedError
 from cli.timeline import since_of
 from tests.desk import TABLES, Desk, desk, document, small_desk
 

@@ -5,12 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import planning, rollout, tables
 from cli.options import AwsProfile, EndpointUrl, FleetFile, Region, Stack, clients
 from cli.output import REFUSED, log, print_json, working
-from cli.policy_file import read_policy_file
-from cli.stack import DeployedStack
-from core.aws import clock
 
 app = typer.Typer()
 
@@ -40,6 +36,11 @@ def apply_command(  # noqa: PLR0913 - one argument an option
       tidegate apply --stack tidegate
       tidegate apply --file fleet.yaml --stack tidegate-prod --yes --no-wait
     """
+    from cli import planning, rollout, tables
+    from cli.policy_file import read_policy_file
+    from cli.stack import DeployedStack
+    from core.aws import clock
+
     read = read_policy_file(file)
     aws = clients(context, region, profile, endpoint_url)
     with working("Planning over what stands in the account"):

@@ -2,33 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import account_backtest, backtest
-from cli.options import (
-    AwsProfile,
-    Clients,
-    Csv,
-    EndpointUrl,
-    LoadMode,
-    Maximum,
-    Minimum,
-    OfEndpoint,
-    OfVariant,
-    PerInstance,
-    Provisioning,
-    Region,
-    Use,
-    clients,
-)
+from cli.errors import MisusedError
+from cli.load_options import Csv, LoadMode, Maximum, Minimum, OfEndpoint, OfVariant, PerInstance, Provisioning, Use
+from cli.options import AwsProfile, Clients, EndpointUrl, Region, clients
 from cli.output import log, print_json
-from cli.policy_file import read_policy_file
-from cli.prices import Prices, given_prices
-from core.aws import clock
 from simulator.cases import Mode
-from simulator.report import write_overview, write_report
+
+if TYPE_CHECKING:
+    from cli.account_backtest import Asked
 
 app = typer.Typer()
 
@@ -85,6 +70,11 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
       tidegate backtest --account --only orders --sized orders=400 --price ml.m5.xlarge=0.23 --json
       tidegate backtest --account --policy fleet.yaml --prices prices.json
     """
+    from cli import account_backtest, backtest
+    from cli.policy_file import read_policy_file
+    from cli.prices import Prices, given_prices
+    from simulator.report import write_report
+
     given = given_prices(price or (), prices)
     if account:
         alone = {
@@ -97,9 +87,7 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
             "--mode": mode is not Mode.REALTIME,
         }
         if said := [name for name, value in alone.items() if value]:
-            raise backtest.MisusedError(
-                f"--account reads everything of the endpoints itself: leave {', '.join(said)} out"
-            )
+            raise MisusedError(f"--account reads everything of the endpoints itself: leave {', '.join(said)} out")
         aws = clients(context, region, profile, endpoint_url)
         asked = account_backtest.Asked(
             capacities=account_backtest.given_capacities(sized or ()),
@@ -111,7 +99,7 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
         _account(aws, asked, only or (), html, as_json=as_json)
         return
     if only or sized:
-        raise backtest.MisusedError("--only and --sized go with --account")
+        raise MisusedError("--only and --sized go with --account")
     load = backtest.Load(
         csv=csv,
         endpoint=endpoint,
@@ -137,10 +125,12 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
         log(f"Page: {html}")
 
 
-def _account(
-    aws: Clients, asked: account_backtest.Asked, only: Sequence[str], folder: Path | None, *, as_json: bool
-) -> None:
+def _account(aws: Clients, asked: "Asked", only: Sequence[str], folder: Path | None, *, as_json: bool) -> None:
     """Judge an account's endpoints, and say what came of it."""
+    from cli import account_backtest
+    from core.aws import clock
+    from simulator.report import write_overview
+
     estate, found, skipped = account_backtest.read_all(aws, asked, clock.now(), only)
     lines, failed = account_backtest.judge_all(found, folder)
     skipped += failed

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 import core
-from cli.catalogue import derived, written
 from cli.options import Json
 from cli.output import FAILED, count, log, print_json
 
@@ -34,6 +33,8 @@ def refresh(
     Example:
       tidegate catalogue refresh
     """
+    from cli.catalogue import derived, written
+
     try:
         catalogue, unknown = derived(time.strftime("%Y-%m-%d", time.gmtime()))
     except ModuleNotFoundError as error:

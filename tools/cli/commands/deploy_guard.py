@@ -4,11 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cli.guarding import Guard, lines_of
 from cli.options import AwsProfile, EndpointUrl, Region, Stack, clients
 from cli.output import log, print_json
-from cli.stack import DeployedStack
-from core.aws import clock
 
 SNIPPET = """
 \b
@@ -59,6 +56,10 @@ def begin_command(  # noqa: PLR0913 - one argument an option
       tidegate deploy-guard begin orders --id build-4711 --for 90m --stack tidegate
       tidegate deploy-guard begin orders --deregister --reason "ml.g5 to ml.g6" --stack tidegate
     """
+    from cli.guarding import Guard
+    from cli.stack import DeployedStack
+    from core.aws import clock
+
     aws = clients(context, region, profile, endpoint_url)
     found = DeployedStack.read(aws, stack, clock.now)
     asks = aws.of("sts").get_caller_identity()["Arn"]
@@ -95,6 +96,10 @@ def end_command(  # noqa: PLR0913 - one argument an option
     Example:
       tidegate deploy-guard end orders --stack tidegate
     """
+    from cli.guarding import Guard, lines_of
+    from cli.stack import DeployedStack
+    from core.aws import clock
+
     aws = clients(context, region, profile, endpoint_url)
     found = DeployedStack.read(aws, stack, clock.now)
     asks = aws.of("sts").get_caller_identity()["Arn"]

@@ -4,12 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cli import drift, tables
 from cli.options import AwsProfile, EndpointUrl, Json, Region, Several, Stack, clients
 from cli.output import FAILED, print_json, working
-from cli.stack import DeployedStack
-from cli.targets import meant
-from core.aws import clock
 
 app = typer.Typer()
 
@@ -26,7 +22,7 @@ def drift_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    """Show what stands in AWS otherwise than Tidegate last left it, and what the next pass of FleetSync does about it.
+    """Show what stands in AWS otherwise than Tidegate left it, and what the next pass of FleetSync does about it.
 
     Policies and scheduled actions of others, bounds and policies that somebody changed, missing alarms, and what is
     suspended. Found by a dry run of the pass that enrols and repairs; nothing is written. Targets in shadow have none.
@@ -37,6 +33,11 @@ def drift_command(  # noqa: PLR0913 - one argument an option
       tidegate drift orders --stack tidegate --check
       tidegate drift --stack tidegate --json | jq '.targets[].differences[].what'
     """
+    from cli import drift, tables
+    from cli.stack import DeployedStack
+    from cli.targets import meant
+    from core.aws import clock
+
     aws = clients(context, region, profile, endpoint_url)
     with working("Comparing what stands with what is wanted"):
         deployed = DeployedStack.read(aws, stack, clock.now)

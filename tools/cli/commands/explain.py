@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from cli import decisions, tables
 from cli.options import AwsProfile, EndpointUrl, Json, Region, Single, Stack, clients
 from cli.output import FAILED, print_json, working
 
@@ -33,6 +32,8 @@ def explain(  # noqa: PLR0913 - one argument an option
       tidegate explain orders --stack tidegate
       tidegate explain component:chat-8b --at 2026-11-18T09:30Z --stack tidegate --json > decision.json
     """
+    from cli import decisions, tables
+
     aws = clients(context, region, profile, endpoint_url)
     moment = decisions.time_of(at)
     with working("Reading the decision and scaling activities"):
@@ -68,6 +69,8 @@ def replay(  # noqa: PLR0913 - one argument an option
       tidegate replay decision.json
       tidegate replay endpoint/orders/variant/AllTraffic@2026-11-18T09:00:00.000+00:00 --stack tidegate
     """
+    from cli import decisions, tables
+
     if stack is None:
         found = decisions.read_file(Path(decision))
     else:

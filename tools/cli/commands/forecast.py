@@ -4,13 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cli import forecast, tables
-from cli.decisions import recorded_in
-from cli.delivery import outputs_of
 from cli.options import AwsProfile, EndpointUrl, Region, Single, Stack, clients
 from cli.output import print_json, working
-from core.aws import clock
-from core.aws.cloudwatch import CloudWatch
 
 app = typer.Typer()
 
@@ -38,6 +33,12 @@ def forecast_command(  # noqa: PLR0913 - one argument an option
       tidegate forecast orders --stack tidegate
       tidegate forecast component:chat-8b --stack tidegate --hours 6 --no-replay --json
     """
+    from cli import forecast, tables
+    from cli.decisions import recorded_in
+    from cli.delivery import outputs_of
+    from core.aws import clock
+    from core.aws.cloudwatch import CloudWatch
+
     aws = clients(context, region, profile, endpoint_url)
     with working("Reading two weeks of CloudWatch") as told:
         seen = recorded_in(stack, aws, target).decision.context

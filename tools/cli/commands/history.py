@@ -4,12 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cli import tables, timeline
 from cli.options import AwsProfile, EndpointUrl, Json, Region, Single, Stack, clients
 from cli.output import count, print_json, working
-from cli.stack import DeployedStack
-from cli.targets import single, spelled
-from core.aws import clock
 
 app = typer.Typer()
 
@@ -36,6 +32,11 @@ def history(  # noqa: PLR0913 - one argument an option
       tidegate history orders --stack tidegate
       tidegate history orders/blue --since 7d --stack tidegate --json
     """
+    from cli import tables, timeline
+    from cli.stack import DeployedStack
+    from cli.targets import single, spelled
+    from core.aws import clock
+
     aws = clients(context, region, profile, endpoint_url)
     now = clock.now()
     begun = timeline.since_of(since, now)

@@ -4,18 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import adoption, survey
-from cli.estate import Estate
-from cli.findings import findings_of
-from cli.options import AwsProfile, EndpointUrl, Region, clients
+from cli.errors import RefusedError
+from cli.options import AwsProfile, EndpointUrl, Only, Region, clients
 from cli.output import count, log, print_json
-from cli.overrides import RefusedError
-from cli.template import read_template
-from core.aws import clock
+
+if TYPE_CHECKING:
+    from cli.estate import Estate
 
 app = typer.Typer()
 
@@ -23,7 +21,7 @@ app = typer.Typer()
 @app.command(name="import")
 def import_command(  # noqa: PLR0913 - one argument an option
     context: typer.Context,
-    endpoints: survey.Only = None,
+    endpoints: Only = None,
     *,
     template: Annotated[
         Path | None, typer.Option(help="Not the account but this CloudFormation template, such as cdk synth writes.")
@@ -51,6 +49,10 @@ def import_command(  # noqa: PLR0913 - one argument an option
       tidegate import --template cdk.out/Models.template.json --parameter Stage=prod > fleet.yaml
       tidegate import --json | jq .left_out
     """
+    from cli import adoption, survey
+    from cli.findings import findings_of
+    from core.aws import clock
+
     if output and output.exists() and not force:
         raise RefusedError(f"{output} exists: --force writes over it")
     now = clock.now()
@@ -83,12 +85,14 @@ def import_command(  # noqa: PLR0913 - one argument an option
     log(f"      tidegate plan --file {file} --stack NAME   what delivering it would change: in shadow, nothing")
 
 
-def of_template(file: Path, parameters: Sequence[str], now: datetime, only: Sequence[str]) -> Estate:
+def of_template(file: Path, parameters: Sequence[str], now: datetime, only: Sequence[str]) -> "Estate":
     """Return what a template would make, of these endpoints if any are named.
 
     Raises:
         RefusedError: a parameter is not NAME=VALUE, or the template cannot be read.
     """
+    from cli.template import read_template
+
     if wrong := [each for each in parameters if "=" not in each]:
         raise RefusedError(f"--parameter {wrong[0]}: must be NAME=VALUE")
     estate = read_template(file, dict(each.split("=", 1) for each in parameters), now)

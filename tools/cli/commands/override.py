@@ -5,9 +5,7 @@ from uuid import uuid4
 
 import typer
 
-from cli import overrides, tables
-from cli.delivery import outputs_of
-from cli.options import AwsProfile, EndpointUrl, Region, Stack, clients
+from cli.options import TARGET_HELP, AwsProfile, EndpointUrl, Region, Stack, clients
 from cli.output import print_json
 from core.model import OverrideAction
 
@@ -18,7 +16,7 @@ app = typer.Typer()
 def override_command(  # noqa: PLR0913 - one argument an option
     context: typer.Context,
     action: Annotated[OverrideAction, typer.Argument(help="What is asked for; resume ends the others of its scope.")],
-    target: Annotated[str, typer.Argument(help=overrides.TARGET_HELP)],
+    target: Annotated[str, typer.Argument(help=TARGET_HELP)],
     capacity: Annotated[int | None, typer.Argument(min=0, help="For pin, floor and ceiling.")] = None,
     *,
     reason: Annotated[str, typer.Option(help="For those who read the decisions later.")],
@@ -44,6 +42,9 @@ def override_command(  # noqa: PLR0913 - one argument an option
       tidegate override pause fleet:all --for 30m --reason "incident 4711" --stack tidegate
       tidegate override resume orders --reason "all done" --stack tidegate
     """
+    from cli import overrides, tables
+    from cli.delivery import outputs_of
+
     aws = clients(context, region, profile, endpoint_url)
     request = overrides.request_of(
         action.value,

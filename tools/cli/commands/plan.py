@@ -5,13 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cli import tables
 from cli.options import AwsProfile, EndpointUrl, FleetFile, Region, Stack, clients
 from cli.output import FAILED, print_json, working
-from cli.planning import lines_of, plan_of, table_of
-from cli.policy_file import read_policy_file
-from cli.stack import DeployedStack
-from core.aws import clock
 
 app = typer.Typer()
 
@@ -40,6 +35,12 @@ def plan_command(  # noqa: PLR0913 - one argument an option
       tidegate plan --file fleet.yaml --stack tidegate-prod --check
       tidegate plan --stack tidegate --json | jq '.targets[] | select(.what != "no change")'
     """
+    from cli import tables
+    from cli.planning import lines_of, plan_of, table_of
+    from cli.policy_file import read_policy_file
+    from cli.stack import DeployedStack
+    from core.aws import clock
+
     read = read_policy_file(file)
     with working("Planning over what stands in the account"):
         found = DeployedStack.read(clients(context, region, profile, endpoint_url), stack, clock.now)

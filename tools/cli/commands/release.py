@@ -4,12 +4,9 @@ from typing import Annotated
 
 import typer
 
-from cli import releasing
+from cli.errors import RefusedError
 from cli.options import AwsProfile, EndpointUrl, Region, Stack, clients
 from cli.output import FAILED, log, print_json, working
-from cli.overrides import RefusedError
-from cli.stack import DeployedStack
-from core.aws import clock
 
 app = typer.Typer()
 
@@ -34,7 +31,7 @@ def release_command(  # noqa: PLR0913 - one argument an option
     profile: AwsProfile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    """Give a target back exactly as it was before Tidegate came: bounds, policies, scheduled actions, alarm actions.
+    """Give a target back exactly as it was before Tidegate came: bounds, policies, scheduled and alarm actions.
 
     The target leaves the document in force (or loses its tag), the deployed FleetSync puts back what it saved, and what
     stands then is compared with what stood before, byte by byte. Take it out of your own file as well, or the next
@@ -47,6 +44,10 @@ def release_command(  # noqa: PLR0913 - one argument an option
       tidegate release component:chat-8b --keep-native --yes --stack tidegate
       tidegate release --all --stack tidegate
     """
+    from cli import releasing
+    from cli.stack import DeployedStack
+    from core.aws import clock
+
     if (target is None) != everything:
         raise RefusedError("name one TARGET, or --all")
     aws = clients(context, region, profile, endpoint_url)

@@ -5,14 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cli import shadow, shadow_told, tables
 from cli.options import AwsProfile, EndpointUrl, Json, Region, Several, Stack, clients
 from cli.output import log, print_json, working
-from cli.stack import DeployedStack
-from cli.targets import meant
-from cli.timeline import since_of
-from core.aws import clock
-from simulator.report import write_report
 
 app = typer.Typer()
 
@@ -43,6 +37,13 @@ def shadow_report_command(  # noqa: PLR0913 - one argument an option
       tidegate shadow-report orders --since 14d --stack tidegate --json
       tidegate shadow-report --html out/shadow.html --stack tidegate
     """
+    from cli import shadow, shadow_told, tables
+    from cli.stack import DeployedStack
+    from cli.targets import meant
+    from cli.timeline import since_of
+    from core.aws import clock
+    from simulator.report import write_report
+
     now = clock.now()
     begun = since_of(since, now)
     with working("Reading decisions and metrics"):

@@ -7,12 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cli import status, tables
 from cli.options import AwsProfile, EndpointUrl, Json, Region, Several, Stack, clients
 from cli.output import print_json, working
-from cli.stack import DeployedStack
-from cli.targets import meant
-from core.aws import clock
 
 app = typer.Typer()
 
@@ -41,6 +37,11 @@ def status_command(  # noqa: PLR0913 - one argument an option
       tidegate status orders --stack tidegate --json
       tidegate status --stack tidegate --watch --every 30
     """
+    from cli import status, tables
+    from cli.stack import DeployedStack
+    from cli.targets import meant
+    from core.aws import clock
+
     aws = clients(context, region, profile, endpoint_url)
 
     def look() -> status.Look:

@@ -4,11 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cli import survey
-from cli.findings import findings_of
-from cli.options import AwsProfile, EndpointUrl, Region, clients
+from cli.options import AwsProfile, EndpointUrl, Only, Region, clients
 from cli.output import FAILED, print_json
-from core.aws import clock
 
 app = typer.Typer()
 
@@ -16,7 +13,7 @@ app = typer.Typer()
 @app.command(name="survey")
 def survey_command(  # noqa: PLR0913 - one argument an option
     context: typer.Context,
-    endpoints: survey.Only = None,
+    endpoints: Only = None,
     *,
     strict: Annotated[bool, typer.Option("--strict", help="Exit status 1 if anything unsafe is found.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
@@ -36,6 +33,10 @@ def survey_command(  # noqa: PLR0913 - one argument an option
       tidegate survey --json | jq '.findings[] | select(.unsafe)'
       tidegate survey --strict > /dev/null || echo "something is unsafe"
     """
+    from cli import survey
+    from cli.findings import findings_of
+    from core.aws import clock
+
     estate = survey.read_with_progress(clients(context, region, profile, endpoint_url), clock.now(), endpoints or ())
     findings = findings_of(estate)
     if as_json:

@@ -5,11 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cli import backtest, windows
-from cli.options import (
-    AwsProfile,
+from cli.load_options import (
     Csv,
-    EndpointUrl,
     LoadMode,
     Maximum,
     Minimum,
@@ -18,10 +15,9 @@ from cli.options import (
     PerInstance,
     Price,
     Provisioning,
-    Region,
     Use,
-    clients,
 )
+from cli.options import AwsProfile, EndpointUrl, Region, clients
 from cli.output import print_json, working
 from simulator.cases import Mode
 
@@ -64,6 +60,8 @@ def propose_command(  # noqa: PLR0913 - one argument an option
       tidegate windows propose traces/servegen_large_c149.csv --capacity 23
       tidegate windows propose --endpoint scoring --policy fleet.yaml --use nightly-batch --json
     """
+    from cli import backtest, windows
+
     load = backtest.Load(
         csv=csv,
         endpoint=endpoint,
