@@ -213,6 +213,23 @@ class TestForesight:
         assert wishes[30].order <= 2
         assert wishes[53].order >= 6
 
+    @pytest.mark.parametrize(
+        ("tail", "up_to"),
+        [
+            (4, 3),  # 4.0 % above: 2/3 * 0.040 * 2.7 * 32 = 2.3 is more than two instances; half of it would be 1.7
+            (3, 1),  # 2.3 %: 1.3
+        ],
+    )
+    def test_the_later_horizon_counts_twice_in_what_is_ordered(self, tail: int, up_to: int) -> None:
+        """0.9 instances are needed by D + 1; by 2 D + 1 three times as many, at as many of the upper quantiles."""
+        none, later = (0,) * len(QUANTILES), (0,) * (len(QUANTILES) - tail) + (round(100 * math.log(3)),) * tail
+        tables = tuple((row,) * len(LEVELS) for row in (none, none, later))
+        as_now = (0.0,) * len(OFFICE.lines[0])
+        learned = replace(OFFICE, lines=(as_now,) * 3, errors=dict.fromkeys(range(24), tables))
+        wish = foresee(learned, flat(0.9 * C, OFFICE.fitted_at), capacity=C, price=32)
+        assert wish is not None
+        assert (wish.order, wish.up_to) == (1, up_to)
+
     @given(st.integers(0, 23), st.floats(0, 9000), st.sampled_from([12.0, 32.0, 64.0]), st.floats(1.1, 4))
     @settings(max_examples=40, deadline=None)
     def test_a_higher_price_never_wants_less(self, hour: int, load: float, price: float, more: float) -> None:

@@ -277,7 +277,8 @@ def foresee(learned: Learned, seen: Observation, *, capacity: float, price: floa
         first = max(needed, waiting, count(ahead[1], 0.7 * price))
         keep = max(keep, first, *(count(points, price) for points in ahead))
         if not back:
-            both = [(z, p / 2) for z, p in (*ahead[1], *ahead[2])]
-            order, up_to = first, max(first, count(both, price))
-            promised = sum(p for z, p in both if z <= max(up_to, 1))
+            # Too small an order blocks the next; too large a one is given back. So the later horizon counts twice.
+            served = [*ahead[1], *ahead[2]]
+            order, up_to = first, max(first, count([(z, p / 3) for z, p in (*served, *ahead[2])], price))
+            promised = sum(p / 2 for z, p in served if z <= max(up_to, 1))
     return Wish(order=order, up_to=up_to, keep=max(keep, up_to), promised=promised)
