@@ -219,14 +219,15 @@ def as_found(ctx: Context, actions: tuple[ScheduledAction, ...], stage: str) -> 
 def plan_bounds(decision: Decision) -> tuple[Action, ...]:
     """Return what brings bounds, count and expiry in line with the decision.
 
-    While the endpoint changes only an expiry that is missing is put: it may have failed beside its bounds.
+    While the endpoint changes only an expiry that is missing or over is put: it may have failed beside its bounds.
     """
     ctx, want = decision.context, decision.envelope
     if decision.paused or not isinstance(ctx.capacity, Capacity):
         return ()
     standing = _standing(ctx)
     if not ctx.capacity.in_service:
-        if standing is None or not ctx.memory.enrolled or ctx.memory.expires_at is not None:
+        expires = ctx.memory.expires_at
+        if standing is None or not ctx.memory.enrolled or (expires is not None and expires > ctx.now):
             return ()
         return _expiry(decision, standing)
     bounds: tuple[Action, ...] = ()

@@ -157,8 +157,9 @@ def test_where_all_alarms_are_there_none_is_looked_up_twice_and_where_none_can_b
     assert world.writes == []
 
 
+@pytest.mark.parametrize("status", ["InService", "Updating"])
 @pytest.mark.parametrize("change", ["deleted", "changed", "ended"])
-def test_an_expiry_that_somebody_changed_is_put_again_by_the_next_sync(change: str) -> None:
+def test_an_expiry_that_somebody_changed_is_put_again_by_the_next_sync(change: str, status: str) -> None:
     world = World().enrolled()
     world.metrics.series["Invocations"] = observed(world.now, *[7000] * 15)
     world.tick()
@@ -173,6 +174,7 @@ def test_an_expiry_that_somebody_changed_is_put_again_by_the_next_sync(change: s
         actions.clear()
     else:
         actions[before.name] = replace(before, settings={**before.settings, **changes[change]})
+    world.serving.capacities[world.orders] = Capacity(8, 8, status)
     world.sync()
     assert (actions, world.writes) == ({before.name: before}, ["put_scheduled_action"])
     world.sync()
