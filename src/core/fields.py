@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     StringConstraints,
     ValidationError,
@@ -32,9 +33,11 @@ def duration(seen: object) -> timedelta:
     """Read `250ms`, `90s`, `15m` or `1h30m`."""
     if isinstance(seen, timedelta):
         return seen
-    if not isinstance(seen, str) or not _DURATION.match(seen):
-        raise ValueError("must be a duration such as 90s, 15m, 4h or 1h30m")
-    return timedelta(milliseconds=sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)(ms|[smhd])", seen)))
+    if isinstance(seen, str) and _DURATION.match(seen):
+        with suppress(OverflowError):  # longer than a timedelta holds
+            parts = re.findall(r"(\d+)(ms|[smhd])", seen)
+            return timedelta(milliseconds=sum(int(number) * _UNITS[unit] for number, unit in parts))
+    raise ValueError("must be a duration such as 90s, 15m, 4h or 1h30m")
 
 
 def duration_text(value: timedelta) -> str:
@@ -67,9 +70,26 @@ Duration = Annotated[
     PlainSerializer(duration_text, return_type=str),
     WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["15m", "1h30m"]}),
 ]
+
+
+def between(least: str, most: str) -> AfterValidator:
+    """Return what refuses durations outside of a range."""
+    low, high = duration(least), duration(most)
+
+    def check(value: object) -> object:
+        if isinstance(value, timedelta) and not low <= value <= high:
+            raise ValueError(f"must be from {least} to {most}")
+        return value
+
+    return AfterValidator(check)
+
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")]
 Zone = Annotated[str, AfterValidator(_zone)]
 ClockTime = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+Rate = Annotated[float, Field(ge=0.001, le=1e9, allow_inf_nan=False)]
+"""Requests or items, a minute or of an instance: whatever is reckoned with them is finite."""
+
 Date = Annotated[date, BeforeValidator(_date)]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -113,11 +133,16 @@ def parsed(model: type[_Model], document: object, context: Mapping[str, Any]) ->
         # A default that follows from a field that is wrong is none either.
         # What pydantic saw of a missing field is everything around it.
         problems = [
-            Problem(e["loc"], None if e["type"] == "missing" else e["input"], _said(e))
+            Problem(e["loc"], None if e["type"] == "missing" else _seen(e["input"]), _said(e))
             for e in err.errors()
             if e["type"] != "default_factory_not_called" and (e["type"] != "too_short" or e["input"] in ([], ()))
         ]
         raise ConfigError(problems) from err
+
+
+def _seen(value: object) -> object:
+    """Return a value as the document has it."""
+    return duration_text(value) if isinstance(value, timedelta) else value
 
 
 def _said(error: "ErrorDetails") -> str:

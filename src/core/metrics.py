@@ -3,6 +3,7 @@
 A wrong dimension set matches no data and raises no error, so names, dimensions and statistics stand here only.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -193,30 +194,16 @@ SQS: Mapping[Signal, Metric] = {
 Counts are approximate. Only visible messages are published as 0 too, while the queue is active: they say if it is.
 """
 
-_LATENCY = "a latency does not fall in proportion to capacity: track what causes it, requests or utilization"
-_FAILURES = "failures are no measure of load: alarm on them, track requests or utilization"
-_TOTAL = "a total does not fall when capacity is added: divide it by the instances in an expression, or use {instead}"
-_UNFIT: Mapping[str, tuple[str, ...]] = {
-    _LATENCY: (
-        *("ModelLatency", "OverheadLatency", "ModelSetupTime", "TimeInBacklog", "TotalProcessingTime"),
-        *("FirstChunkLatency", "FirstChunkModelLatency", "FirstChunkOverheadLatency", "ApproximateAgeOfOldestRequest"),
-        *("RequestDownloadLatency", "ResponseUploadLatency", "ModelLoadingWaitTime", "ModelUnloadingTime"),
-        *("ModelDownloadingTime", "ModelLoadingTime"),
-    ),
-    _FAILURES: (
-        *("Invocation4XXErrors", "Invocation5XXErrors", "InvocationModelErrors", "InvocationFailures"),
-        *("MidStreamErrors", "ExpiredRequests", "RequestDownloadFailures", "ResponseUploadFailures"),
-        *("NotificationFailures", "NoCapacityInvocationFailures"),
-    ),
-    _TOTAL.format(instead="requests_per_instance"): ("Invocations",),
-    _TOTAL.format(instead="backlog_per_instance"): (
-        *("ApproximateBacklogSize", "InvocationsProcessed", "HasBacklogWithoutCapacity"),
-    ),
-    _TOTAL.format(instead="provisioned_concurrency"): (
-        *("ServerlessProvisionedConcurrencyExecutions", "ServerlessProvisionedConcurrencyInvocations"),
-        *("ServerlessProvisionedConcurrencySpilloverInvocations", "ServerlessConcurrentExecutionsUtilization"),
+_LATENCIES = r".*(Latency|Time)|TimeInBacklog|ApproximateAgeOfOldestRequest"
+_FAILURES = r".*(Errors|Failures)|ExpiredRequests"
+_TOTALS: Mapping[MetricName, str] = {
+    "requests_per_instance": r"Invocations",
+    "backlog_per_instance": r"ApproximateBacklogSize|InvocationsProcessed|HasBacklogWithoutCapacity",
+    "provisioned_concurrency": (
+        r"ServerlessProvisionedConcurrency(Executions|(Spillover)?Invocations)|ServerlessConcurrentExecutionsUtilization"
     ),
 }
+"""What SageMaker calls them (facts 3); of totals, with what to use instead."""
 
 
 def unfit(namespace: str, name: str, *, divided: bool = False) -> str | None:
@@ -229,5 +216,12 @@ def unfit(namespace: str, name: str, *, divided: bool = False) -> str | None:
     """
     if namespace.lower() != INVOCATIONS.lower():
         return None
-    found = next((why for why, names in _UNFIT.items() if name in names), None)
-    return None if found and divided and found not in {_LATENCY, _FAILURES} else found
+    if re.fullmatch(_LATENCIES, name):
+        return "a latency does not fall in proportion to capacity: track what causes it, requests or utilization"
+    if re.fullmatch(_FAILURES, name):
+        return "failures are no measure of load: alarm on them, track requests or utilization"
+    instead = next((ours for ours, names in _TOTALS.items() if re.fullmatch(names, name)), None)
+    if instead is None or divided:
+        return None
+    added = "a total does not fall when capacity is added"
+    return f"{added}: divide it by the instances in an expression, or use {instead}"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator
 
-from core.fields import AtLeastMin, Duration, Name, Strict, Zone, duration_text, parsed
+from core.fields import AtLeastMin, Duration, Name, Rate, Strict, Zone, between, duration_text, parsed
 from core.metrics import METRICS, QUEUE, SQS, MetricName
 from core.model import Kind, Mode, ScalableTarget, Serving, Signal, Starts, usual
 from core.policy_scaling import DeclaredPolicy, StepScaling, TargetTracking
@@ -24,6 +24,9 @@ MARGIN = 0.85
 USUAL_START = timedelta(minutes=6)
 """From an order until instances serve, where nobody said anything else (facts 7)."""
 
+LONGEST_FROM_ZERO = timedelta(hours=2)
+"""A start from zero is not planned with as longer: the alarms that wake and idle a queue look back so far at most."""
+
 FORECAST_TARGET = 0.9
 """Share of what an instance serves at which tracking stands by a forecast; without Tidegate it is all there is."""
 
@@ -34,28 +37,28 @@ Spelled = BeforeValidator(lambda seen: {True: "on", False: "off"}[seen] if isins
 class Objectives(Strict):
     """What the endpoint promises its users, in terms of what one instance can do."""
 
-    requests_per_instance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    requests_per_instance: Rate | None = None
     """Requests a minute one instance, copy or unit of concurrency serves within its latency objective (`c`)."""
 
-    items_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    items_per_minute: Rate | None = None
     """Items one instance finishes in a minute (`mu`). Asynchronous."""
 
     concurrency: int = Field(default=1, ge=1, le=1000)
     """Items one instance works on at a time: MaxConcurrentInvocationsPerInstance, or what a worker of yours takes."""
 
-    drain_within: Duration | None = Field(default=None, gt=timedelta(0))
+    drain_within: Annotated[Duration, between("1s", "14d")] | None = None
     """How long after its arrival a queued item may be finished (`T`); 15m if neither of the next two is given."""
 
-    oldest_age_at_most: Duration | None = Field(default=None, gt=timedelta(0))
+    oldest_age_at_most: Annotated[Duration, between("1s", "14d")] | None = None
     """How long a queued item may wait until work on it begins."""
 
-    items_per_instance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    items_per_instance: Rate | None = None
     """Backlog an instance may have, as in AWS's guide: as many instances as that needs, at once."""
 
-    expires_after: Duration = Field(default=timedelta(hours=6), ge=timedelta(minutes=1))
+    expires_after: Annotated[Duration, between("1m", "14d")] = timedelta(hours=6)
     """After so long a queued item is lost: RequestTTLSeconds, or what your queue keeps messages."""
 
-    latency_p95: Duration | None = Field(default=None, gt=timedelta(0))
+    latency_p95: Annotated[Duration, between("1ms", "1h")] | None = None
     """p95 of ModelLatency that the endpoint promises. Real-time, batch."""
 
     concurrent_requests: int | None = Field(default=None, ge=1, le=100_000)
@@ -138,7 +141,7 @@ class Profile(Strict):
     """Whose items count; None means the asynchronous endpoint's own queue."""
 
     objectives: Objectives = Objectives()
-    provisioning: Duration | None = None
+    provisioning: Annotated[Duration, between("1s", "24h")] | None = None
     """What an instance takes from its order until it serves. Cooldowns and leads shorter than that are refused."""
 
     policies: tuple[DeclaredPolicy, ...] | None = None
@@ -159,17 +162,19 @@ class Profile(Strict):
     """Whether `c` is learned from latency, and whether it is then used (`rated`) or only told."""
 
     scale_in: Literal["direct", "native"] = "direct"
-    stabilization: Duration = Field(default_factory=lambda data: timedelta(minutes=3 if _of_queue(data) else 10))
+    stabilization: Annotated[Duration, between("1m", "2h")] = Field(
+        default_factory=lambda data: timedelta(minutes=3 if _of_queue(data) else 10)
+    )
     """Scale-in follows the highest recommendation of the last so long."""
 
-    provisioning_from_zero: Duration = Field(
-        default_factory=lambda data: (data.get("provisioning") or USUAL_START) + timedelta(minutes=2),
-        gt=timedelta(0),
-        le=timedelta(hours=2),
+    provisioning_from_zero: Annotated[Duration, between("1s", "2h")] = Field(
+        default_factory=lambda data: min((data.get("provisioning") or USUAL_START) + 2 * MINUTE, LONGEST_FROM_ZERO)
     )
     """The same where none runs (`D0`); of a queue."""
 
-    idle_after: Duration = Field(default_factory=lambda data: _idle(data.get("provisioning_from_zero", USUAL_START)))
+    idle_after: Annotated[Duration, between("1m", "2h")] = Field(
+        default_factory=lambda data: _idle(data.get("provisioning_from_zero", USUAL_START))
+    )
     """Silence after which AAS takes the last instances of an empty queue.
 
     With the minutes until it is seen and the instance is gone (3), as much as a start bills.
@@ -177,7 +182,7 @@ class Profile(Strict):
 
     windows: tuple[Window, ...] = ()
 
-    @field_validator("serving", "min_capacity", "queue", "objectives", "learn", "stabilization", "idle_after")
+    @field_validator("serving", "min_capacity", "queue", "objectives", "learn")
     @classmethod
     def _goes_with_those_before(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - of any field
         """Refuse what endpoints of this kind cannot do (facts 1.1, 3)."""
@@ -199,8 +204,6 @@ class Profile(Strict):
                 why = "concurrent_requests is not measured on serverless variants: each unit serves one request"
             case "learn" if value != "off" and not _measurable(info.data):
                 why = "needs objectives.latency_p95 of a real-time endpoint or an inference component, or be off"
-            case "stabilization" | "idle_after" if not MINUTE <= value <= timedelta(hours=2):
-                why = "must be from 1m to 2h"
             case _:
                 return value
         raise ValueError(why)
@@ -285,7 +288,7 @@ class Profile(Strict):
         if not self.works_off_a_queue or not (running or zero):
             return self
         running = self.provisioning or running or max((zero or timedelta(0)) - apart, MINUTE)
-        zero = min(zero or running + apart, timedelta(hours=2))
+        zero = min(zero or running + apart, LONGEST_FROM_ZERO)
         zero = self.provisioning_from_zero if "provisioning_from_zero" in said else zero
         idle = self.idle_after if "idle_after" in said else _idle(zero)
         return self.model_copy(update={"provisioning": running, "provisioning_from_zero": zero, "idle_after": idle})
@@ -480,7 +483,7 @@ class Fleet(Strict):
     scalable_targets: int = Field(default=500, ge=1, le=1_000_000)
     """The Region's quota of scalable targets for SageMaker, others' included: nothing is enrolled above it."""
 
-    longest_override: Duration = Field(default=timedelta(days=14), ge=timedelta(minutes=1), le=timedelta(days=366))
+    longest_override: Annotated[Duration, between("1m", "366d")] = timedelta(days=14)
     """How far ahead an override may end."""
 
     profiles: dict[Name, Profile] = Field(default_factory=dict)

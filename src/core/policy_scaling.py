@@ -77,7 +77,7 @@ class TargetTracking(Strict):
     custom: CustomMetric | None = None
     """Only with metric `custom`: the metric, or `metrics` and an `expression`."""
 
-    target: float = Field(gt=0, allow_inf_nan=False)
+    target: float = Field(ge=0.0001, allow_inf_nan=False)
     """In the metric's unit: requests, items, percent; `cpu` per core, `gpu` and `gpu_memory` per GPU."""
 
     scale_out_cooldown: Duration = Field(default=timedelta(seconds=60))

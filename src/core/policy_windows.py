@@ -27,8 +27,10 @@ from core.fields import (
     Day,
     Duration,
     Name,
+    Rate,
     Strict,
     Zone,
+    between,
     duration,
     duration_text,
 )
@@ -41,12 +43,12 @@ FIRST_YEAR = 2000
 """Counting a rule from long ago takes seconds."""
 
 _FREQUENCIES = {"DAILY", "WEEKLY", "MONTHLY", "YEARLY"}
-_WITHIN_A_DAY = "must be above 0 and at most 24h"
 _NOT_IN_RULES = {"UNTIL": "to", "DTSTART": "from", "BYHOUR": "start", "BYMINUTE": "start", "BYSECOND": "start"}
 
 Lead = Annotated[
     timedelta | Literal["auto"],
     BeforeValidator(lambda seen: seen if seen == "auto" else duration(seen)),
+    between("0s", "24h"),
     PlainSerializer(lambda lead: lead if lead == "auto" else duration_text(lead), return_type=str),
     WithJsonSchema({"type": "string", "examples": ["auto", "15m"]}),
 ]
@@ -64,7 +66,7 @@ class Window(Strict):
     name: Name
     start: ClockTime
     timezone: Zone = "UTC"
-    duration: Duration | None = None
+    duration: Annotated[Duration, between("1m", "24h")] | None = None
     """Elapsed time. One of `duration`, `until` and `finish_by` says when the window ends."""
 
     until: ClockTime | None = None
@@ -94,20 +96,20 @@ class Window(Strict):
     lead: Lead = "auto"
     """How long before the start the floor rises. `auto` is what this target's starts took (p95), and up to 5m more."""
 
-    hand_over: Duration | None = None
+    hand_over: Annotated[Duration, between("0s", "24h")] | None = None
     """How long after its load was seen to begin it ends, before its end: then demand and the forecast carry on."""
 
     items: int | None = Field(default=None, ge=1, le=10**12)
     """Requests, or items of a queue, to be done by `finish_by`. One of this and the next two says what is needed."""
 
-    requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    requests_per_minute: Rate | None = None
     """Requests, or items of a queue, that come in a minute."""
 
     min_capacity: int | None = Field(default=None, ge=0, le=10_000)
     max_capacity: Annotated[int | None, AtLeastMin] = Field(default=None, ge=0, le=10_000)
     """From the start on. It gives way to demand, except 0: then nothing runs, where the endpoint allows that."""
 
-    @field_validator("duration", "finish_by", "to", "rrule", "dates", "lead", "hand_over", "items", "min_capacity")
+    @field_validator("finish_by", "to", "rrule", "dates", "items", "min_capacity")
     @classmethod
     def _goes_with_those_before(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - of any field
         """Refuse what makes no sense beside the fields before it; one that failed by itself counts for nothing."""
@@ -127,10 +129,6 @@ class Window(Strict):
                 raise ValueError("items and finish_by go together")
             case "items" if value is not None and said.get("hand_over") is not None:
                 raise ValueError("goes without hand_over: the window ends when they are done")
-            case "duration" if value == timedelta(0):
-                raise ValueError(_WITHIN_A_DAY)
-            case "duration" | "lead" | "hand_over" if isinstance(value, timedelta) and value > DAY:
-                raise ValueError(_WITHIN_A_DAY)
         return value
 
     @property

@@ -112,6 +112,7 @@ def test_defaults_of_a_profile() -> None:
     assert queue.provisioning_from_zero == timedelta(minutes=12)
     assert queue.idle_after == timedelta(minutes=9)  # a start bills 12, and 3 pass until the last one is gone
     assert profile_of(ASYNC | {"provisioning_from_zero": "2m"}).idle_after == timedelta(minutes=1)
+    assert profile_of(REALTIME | {"provisioning": "3h"}).provisioning_from_zero == timedelta(hours=2)
     assert queue.objectives.finish_within(4) == 15
     assert queue.objectives.expires_after == timedelta(hours=6)
     assert parse_fleet({"version": 1}).max_capacity == 100
@@ -291,6 +292,13 @@ REFUSED = [
       "what is removed cannot be back before the next is removed")),
     ("a lead shorter than a start", BATCH | {"provisioning": "11m", "windows": [WINDOW | {"lead": "10m"}]}, "windows",
      "window 0 begins with cold instances: lead 10m is shorter than provisioning (11m)"),
+    ("a duration longer than any", REALTIME | {"stabilization": "9999999999d"}, "stabilization",
+     "must be a duration such as 90s, 15m, 4h or 1h30m"),
+    ("an instance that serves next to nothing", REALTIME | {"objectives": {"requests_per_instance": 1e-9}},
+     "objectives.requests_per_instance", "Input should be greater than or equal to 0.001"),
+    ("a target that AAS would be told as 0", REALTIME | {"policies": [CPU | {"target": 0.00004}]},
+     "policies.0.target_tracking.target", "Input should be greater than or equal to 0.0001"),
+    ("a start of days", REALTIME | {"provisioning": "2d"}, "provisioning", "must be from 1s to 24h"),
     ("stabilization too short", REALTIME | {"stabilization": "59s"}, "stabilization", "must be from 1m to 2h"),
     ("two objectives", ASYNC | {"objectives": {"items_per_minute": 4, "drain_within": "5m", "items_per_instance": 5}},
      "objectives.items_per_instance", "not together with drain_within: a queue has one objective"),
@@ -325,11 +333,11 @@ REFUSED = [
     ("no such zone", BATCH | {"windows": [WINDOW | {"timezone": "Mars/Base"}]}, "windows.0.timezone",
      "must be an IANA time zone such as Europe/Berlin"),
     ("window of no length", BATCH | {"windows": [WINDOW | {"duration": "0h"}]}, "windows.0.duration",
-     "must be above 0 and at most 24h"),
+     "must be from 1m to 24h"),
     ("window of two days", BATCH | {"windows": [WINDOW | {"duration": "2d"}]}, "windows.0.duration",
-     "must be above 0 and at most 24h"),
+     "must be from 1m to 24h"),
     ("lead of two days", BATCH | {"windows": [WINDOW | {"lead": "2d"}]}, "windows.0.lead",
-     "must be above 0 and at most 24h"),
+     "must be from 0s to 24h"),
 ]  # fmt: skip
 
 
@@ -467,6 +475,9 @@ def test_a_problem_says_where_what_was_seen_and_what_is_allowed() -> None:
     with pytest.raises(ConfigError) as refusal:
         parse_fleet(fleet_of(BATCH | {"windows": [WINDOW | {"max_capacity": 5}]}))
     assert str(refusal.value) == "profiles.p.windows[0].max_capacity = 5: must be at least min_capacity (6)"
+    with pytest.raises(ConfigError) as refusal:
+        parse_fleet(fleet_of(REALTIME | {"stabilization": "3h"}))
+    assert str(refusal.value) == "profiles.p.stabilization = '3h': must be from 1m to 2h"
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------

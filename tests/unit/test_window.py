@@ -133,7 +133,7 @@ REFUSED = [
     ("a deadline without work", {"finish_by": "06:00"}, "items and finish_by go together"),
     ("work without a deadline", {"items": 10, "min_capacity": None}, "items and finish_by go together"),
     ("work that gives way", {"finish_by": "06:00", "items": 10, "min_capacity": None, "hand_over": "30m"}, "goes without hand_over: the window ends when they are done"),
-    ("giving way after days", {"hand_over": "25h"}, "must be above 0 and at most 24h"),
+    ("giving way after days", {"hand_over": "25h"}, "must be from 0s to 24h"),
     ("two needs", {"requests_per_minute": 10}, "exactly one of items, requests_per_minute, min_capacity must be given (seen requests_per_minute, min_capacity)"),
     ("no need", {"min_capacity": None}, "exactly one of items, requests_per_minute, min_capacity must be given (seen none)"),
     ("a rule without its first date", {"rrule": "FREQ=DAILY"}, "needs `from`: the date it is counted from, in 2000 or later"),
