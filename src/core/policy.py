@@ -24,11 +24,14 @@ MARGIN = 0.85
 USUAL_START = timedelta(minutes=6)
 """From an order until instances serve, where nobody said anything else (facts 7)."""
 
-LONGEST_FROM_ZERO = timedelta(hours=2)
-"""A start from zero is not planned with as longer: the alarms that wake and idle a queue look back so far at most."""
+LONGEST_START, LONGEST_FROM_ZERO = timedelta(hours=24), timedelta(hours=2)
+"""Starts are not planned with as longer; the alarms that wake a queue and let it idle do not look back for ever."""
 
 FORECAST_TARGET = 0.9
 """Share of what an instance serves at which tracking stands by a forecast; without Tidegate it is all there is."""
+
+LEAST_RATE = 0.02
+"""Requests a minute that an instance serves at least; what takes longer is a queue's work."""
 
 Spelled = BeforeValidator(lambda seen: {True: "on", False: "off"}[seen] if isinstance(seen, bool) else seen)
 """Reads `on` and `off`, which YAML takes for true and false."""
@@ -37,7 +40,7 @@ Spelled = BeforeValidator(lambda seen: {True: "on", False: "off"}[seen] if isins
 class Objectives(Strict):
     """What the endpoint promises its users, in terms of what one instance can do."""
 
-    requests_per_instance: Rate | None = None
+    requests_per_instance: Annotated[Rate, Field(ge=LEAST_RATE)] | None = None
     """Requests a minute one instance, copy or unit of concurrency serves within its latency objective (`c`)."""
 
     items_per_minute: Rate | None = None
@@ -287,7 +290,7 @@ class Profile(Strict):
         running, zero = map(_start, starts)
         if not self.works_off_a_queue or not (running or zero):
             return self
-        running = self.provisioning or running or max((zero or timedelta(0)) - apart, MINUTE)
+        running = self.provisioning or min(running or max((zero or timedelta(0)) - apart, MINUTE), LONGEST_START)
         zero = min(zero or running + apart, LONGEST_FROM_ZERO)
         zero = self.provisioning_from_zero if "provisioning_from_zero" in said else zero
         idle = self.idle_after if "idle_after" in said else _idle(zero)
@@ -386,7 +389,8 @@ class Profile(Strict):
         each = capacity or stated
         if factor == 1 and each == stated:
             return self
-        objectives = self.objectives.model_copy(update={"requests_per_instance": each and round(each * share, 4)})
+        rate = each and max(round(each * share, 4), LEAST_RATE)
+        objectives = self.objectives.model_copy(update={"requests_per_instance": rate})
         policies = self.policies and tuple(
             p.model_copy(update={"target": round(p.target * factor, 4)}) if p in self.request_targets else p
             for p in self.policies

@@ -4,10 +4,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.context import CONTEXTS, Context
+from core.context import CONTEXTS, DECISIONS, Context
 from core.decide import decide
 from core.model import (
     Memory,
@@ -17,8 +17,11 @@ from core.model import (
     OverrideAction,
     Reason,
     Scope,
+    Starts,
 )
+from core.native import native_policies
 from core.overrides import in_force
+from core.policy import LEAST_RATE
 from tests.builders import (
     ASYNC,
     COMPONENT,
@@ -31,7 +34,7 @@ from tests.builders import (
     running,
     steady,
 )
-from tests.strategies import changing, contexts, documents, loads, moments, overrides, series
+from tests.strategies import changing, contexts, documents, loads, memories, moments, overrides, series
 
 
 @given(contexts())
@@ -202,3 +205,38 @@ def test_what_was_refused_for_want_of_a_copy_wakes_and_is_served(refused: Observ
     assert floor >= asked
     if known:
         assert floor * 30 >= min(refused.newest.value, seen.policy_envelope.ceiling * 30) - 1e-3
+
+
+EXTREMES = st.one_of(
+    st.builds(lambda rate: (REALTIME, {"requests_per_instance": rate}), st.sampled_from([LEAST_RATE, 1e9])),
+    st.builds(
+        lambda rate, slots, promise: (ASYNC, {"items_per_minute": rate, "concurrency": slots, **promise}),
+        st.sampled_from([0.001, 1e9]),
+        st.sampled_from([1, 1000]),
+        st.sampled_from(
+            [
+                {"drain_within": "1s"},
+                {"drain_within": "14d", "expires_after": "14d"},
+                {"oldest_age_at_most": "1s"},
+                {"items_per_instance": 0.001},
+            ]
+        ),
+    ),
+)
+
+
+STATED = st.sampled_from([{}, {"provisioning": "1s"}, {"provisioning": "24h"}])
+
+
+@settings(max_examples=30)
+@given(EXTREMES, STATED, series, memories, st.sampled_from([1, 30 * 60]))
+def test_whatever_a_policy_file_may_say_can_be_reckoned_with_and_written_down(
+    said: tuple[dict[str, Any], dict[str, Any]], start: dict[str, Any], load: Observation, memory: Memory, took: int
+) -> None:
+    document, objectives = said
+    memory = replace(memory, starts=Starts((timedelta(minutes=took),) * 5, (timedelta(minutes=took),) * 5))
+    seen = context(document, objectives=objectives, **start, load=load, memory=memory)
+    seen = replace(seen, enrolment=replace(seen.enrolment, profile=seen.profile.started(memory.starts)))
+    assert native_policies(seen.enrolment, "prod")
+    again = DECISIONS.validate_json(DECISIONS.dump_json(decide(seen)))
+    assert decide(again.context).envelope == again.envelope

@@ -183,6 +183,7 @@ def took(*minutes: float) -> tuple[timedelta, ...]:
         ({"provisioning": "10m"}, Starts((), took(*[20] * 5)), (10, 19, 16)),
         ({"provisioning_from_zero": "9m"}, Starts(took(*[4] * 5), took(*[20] * 5)), (3, 9, 6)),
         ({"idle_after": "15m"}, Starts((), took(*[20] * 5)), (17, 19, 15)),
+        ({}, Starts(took(*[1800] * 5), ()), (1440, 120, 117)),
         ({}, Starts((), took(*[300] * 5)), (297, 120, 117)),  # AAS's alarms do not look back for ever
     ],
 )
@@ -295,7 +296,7 @@ REFUSED = [
     ("a duration longer than any", REALTIME | {"stabilization": "9999999999d"}, "stabilization",
      "must be a duration such as 90s, 15m, 4h or 1h30m"),
     ("an instance that serves next to nothing", REALTIME | {"objectives": {"requests_per_instance": 1e-9}},
-     "objectives.requests_per_instance", "Input should be greater than or equal to 0.001"),
+     "objectives.requests_per_instance", "Input should be greater than or equal to 0.02"),
     ("a target that AAS would be told as 0", REALTIME | {"policies": [CPU | {"target": 0.00004}]},
      "policies.0.target_tracking.target", "Input should be greater than or equal to 0.0001"),
     ("a start of days", REALTIME | {"provisioning": "2d"}, "provisioning", "must be from 1s to 24h"),

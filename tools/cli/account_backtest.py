@@ -26,6 +26,7 @@ from core.fields import duration
 from core.fleet import PROFILE_TAG
 from core.instances import vcpus_of
 from core.model import Capacity, Serving
+from core.policy import LEAST_RATE
 from simulator.cases import DAY, Case, Mode, Scale, case_from
 from simulator.judge import joining, judge
 from simulator.oracle import clairvoyant
@@ -239,9 +240,14 @@ def _sized(name: str, hosted: Hosted, history: History, profile: Mapping[str, An
     seen = each[~np.isnan(each)]
     most = float(np.quantile(seen, PROVEN)) if seen.size else 0.0
     if most > 0:
-        return Sized(most, "the most that one was seen to serve in these days; name the real figure with --sized")
+        return Sized(
+            max(most, LEAST_RATE),
+            "the most that one was seen to serve in these days; name the real figure with --sized",
+        )
     peak = float(np.quantile(history.trace.requests, PROVEN)) or float(history.trace.requests.max())
-    return Sized(peak / max(1, _count(hosted)), "its peak over what runs now; name the real figure with --sized")
+    return Sized(
+        max(peak / max(1, _count(hosted)), LEAST_RATE), "its peak over what runs now; name the real figure with --sized"
+    )
 
 
 def _bounds(hosted: Hosted, case: Case) -> tuple[int, int, str]:
