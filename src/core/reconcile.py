@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, assert_never
 
+from core import plan
 from core.context import Context, Decision, Enrolment
 from core.decide import decide, loaded, silent_since
 from core.errors import LeaseLostError, ObservationError, TidegateError
@@ -25,27 +26,6 @@ from core.model import (
     Signal,
 )
 from core.native import full, guard_alarms, owned_prefix, request_tracking
-from core.plan import (
-    Action,
-    DeleteAlarms,
-    DeleteExpiry,
-    DeleteFallback,
-    DeletePolicy,
-    DeleteScheduledAction,
-    Deregister,
-    PutAlarm,
-    PutExpiry,
-    PutFallback,
-    PutPolicy,
-    PutScheduledAction,
-    PutTarget,
-    SaveOriginal,
-    SetBounds,
-    SetCount,
-    expiry_name,
-    plan_bounds,
-    plan_target,
-)
 from core.policy import Endpoint, Fleet, Profile
 from core.ports import (
     Autoscaling,
@@ -106,7 +86,7 @@ class Outcome:
     target: ScalableTarget
     status: Status
     decision: Decision | None = None
-    actions: tuple[Action, ...] = ()
+    actions: tuple[plan.Action, ...] = ()
     error: str | None = None
     remark: str | None = None
     quota: Quota | None = None
@@ -329,8 +309,8 @@ class Reconciler:
         writes = decision.effective_mode(self.mode) is Mode.ACTIVE
         if writes and not (ctx.memory.enrolled and ctx.registered is not None):
             return Outcome(target=ctx.target, status=Status.NOT_ENROLLED, decision=decision)
-        tuned = plan_target(decision, self.stage) if when.tunes else ()  # the floor first: it acts at once
-        return self.carry_out(decision, (*plan_bounds(decision), *tuned), when)
+        tuned = plan.plan_target(decision, self.stage) if when.tunes else ()  # the floor first: it acts at once
+        return self.carry_out(decision, (*plan.plan_bounds(decision), *tuned), when)
 
     def recovered(self, ctx: Context) -> Context:
         """Return what stands on a target without any state that carries our policies: only the table was lost.
@@ -347,7 +327,7 @@ class Reconciler:
         memory = replace(ctx.memory, enrolled=True, target_factor=share, target_changed_at=ctx.now)
         return replace(ctx, memory=memory, enrolment=replace(ctx.enrolment, profile=ctx.profile.rated(None, share)))
 
-    def carry_out(self, decision: Decision, actions: tuple[Action, ...], when: Pass) -> Outcome:
+    def carry_out(self, decision: Decision, actions: tuple[plan.Action, ...], when: Pass) -> Outcome:
         """Apply the plan under the target's lease, or say what would be done; remember and record the decision."""
         ctx = decision.context
         status = self._status(decision, actions, when)
@@ -369,7 +349,7 @@ class Reconciler:
             self.ports.store.put_decision(decision, outcome.status.value)
         return outcome
 
-    def apply_all(self, target: ScalableTarget, actions: Sequence[Action], when: Pass) -> bool:
+    def apply_all(self, target: ScalableTarget, actions: Sequence[plan.Action], when: Pass) -> bool:
         """Apply a plan that no decision stands behind (a release). False if somebody else holds the lease."""
         memory = self.ports.store.memories([target])[target]
         if not self._claim(target, memory, when):
@@ -381,7 +361,7 @@ class Reconciler:
     def _claim(self, target: ScalableTarget, memory: Memory, when: Pass) -> bool:
         return self.ports.store.claim(target, memory.version, when.holder, when.now, when.deadline + SPARE)
 
-    def _status(self, decision: Decision, actions: tuple[Action, ...], when: Pass) -> Status:
+    def _status(self, decision: Decision, actions: tuple[plan.Action, ...], when: Pass) -> Status:
         capacity = decision.context.capacity
         if when.dry_run:
             return Status.DRY_RUN
@@ -393,7 +373,7 @@ class Reconciler:
         return Status.SHADOW if decision.effective_mode(self.mode) is Mode.SHADOW else Status.CHANGED
 
     def _apply(  # noqa: C901, PLR0911, PLR0912 - one branch an action, nothing nested
-        self, action: Action, target: ScalableTarget, memory: Memory, when: Pass
+        self, action: plan.Action, target: ScalableTarget, memory: Memory, when: Pass
     ) -> Memory:
         """Make one change and return what to remember of it; refused once the lease is over."""
         if self.ports.clock() >= when.deadline:
@@ -402,46 +382,46 @@ class Reconciler:
             )
         aas = self.ports.autoscaling
         match action:
-            case SetBounds(envelope, because):
+            case plan.SetBounds(envelope, because):
                 aas.register(target, envelope)
                 tries = 0 if because == "differs" else memory.tries + 1
                 return replace(memory, written=envelope, written_at=when.now, tries=tries)
-            case PutExpiry(at):
-                aas.put_scheduled_action(target, ScheduledAction(expiry_name(self.stage), action.settings))
+            case plan.PutExpiry(at):
+                aas.put_scheduled_action(target, ScheduledAction(plan.expiry_name(self.stage), action.settings))
                 return replace(memory, expires_at=at)
-            case DeleteExpiry():
-                aas.delete_scheduled_action(target, expiry_name(self.stage))
+            case plan.DeleteExpiry():
+                aas.delete_scheduled_action(target, plan.expiry_name(self.stage))
                 return replace(memory, expires_at=None)
-            case SetCount(count):
+            case plan.SetCount(count):
                 self.ports.serving.set_count(target, count)
-            case SaveOriginal(original):
+            case plan.SaveOriginal(original):
                 self.ports.store.put_original(target, original)
-            case PutPolicy(policy):
+            case plan.PutPolicy(policy):
                 arn = aas.put_policy(target, policy)
                 if policy.alarm is not None:
                     self.ports.metrics.put_alarm({**policy.alarm, "AlarmActions": [arn]})
-            case PutTarget(policy, factor):
+            case plan.PutTarget(policy, factor):
                 aas.put_policy(target, policy)
                 changed_at = when.now if factor != memory.target_factor else memory.target_changed_at
                 return replace(memory, target_factor=factor, target_changed_at=changed_at, tracked=policy.target)
-            case PutFallback(policy, at):
+            case plan.PutFallback(policy, at):
                 self.ports.schedules.put(target, policy, at)
                 # Until the target itself is written nothing is above the profile's own.
                 return replace(memory, falls_back_at=at, tracked=memory.tracked if memory.raised(when.now) else None)
-            case DeleteFallback():
+            case plan.DeleteFallback():
                 self.ports.schedules.delete(target)
                 return replace(memory, falls_back_at=None)
-            case PutAlarm(alarm):
+            case plan.PutAlarm(alarm):
                 self.ports.metrics.put_alarm(alarm)
-            case DeletePolicy(name):
+            case plan.DeletePolicy(name):
                 aas.delete_policy(target, name)
-            case PutScheduledAction(scheduled):
+            case plan.PutScheduledAction(scheduled):
                 aas.put_scheduled_action(target, scheduled)
-            case DeleteScheduledAction(name):
+            case plan.DeleteScheduledAction(name):
                 aas.delete_scheduled_action(target, name)
-            case DeleteAlarms(names):
+            case plan.DeleteAlarms(names):
                 self.ports.metrics.delete_alarms(names)
-            case Deregister():
+            case plan.Deregister():
                 aas.deregister(target)
             case _:
                 assert_never(action)

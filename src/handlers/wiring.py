@@ -128,8 +128,7 @@ class PowertoolsTelemetry:
         quiet = {Status.UNCHANGED, Status.WAITING, Status.PAUSED, Status.BUSY, Status.NOT_ENROLLED}
         for outcome in outcomes:
             told = outcome.error or any(_figures(outcome, reason) for reason in ALWAYS_TOLD)
-            unsaid = outcome.status in quiet and not told
-            level = self._logger.debug if unsaid else self._logger.info
+            level = self._logger.info if told or outcome.status not in quiet else self._logger.debug
             if outcome.status is Status.FAILED:
                 level = self._logger.error
             level("target looked at", extra=summary(outcome))
