@@ -650,7 +650,8 @@ def test_telemetry_counts_deadlines_at_risk_and_says_which(
 
 
 def test_the_runtime_is_made_from_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("STAGE", "TABLE", "APPCONFIG_APPLICATION", "APPCONFIG_ENVIRONMENT", "APPCONFIG_PROFILE"):
+    appconfig = (f"APPCONFIG_{name}" for name in ("APPLICATION", "ENVIRONMENT", "PROFILE"))
+    for name in ("STAGE", "TABLE", "FALLBACK_ROLE", *appconfig):
         monkeypatch.setenv(f"TIDEGATE_{name}", name.lower())
     monkeypatch.setenv("TIDEGATE_MODE", "shadow")
     monkeypatch.setenv("TIDEGATE_ALARM_WRITES_PER_SECOND", "2.5")
