@@ -100,6 +100,8 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
         return
     if only or sized:
         raise MisusedError("--only and --sized go with --account")
+    if html is not None and html.is_dir():  # said before minutes of work, not after
+        raise MisusedError(f"--html {html} is a folder: name a file, or judge an account")
     load = backtest.Load(
         csv=csv,
         endpoint=endpoint,

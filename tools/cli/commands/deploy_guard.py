@@ -69,7 +69,7 @@ def begin_command(  # noqa: PLR0913 - one argument an option
         ends = None if until is None else f"{until:%Y-%m-%dT%H:%M:%SZ}"
         print_json({"endpoint": endpoint, "targets": [t.resource_id for t in guard.targets], "until": ends})
     elif until is None:
-        log(f"Nothing of {endpoint} is enrolled: there is nothing to hold.")
+        log(f"Nothing of {endpoint} is enrolled: there is nothing to hold, if that is its name.")
     else:
         typer.echo(f"{endpoint} is at rest and held until {until:%Y-%m-%dT%H:%MZ}. After the deployment:")
         typer.echo(f"  tidegate deploy-guard end {endpoint} --stack {stack}")
