@@ -269,6 +269,12 @@ def test_who_is_active_is_no_shadow_and_who_was_not_watched_has_no_record(watchi
     ]
 
 
+def test_without_a_record_there_is_no_page_and_that_is_said(watching: Desk, tmp_path: Path) -> None:
+    result = watching.run("shadow-report", "--html", str(tmp_path / "page.html"))
+    assert (result.exit_code, [*tmp_path.iterdir()]) == (0, [])
+    assert "No page was written: nothing could be compared." in result.stderr
+
+
 def test_what_an_instance_serves_unknown_leaves_hours_and_says_so(watching: Desk) -> None:
     content = document({"name": "orders", "adopt": True}, mode="shadow", objectives={})
     watching.in_force.content = json.dumps(content).encode()

@@ -54,7 +54,8 @@ def shadow_report_command(  # noqa: PLR0913 - one argument an option
     untold = [each for each in answers if isinstance(each, str)]
     if html is not None and told:
         write_report(shadow_told.page_of(found.name, told), html)
-        log(f"Page: {html}")
+    if html is not None:
+        log(f"Page: {html}" if told else "No page was written: nothing could be compared.")
     if as_json:
         print_json({"targets": [shadow_told.as_json(each) for each in told], "untold": untold})
         return
