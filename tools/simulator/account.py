@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -18,7 +17,7 @@ from simulator.events import Event, World
 from simulator.metrics import epoch_minute
 from simulator.sagemaker import Endpoint, SageMaker, Tagging, Variant
 from simulator.scheduler import Scheduler
-from simulator.service import Service, ServiceError
+from simulator.service import Service, ServiceError, copied
 from simulator.transport import make_client
 from simulator.workload import SqsWorkload
 
@@ -109,9 +108,9 @@ class SimulatedAccount:
     def call(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one API call, whatever transport it came by. Raises ServiceError."""
         if self._record_calls:
-            self.calls.append(Call(service, operation, deepcopy(dict(params)), self.now, self.caller))
+            self.calls.append(Call(service, operation, copied(dict(params)), self.now, self.caller))
         self._strike(service, operation)
-        return deepcopy(self._services[service].call(operation, params))
+        return copied(self._services[service].call(operation, params))
 
     def read(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a call as `call` does, but unvalidated, unrecorded and uncopied. Raises ServiceError."""
@@ -319,7 +318,7 @@ class SimulatedAccount:
         identity = {*target.identity, "PolicyName", "ScheduledActionName"}
 
         def bare(request: Mapping[str, Any]) -> dict[str, Any]:
-            return {key: deepcopy(value) for key, value in request.items() if key not in identity}
+            return {key: copied(value) for key, value in request.items() if key not in identity}
 
         return {
             "bounds": (target.minimum, target.maximum),

@@ -159,6 +159,15 @@ def _compiled(java_pattern: str) -> re.Pattern[str]:
     return re.compile(translated.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF"))
 
 
+def copied(value: Any) -> Any:  # noqa: ANN401 - whatever JSON and datetimes make up
+    """The same request or answer in dictionaries and lists of its own: what `copy.deepcopy` does, five times as fast."""
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copied(item) for item in value]
+    return value
+
+
 def with_datetimes(value: object, shape: Shape) -> object:
     """The same request with every timestamp an aware datetime; botocore also takes strings and numbers."""
     if isinstance(shape, StructureShape) and isinstance(value, dict):
