@@ -12,6 +12,8 @@ MINISTACK := .tools/ministack/bin/ministack
 # Nothing here may reach a real account, ask for one, or phone home.
 export SAM_CLI_TELEMETRY := 0
 export AWS_EC2_METADATA_DISABLED := true
+# Where an image forbids bytecode (PYTHONDONTWRITEBYTECODE), each of many processes would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 # Behind a proxy with a certificate of its own the machine knows best whom to trust.
 export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
@@ -38,7 +40,7 @@ unit: $(VENV)/.done $(MINISTACK) .aws-sam/build/.done  ## Tests, with the branch
 	$(BIN)/python -m pytest -m "not e2e" -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 e2e: $(VENV)/.done $(SAM) $(MINISTACK) .aws-sam/build/.done  ## Deploy the template into an embedded account and test it there
-	$(BIN)/python -m pytest -m e2e $(ARGS)
+	$(BIN)/python -m pytest tests/e2e -m e2e -n 2 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from local_account.account import Invocation, LocalAccount
+from local_account.sam import Sam, runtime_of
 from simulator.account import SimulatedAccount
 from simulator.components import Managed
 from simulator.invoke import FLEET
@@ -34,9 +35,13 @@ POLICY = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares an account where tests run in several processes."""
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
+        if isinstance(item, pytest.Function) and item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.e2e)
+            item.add_marker(
+                pytest.mark.xdist_group("the session's" if "local" in item.fixturenames else item.path.stem)
+            )
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)  # it judges what the others did
 
 
@@ -78,6 +83,14 @@ def say_nothing(_: object) -> None:
 
 def embedded(account: SimulatedAccount, **more: Any) -> LocalAccount:
     return LocalAccount(account, sam=SAM, ministack_python=MINISTACK_PYTHON, say=say_nothing, **more)
+
+
+@pytest.fixture(scope="session")
+def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A build for this machine, for accounts of tests that have nothing to do with the session's."""
+    made = Sam(executable=SAM, folder=tmp_path_factory.mktemp("sam"), runtime=runtime_of(MINISTACK_PYTHON))
+    made.build()
+    return made.built
 
 
 @pytest.fixture(scope="session")

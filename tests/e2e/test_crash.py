@@ -29,11 +29,11 @@ with embedded(small_account(), artefact=Path(sys.argv[1])) as account:
 
 
 @pytest.fixture
-def started(local: LocalAccount) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+def started(artefact: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """Another process with an account of its own, minutes passing in it, and its folder."""
     paths = os.pathsep.join(str(ROOT / part) for part in ("src", "tools", "."))
     with subprocess.Popen(  # noqa: S603 - this interpreter
-        [sys.executable, "-c", PROGRAM, str(local.sam.built)],
+        [sys.executable, "-c", PROGRAM, str(artefact)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": paths},
         stdout=subprocess.PIPE,
@@ -65,8 +65,8 @@ def test_nothing_is_left_behind(started: tuple[subprocess.Popen[str], Path], num
     assert gone_within(10, folder), (processes_of(folder), folder.exists())
 
 
-def test_make_account_ends_on_sigterm_too(local: LocalAccount) -> None:
-    options = {"--sam": SAM, "--ministack-python": MINISTACK_PYTHON, "--artefact": local.sam.built, "--speed": 6000}
+def test_make_account_ends_on_sigterm_too(artefact: Path) -> None:
+    options = {"--sam": SAM, "--ministack-python": MINISTACK_PYTHON, "--artefact": artefact, "--speed": 6000}
     words = [str(word) for option in options.items() for word in option]
     with subprocess.Popen(  # noqa: S603 - this interpreter
         [sys.executable, "-m", "local_account", *words],

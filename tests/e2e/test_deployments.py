@@ -45,9 +45,9 @@ def statuses(events: list[dict[str, Any]], name: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[LocalAccount]:
+def own(artefact: Path) -> Iterator[LocalAccount]:
     """An account of its own: hours pass in these tests, and others look at the time of day."""
-    with embedded(small_account()) as account:
+    with embedded(small_account(), artefact=artefact) as account:
         yield account
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +15,10 @@ FUNCTION = "tidegate-local-realtime-target"
 
 
 @pytest.fixture(scope="module")
-def split(local: LocalAccount) -> Iterator[LocalAccount]:
-    """A stack of its own from the session's artefact that puts one target in a pass."""
+def split(artefact: Path) -> Iterator[LocalAccount]:
+    """A stack of its own that puts one target in a pass."""
     parameters = {"PartsAtOnce": "2", "TargetsAPass": "1"}
-    with embedded(small_account(), artefact=local.sam.built, parameters=parameters) as account:
+    with embedded(small_account(), artefact=artefact, parameters=parameters) as account:
         functions = account.aws["lambda"]
         for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
             # The emulator keeps CloudFormation's text where the API has a number, and cannot compare it.

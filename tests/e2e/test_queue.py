@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ ITEMS, BURST, WORK_SECONDS = 60, 3, 15.0  # 45 minutes of work for one instance,
 
 
 @pytest.fixture(scope="module")
-def queue(local: LocalAccount) -> Iterator[LocalAccount]:
+def queue(artefact: Path) -> Iterator[LocalAccount]:
     """An account of its own, of the artefact that is built already: hours pass in these tests."""
     account = SimulatedAccount(START)
     objective = timedelta(minutes=15)
@@ -40,7 +41,7 @@ def queue(local: LocalAccount) -> Iterator[LocalAccount]:
         objective=objective,
     )
     account.add_endpoint(name=RENDER, workload=messages, instance_count=1)
-    with embedded(account, artefact=local.sam.built) as made:
+    with embedded(account, artefact=artefact) as made:
         made.push_policy(POLICY)
         made.invoke("FleetSync", {"trigger": "policy"})
         minutes(made, 10)  # longer than it must be silent to be known as idle

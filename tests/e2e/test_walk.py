@@ -61,7 +61,7 @@ class Person:
 
 
 @pytest.fixture
-def person(monkeypatch: pytest.MonkeyPatch) -> Iterator[Person]:
+def person(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Person]:
     """Somebody in an account of their own, with two endpoints that were scaled by hand, and a day of them."""
     account = SimulatedAccount(START - timedelta(minutes=10))
     load = [600 + 10 * (minute % 90) for minute in range(60 * HOURS + 600)]
@@ -73,7 +73,7 @@ def person(monkeypatch: pytest.MonkeyPatch) -> Iterator[Person]:
     by_hand(account, SEARCH, bounds=(2, 5))
     for _ in range(10):
         account.advance()
-    with embedded(account) as local, schedules_off(local, "RealtimeTarget"):
+    with embedded(account, artefact=artefact) as local, schedules_off(local, "RealtimeTarget"):
         monkeypatch.setattr(clock, "now", lambda: account.now)
         somebody = Person(local)
         yield somebody

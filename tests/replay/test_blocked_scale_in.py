@@ -29,7 +29,7 @@ def stack() -> SimulatedStack:
         ],
     }
     document = {"version": 1, "profiles": {"p": profile}, "endpoints": [{"name": "orders", "profile": "p"}]}
-    made = SimulatedStack(account, document)
+    made = SimulatedStack(account, document, direct=True)
     made.invoke("FleetSync", {"trigger": "policy"})
     return made
 

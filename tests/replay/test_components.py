@@ -45,7 +45,7 @@ def stack(requests: list[int]) -> tuple[SimulatedStack, Component]:
         copies=0,
     )
     entry = {"name": "llm", "inference_component": "chat-8b", "profile": "chat"}
-    made = SimulatedStack(account, {"version": 1, "profiles": {"chat": CHAT}, "endpoints": [entry]})
+    made = SimulatedStack(account, {"version": 1, "profiles": {"chat": CHAT}, "endpoints": [entry]}, direct=True)
     made.invoke("FleetSync", {"trigger": "policy"})
     return made, component
 
@@ -95,7 +95,9 @@ def less(requests: list[int], **profile: Any) -> tuple[SimulatedStack, Serverles
         name="less", workload=workload, instance_count=1, serverless=True, provisioning_delay=timedelta(minutes=2)
     )
     entry = {"name": "less", "profile": "less"}
-    made = SimulatedStack(account, {"version": 1, "profiles": {"less": {**LESS, **profile}}, "endpoints": [entry]})
+    made = SimulatedStack(
+        account, {"version": 1, "profiles": {"less": {**LESS, **profile}}, "endpoints": [entry]}, direct=True
+    )
     made.invoke("FleetSync", {"trigger": "policy"})
     return made, workload
 

@@ -32,7 +32,7 @@ def stack(load: list[int], profile: dict[str, Any] = WEB, *, tagged: bool = Fals
     made = {"instance_type": "ml.c5.2xlarge", "instance_count": 2, "tags": tags, **endpoint}
     account.add_endpoint(name="orders", workload=workload, **made)
     endpoints = [] if tagged else [{"name": "orders", "profile": "p"}]
-    found = SimulatedStack(account, {"version": 1, "profiles": {"p": profile}, "endpoints": endpoints})
+    found = SimulatedStack(account, {"version": 1, "profiles": {"p": profile}, "endpoints": endpoints}, direct=True)
     found.invoke("FleetSync", {"trigger": "policy"})
     return found
 

@@ -39,7 +39,7 @@ def stack(*, disable_scale_in: bool = False, **objectives: Any) -> SimulatedStac
         "policies": [tracking],
     }
     document = {"version": 1, "profiles": {"p": profile}, "endpoints": [{"name": "orders", "profile": "p"}]}
-    made = SimulatedStack(account, document)
+    made = SimulatedStack(account, document, direct=True)
     made.invoke("FleetSync", {"trigger": "policy"})
     for _ in range(QUIET):
         made.minute()

@@ -58,7 +58,7 @@ POLICY_BOUNDS = {"chat-prod": (1, 14), "documents-prod": (0, 10), "scoring-night
 
 def stack(start: datetime = START, hours: float = 12) -> SimulatedStack:
     """A fleet that has just been enrolled."""
-    made = SimulatedStack(account_with(FLEET, TRACES, start, hours), DOCUMENT)
+    made = SimulatedStack(account_with(FLEET, TRACES, start, hours), DOCUMENT, direct=True)
     made.invoke("FleetSync", {"trigger": "policy"})
     return made
 

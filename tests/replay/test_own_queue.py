@@ -39,7 +39,7 @@ def jobs(kind: str) -> SimulatedStack:
     )
     profile = {"kind": kind, "min_capacity": lowest, **QUEUED}
     entries = [{"name": "render", "profile": "render"}]
-    made = SimulatedStack(account, {"version": 1, "profiles": {"render": profile}, "endpoints": entries})
+    made = SimulatedStack(account, {"version": 1, "profiles": {"render": profile}, "endpoints": entries}, direct=True)
     made.invoke("FleetSync", {"trigger": "policy"})
     return made
 

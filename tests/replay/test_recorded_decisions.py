@@ -70,7 +70,7 @@ def stack() -> SimulatedStack:
     account = account_with(FLEET, ROOT / "traces", START, HOURS)
     account.endpoint("documents-prod").tags["team"] = "search"
     policy = Edited()
-    made = SimulatedStack(account, policy, store=Written())
+    made = SimulatedStack(account, policy, store=Written(), direct=True)
     made.invoke("FleetSync", {"trigger": "policy"})
     wishes = count()
     while account.now < START + timedelta(hours=HOURS):

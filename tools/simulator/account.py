@@ -110,7 +110,8 @@ class SimulatedAccount:
         if self._record_calls:
             self.calls.append(Call(service, operation, copied(dict(params)), self.now, self.caller))
         self._strike(service, operation)
-        return copied(self._services[service].call(operation, params))
+        answer: dict[str, Any] = copied(self._services[service].call(operation, params))
+        return answer
 
     def read(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a call as `call` does, but unvalidated, unrecorded and uncopied. Raises ServiceError."""

@@ -160,7 +160,7 @@ def _compiled(java_pattern: str) -> re.Pattern[str]:
 
 
 def copied(value: Any) -> Any:  # noqa: ANN401 - whatever JSON and datetimes make up
-    """The same request or answer in dictionaries and lists of its own: what `copy.deepcopy` does, five times as fast."""
+    """The same request or answer in containers of its own: what `copy.deepcopy` does, five times as fast."""
     if isinstance(value, dict):
         return {key: copied(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -61,6 +61,7 @@ class SimulatedStack:
         mode: of the stack.
         store: what is remembered; dictionaries if none is given.
         events: who is told of overrides; a list if none is given.
+        direct: True asks the account without botocore in between, in a third of the time.
     """
 
     def __init__(  # noqa: PLR0913 - all but two have a default
@@ -72,8 +73,10 @@ class SimulatedStack:
         mode: Mode = Mode.ACTIVE,
         store: StateStore | None = None,
         events: Events | None = None,
+        direct: bool = False,
     ) -> None:
         self.account = account
+        self._direct = direct
         self.stage = stage
         self.store: StateStore = store or InMemoryStore()
         self.events: Events = events or InMemoryEvents()
@@ -109,6 +112,8 @@ class SimulatedStack:
         return self.account.now
 
     def _adapters(self) -> tuple[Metrics, Autoscaling, Hosting]:
+        if self._direct:
+            return DirectMetrics(self.account), DirectAutoscaling(self.account), DirectServing(self.account)
         client = self.account.client
         sagemaker = SageMaker(lambda: client("sagemaker"), lambda: client("resourcegroupstaggingapi"))
         return CloudWatch(client("cloudwatch")), ApplicationAutoScaling(client("application-autoscaling")), sagemaker
@@ -185,14 +190,10 @@ class DirectStack(SimulatedStack):
     """
 
     def __init__(self, account: SimulatedAccount, fleet: Mapping[str, Any], *, store: StateStore) -> None:
-        super().__init__(account, fleet, store=store)
+        super().__init__(account, fleet, store=store, direct=True)
         profiles = self.policies.fleet().profiles.values()
         busy = {profile.kind for profile in profiles} | {Kind.BATCH for profile in profiles if profile.windows}
         self.ticking = tuple(owner for kind, owner in OWNERS.items() if kind in busy)
-
-    @override
-    def _adapters(self) -> tuple[Metrics, Autoscaling, Hosting]:
-        return DirectMetrics(self.account), DirectAutoscaling(self.account), DirectServing(self.account)
 
     @override
     def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:

@@ -68,7 +68,10 @@ def make_client(service: str, region: str, handler: Handler) -> BaseClient:
         region_name=region,
         aws_access_key_id="simulated",
         aws_secret_access_key="simulated",  # noqa: S106 - botocore wants one; no request is ever sent
-        config=Config(retries={"mode": "standard", "max_attempts": 1}, user_agent="tidegate-simulator"),  # else made per call
+        config=Config(
+            retries={"mode": "standard", "max_attempts": 1},
+            user_agent="tidegate-simulator",  # botocore would put one together for each call
+        ),
     )
     events = client.meta.events
     prefix = client.meta.service_model.service_id.hyphenize()
