@@ -36,8 +36,9 @@ test: check e2e  ## Everything CI runs
 
 check: lint typecheck template unit lines
 
+# File by file in their order, for fixtures are a module's: the long ones, replays, come before those of small parts.
 unit: $(VENV)/.done $(MINISTACK) .aws-sam/build/.done  ## Tests, with the branch-coverage gate on src/core
-	$(BIN)/python -m pytest -m "not e2e" -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -m "not e2e" -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 e2e: $(VENV)/.done $(SAM) $(MINISTACK) .aws-sam/build/.done  ## Deploy the template into an embedded account and test it there
 	$(BIN)/python -m pytest tests/e2e -m e2e -n 2 --dist loadgroup $(ARGS)

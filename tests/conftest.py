@@ -17,11 +17,11 @@ os.environ.pop("COLUMNS", None)  # readline sets it for the processes of pytest-
 
 HERE = Path(__file__).parent
 LONG = [
-    *(HERE / folder for folder in ("browser", "chaos", "contract/http", "contract/simulator", "docs", "e2e", "replay")),
+    *(HERE / folder for folder in ("browser", "chaos", "contract/http", "contract/simulator", "docs", "e2e", "property", "replay")),
     *(HERE / "unit" / part for part in ("cli", "local_account", "simulator")),
     *(HERE / "unit" / f"test_{what}.py" for what in ("benchmarks", "permissions", "readme")),
 ]
-"""These play hours and days, or test tools. To trace each line makes them half as slow again."""
+"""These play hours and days, decide thousands of times, or test tools. To trace each line would take twice as long."""
 
 
 @pytest.hookimpl(wrapper=True)

@@ -34,6 +34,7 @@ POLICY = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together what shares an account where tests run in several processes."""
     for item in items:

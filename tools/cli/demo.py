@@ -80,7 +80,7 @@ def demo(  # noqa: PLR0913 - one argument an option
         err.print(f"[red]error:[/] {error}")
         raise typer.Exit(2) from error
     if in_process:
-        simulated = SimulatedStack(account, document)
+        simulated = SimulatedStack(account, document, direct=True)
         result = _replay(scenarios, simulated, plan, lambda heard: setattr(simulated, "listener", heard), quiet=as_json)
     else:
         result = _deployed(
