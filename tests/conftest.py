@@ -17,7 +17,10 @@ os.environ.pop("COLUMNS", None)  # readline sets it for the processes of pytest-
 
 HERE = Path(__file__).parent
 LONG = [
-    *(HERE / folder for folder in ("browser", "chaos", "contract/http", "contract/simulator", "docs", "e2e", "property", "replay")),
+    *(
+        HERE / folder
+        for folder in ("browser", "chaos", "contract/http", "contract/simulator", "docs", "e2e", "property", "replay")
+    ),
     *(HERE / "unit" / part for part in ("cli", "local_account", "simulator")),
     *(HERE / "unit" / f"test_{what}.py" for what in ("benchmarks", "permissions", "readme")),
 ]

@@ -664,13 +664,13 @@ def test_starts_are_of_the_configuration_that_serves() -> None:
 
 
 def test_each_target_is_fitted_once_a_day_in_an_hour_of_its_own() -> None:
-    world = office_hours(World(), days=4)
+    world = office_hours(World(), days=3.1)
     world.sync()
     fitted = [world.store.learned([world.orders])[world.orders].fitted_at]
     start = world.now
     for push in range(1, 3 * 48):
         world.now = start + timedelta(minutes=30 * push)  # two in each hour
-        office_hours(world, days=4).sync()
+        office_hours(world, days=3.1).sync()
         newest = world.store.learned([world.orders])[world.orders].fitted_at
         if newest != fitted[-1]:
             fitted.append(newest)
