@@ -41,7 +41,7 @@ unit: $(VENV)/.done $(MINISTACK) .aws-sam/build/.done  ## Tests, with the branch
 	$(BIN)/python -m pytest -m "not e2e" -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 e2e: $(VENV)/.done $(SAM) $(MINISTACK) .aws-sam/build/.done  ## Deploy the template into an embedded account and test it there
-	$(BIN)/python -m pytest tests/e2e -m e2e -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest tests/e2e -m e2e -n 2 $(ARGS)
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check .

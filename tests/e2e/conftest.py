@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typing_extensions import override
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from local_account.account import Invocation, LocalAccount
 from local_account.sam import Sam, runtime_of
@@ -34,15 +37,28 @@ POLICY = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook
+OWN_ACCOUNTS = {f"test_{what}.py" for what in ("crash", "deployments", "parts", "parts_of_a_tick", "queue", "walk")}
+"""Files whose tests need nothing of the session's account."""
+
+
+class ByAccount(LoadFileScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Of two processes, one has the session's account and all that share it; the other goes from file to file."""
+
+    @override
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return file if Path(file).name in OWN_ACCOUNTS else "the session's account"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByAccount:
+    return ByAccount(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares an account where tests run in several processes."""
     for item in items:
-        if isinstance(item, pytest.Function) and item.path.is_relative_to(Path(__file__).parent):
+        if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(
-                pytest.mark.xdist_group("the session's" if "local" in item.fixturenames else item.path.stem)
-            )
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)  # it judges what the others did
 
 
