@@ -123,7 +123,6 @@ class Emulator:
             "DOCKER_HOST": "unix:///nonexistent",  # it would clear up containers that are not ours
             "LAMBDA_WARM_TTL_SECONDS": "3600",
             "LOG_LEVEL": "WARNING",
-            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": str(RUNTIME),
             "TIDEGATE_RUN_DIRECTORY": str(self.folder),
             **self.variables,

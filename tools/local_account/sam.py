@@ -83,8 +83,8 @@ class Sam:
         packed = shutil.make_archive(str(artefact), "zip", artefact)
         template = yaml.safe_load((self.built / "template.yaml").read_text(encoding="utf-8"))
         for resource in template["Resources"].values():
-            if resource["Properties"].get("CodeUri") == artefact.name:
-                resource["Properties"]["CodeUri"] = packed
+            if (properties := resource.get("Properties", {})).get("CodeUri") == artefact.name:
+                properties["CodeUri"] = packed
         (self.built / "template.json").write_text(json.dumps(template), encoding="utf-8")
 
     def delete(self) -> None:
