@@ -252,13 +252,13 @@ def plan_target(decision: Decision, stage: str) -> tuple[Action, ...]:
     """Return what gives AAS the request target that latency allows, and above it what a forecast needs.
 
     What is above the profile's own falls back by a schedule, which is written first (ADR 0005). While the endpoint
-    changes that is only renewed.
+    changes that is only renewed; while the load is unknown nothing is raised.
     """
     ctx, memory, factor = decision.context, decision.context.memory, decision.target_factor
     if decision.paused or not isinstance(ctx.capacity, Capacity):
         return ()
     raised, due = memory.raised(ctx.now), memory.falls_back_at
-    foreseen = ctx.learned is not None and ctx.learned.chosen is Option.FORECAST
+    foreseen = ctx.learned is not None and ctx.learned.chosen is Option.FORECAST and (raised or not ctx.unknown)
     own = ctx.profile.resting if raised and foreseen else ctx.profile
     own = own.rated(None, factor / memory.target_factor)  # the profile seen is rated by that already
     wanted = own.forecasting if foreseen else None

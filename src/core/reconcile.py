@@ -345,7 +345,8 @@ class Reconciler:
                 outcome = replace(outcome, status=Status.FAILED, error=str(err))
         if status is Status.CHANGED or memory != ctx.memory:
             self.ports.store.record(ctx.target, memory, when.holder, when.now)
-        if actions or when.asked or (memory.decided, memory.reason) != (ctx.memory.decided, ctx.memory.reason):
+        news = outcome.error or any(not isinstance(action, plan.PutFallback) for action in actions)  # a renewal is none
+        if news or when.asked or (memory.decided, memory.reason) != (ctx.memory.decided, ctx.memory.reason):
             self.ports.store.put_decision(decision, outcome.status.value)
         return outcome
 

@@ -183,7 +183,7 @@ class _Teller:
     def learn(self, name: str, option: Option) -> None:
         """FleetSync finds that something orders ahead for an endpoint best."""
         now, wire = self.cloud.now, the_wire()
-        learned = replace(_fitted(), fitted_at=now, chosen=option)
+        learned = replace(fitted(), fitted_at=now, chosen=option)
         with wire.to(self.cloud, "FleetSync"):
             Table(wire.clients["dynamodb"], TABLE).put_learned(ScalableTarget.variant(name, "AllTraffic"), learned)
 
@@ -196,7 +196,7 @@ class _Teller:
 
 
 @cache
-def _fitted() -> Learned:
+def fitted() -> Learned:
     """What four days of one load make learned."""
     found = fit(Observation(tuple(Point(START - n * MINUTE, 900.0) for n in range(4 * 1440, 0, -1))), 1000)
     assert found is not None

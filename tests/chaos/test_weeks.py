@@ -8,7 +8,7 @@ import pytest
 from typing_extensions import override
 
 from core.model import Envelope, Missing, Observation, Override, Point, ScalableTarget
-from core.ports import Autoscaling, Hosting, MetricQuery, Metrics, ScheduledAction
+from core.ports import Autoscaling, Hosting, MetricQuery, Metrics, NativePolicy, ScheduledAction, Schedules
 from simulator.direct import DirectAutoscaling, DirectMetrics
 from simulator.in_memory import InMemoryStore
 from tests.chaos.weeks import COUNTED, MINUTE, STARTS, Life, Weeks, lived
@@ -67,6 +67,22 @@ class Unending(Life):
         return metrics, Timeless(self.account), serving
 
 
+class Endless:
+    """No target value falls back."""
+
+    def put(self, target: ScalableTarget, policy: NativePolicy, at: datetime) -> None:
+        """Forget it."""
+
+    def delete(self, target: ScalableTarget) -> None:
+        """Nothing is there."""
+
+
+class Bold(Life):
+    @override
+    def _schedules(self) -> Schedules:
+        return Endless()
+
+
 class Generous(DirectAutoscaling):
     """Whatever the policy's maximum is."""
 
@@ -84,7 +100,13 @@ class Boundless(Life):
 
 @pytest.mark.parametrize(
     ("unsafe", "problem"),
-    [(Lingering, "expired override"), (Blind, "unknown"), (Unending, "expiry"), (Boundless, "bounds")],
+    [
+        (Lingering, "expired override"),
+        (Blind, "unknown"),
+        (Unending, "expiry"),
+        (Bold, "expiry"),
+        (Boundless, "bounds"),
+    ],
 )
 def test_an_unsafe_life_is_caught(unsafe: type[Life], problem: str) -> None:
     """A morning in a shop: a rush, an override that ends before it does, and then metrics that stop."""

@@ -2,7 +2,7 @@
 
 What must hold is looked at each minute, in what Application Auto Scaling holds and in what was decided:
 policy minimum <= floor <= ceiling <= maximum; an expired override does not act; what is unknown lowers nothing; every
-lowering has its expiry. hypothesis shortens what does not hold: `python -m tests.chaos.weeks --lives 100 --steps 50`.
+lowering has its expiry, a target value that a forecast raised too. hypothesis shortens what does not hold: `python -m tests.chaos.weeks --lives 100 --steps 50`.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, ClassVar
@@ -33,6 +33,7 @@ from simulator.service import ServiceError
 from simulator.stack import SimulatedStack
 from simulator.workload import AsyncWorkload, RealtimeWorkload, Workload
 from tests.builders import ASYNC, REALTIME
+from tests.chaos.story import fitted
 
 MINUTE = timedelta(minutes=1)
 BERLIN = {"timezone": "Europe/Berlin"}
@@ -157,6 +158,10 @@ class Weeks(RuleBasedStateMachine):
         self.policies = Edited({"version": 1, "profiles": chosen, "endpoints": places})
         self.stack = self.life(account, self.policies, store=self.life.memory(keep_decisions=False))
         self.said = 0
+        if "shop" in profiles:
+            self.stack.store.put_learned(
+                ScalableTarget.variant("shop", "AllTraffic"), replace(fitted(), fitted_at=start)
+            )
         self.stack.invoke("FleetSync", {"trigger": "policy"})
         self.look()
         COUNTED["lives"] += 1
@@ -292,6 +297,8 @@ class Weeks(RuleBasedStateMachine):
             watched.was = bounds
             if watched.profile != "read":
                 self._unknown(watched, bounds[0])
+            if watched.profile == "shop":
+                self._falls_back(watched)
 
     def _decided(self, watched: Watched, outcome: Outcome) -> None:
         """An expired override is in no decision; a pass that went well ends what was before."""
@@ -322,6 +329,17 @@ class Weeks(RuleBasedStateMachine):
         found = restored and (restored["MinCapacity"], restored["MaxCapacity"])
         told = f"{watched.name} at {self.stack.account.now:%d %H:%M} was lowered to {bounds}, and expires to {found}"
         assert found in watched.policies, f"expiry: {told}"
+
+    def _falls_back(self, watched: Watched) -> None:
+        """What tracks more than half of what an instance serves is taken back if nobody lives."""
+        account, half = self.stack.account, REALTIME["objectives"]["requests_per_instance"] / 2
+        if max(_targets(account, watched), default=0) <= half:
+            return
+        COUNTED["minutes with a raised target"] += 1
+        made = [each for each in account.scheduler.schedules.values() if watched.target.resource_id in str(each)]
+        soon = f"at({account.now + timedelta(minutes=47):%Y-%m-%dT%H:%M:%S})"  # clocks are up to 90 s wrong
+        told = f"{watched.name} at {account.now:%d %H:%M} is raised, and falls back by {made}"
+        assert any(each["ScheduleExpression"] <= soon for each in made), f"expiry: {told}"
 
     def _unknown(self, watched: Watched, floor: int) -> None:
         """While the load is unknown no floor falls and no target value rises, unless somebody says so."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from core.errors import ActuationError
+from core.errors import ActuationError, ObservationError
 from core.model import Capacity, Mode, Observation, Option, Point
 from core.reconcile import Status
 from tests.builders import override, running
@@ -83,12 +83,22 @@ def test_the_owner_raises_the_target_once_its_fallback_is_written() -> None:
 
 def test_it_is_renewed_each_half_hour_and_nothing_else_is_written() -> None:
     world, begun, seen = raised(), World().now, []
-    for _ in range(30):
-        world.later(minutes=2)
+    for _ in range(12):
+        world.later(minutes=5)
         tick(world)
         seen += [((world.now - begun) // timedelta(minutes=1), name) for name in of_target(world)]
     assert seen == [(30, "put_schedule"), (60, "put_schedule")]
     assert due(world) == (world.now + AFTER, 500)
+
+
+def test_a_renewal_is_no_news_for_the_history() -> None:
+    world, kept = raised(), 0
+    for _ in range(30):
+        kept = len(world.store.decisions)
+        world.later(minutes=1)
+        tick(world)
+    assert of_target(world) == ["put_schedule"]
+    assert len(world.store.decisions) == kept
 
 
 def test_a_sync_leaves_it_while_its_owner_lives_and_no_longer() -> None:
@@ -205,6 +215,21 @@ def capacity(world: World) -> Capacity:
     found = world.serving.capacities[world.orders]
     assert isinstance(found, Capacity)
     return found
+
+
+def test_while_the_load_is_unknown_it_is_renewed_and_not_raised() -> None:
+    world = raised()
+    world.metrics.fail_on["fetch"] = ObservationError("GetMetricData: Rate exceeded")
+    world.later(minutes=30)
+    tick(world)
+    assert due(world) == (world.now + AFTER, 500)
+    world.later(minutes=45)
+    fire(world)
+    tick(world)
+    assert (tracked(world), due(world)) == (500, None)
+    world.metrics.fail_on.clear()
+    tick(world)
+    assert tracked(world) == 900
 
 
 def test_a_pause_lets_it_fall_as_it_lets_bounds() -> None:
