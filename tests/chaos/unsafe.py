@@ -166,7 +166,7 @@ CHANGES = (
     Unsafe(
         name="raises a target before it lets it fall back",
         build=with_parts(Bold),
-        shows=lambda c: _is(c, "killed", "PutScalingPolicy") and c.moment.function == "RealtimeTarget",
+        shows=lambda c: _is(c, "killed", "UpdateSchedule"),
         problem="expiry",
     ),
     Unsafe(
