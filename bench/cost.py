@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -108,12 +108,13 @@ class CountedStack(SimulatedStack):
 
     def __init__(self, account: SimulatedAccount, fleet: Mapping[str, Any] | PolicySource, store: Table) -> None:
         super().__init__(account, fleet, store=store)
-        self.sent: set[tuple[str, str, datetime]] = set()
+        self.sent: set[tuple[str, str, int]] = set()
+        self._first = account.now + timedelta(minutes=1)
 
     @override
     def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:
         super().tell(function, outcomes)
-        hour = self.account.now.replace(minute=0)
+        hour = (self.account.now - self._first) // timedelta(hours=1)
         self.sent |= {(function, name, hour) for name, n in counts(outcomes).items() if n or name == "TargetsSeen"}
 
 

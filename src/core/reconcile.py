@@ -78,6 +78,11 @@ class Quota(NamedTuple):
     used: int
     of: int
 
+    @property
+    def nearly_used_up(self) -> bool:
+        """Whether four fifths are in use: raising a quota takes days."""
+        return self.used >= 0.8 * self.of
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:

@@ -148,7 +148,7 @@ def counts(outcomes: tuple[Outcome, ...]) -> Mapping[str, int]:
         "Heartbeat": 1,
         "TargetsSeen": len(outcomes),
         "TargetsFailed": sum(o.status is Status.FAILED for o in outcomes),
-        "ScalableTargets": max((o.quota.used for o in outcomes if o.quota), default=0),
+        "ScalableTargets": max((o.quota.used for o in outcomes if o.quota and o.quota.nearly_used_up), default=0),
         "MetricsMissing": sum(bool(o.decision and o.decision.context.unknown) for o in outcomes),
         "CapacityRefused": sum(bool(o.decision and o.decision.context.refusal) for o in outcomes),
         **{reason.value: sum(bool(_figures(o, reason)) for o in outcomes) for reason in ALWAYS_TOLD},

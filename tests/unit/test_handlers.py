@@ -578,16 +578,17 @@ def test_telemetry_counts_a_pass_and_logs_what_changed(
     assert changed["steps"][0] == "demand Load 2..12 -> 7..12"
 
 
-def test_telemetry_tells_what_is_left_of_the_regions_quota(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("used", "counted"), [(399, None), (400, [400.0]), (480, [480.0])])
+def test_telemetry_tells_what_is_left_of_the_regions_quota_and_counts_it_from_four_fifths_on(
+    used: int, counted: list[float] | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Tidegate")
-    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "fleet-sync's")
-    outcome = Outcome(target=World().orders, status=Status.UNCHANGED, quota=Quota(480, 500))
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", f"fleet-sync {used}")  # Powertools keeps a logger a name
+    outcome = Outcome(target=World().orders, status=Status.UNCHANGED, quota=Quota(used, 500))
     PowertoolsTelemetry().tell("tidegate-prod-fleet-sync", (outcome,))
-    told, counted = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert (told["used"], told["quota"], told["left"]) == (480, 500, 20)
-    assert counted["ScalableTargets"] == [480.0]
+    told, metrics = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (told["used"], told["quota"], told["left"]) == (used, 500, 500 - used)
+    assert metrics.get("ScalableTargets") == counted
 
 
 def test_telemetry_counts_what_was_refused_and_says_what_is_broken_aloud(
