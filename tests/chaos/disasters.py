@@ -2,13 +2,14 @@
 
 import json
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from moto.dynamodb.models.dynamo_type import DynamoType
 
 from core.errors import TidegateError
+from core.model import ScalableTarget
 from tests.chaos.check import differences, escaped, lowered, next_pass, only_later, tick, twin, without_expiry
 from tests.chaos.cloud import CloudAccount
 from tests.chaos.passes import Arm, Build, Patience, State, invoke, look, policy_bounds, runtime
@@ -19,6 +20,9 @@ HOURLY = {"trigger": "schedule"}
 ONLY_THERE = "lost what stood before adoption"
 SETTLED = 12
 """Minutes after which a target that no override moves stands where it would."""
+
+LATER = 10
+"""Minutes more that a controller may take which has to learn of latency anew before it raises."""
 
 
 def _refuses(service: str, code: str) -> Arm:
@@ -111,10 +115,21 @@ class Disaster:
         whole = replayed(moment)
         invoke(whole, moment.function, moment.event)
         wanted = yield from _later(whole, moment)
-        for target in policy_bounds(cloud):
-            one, other = found.targets[target], wanted.targets[target]
-            if any(own < kept for own, kept in zip(one.bounds or (0, 0), other.bounds or (0, 0), strict=True)):
-                yield f"converges: {target.resource_id} has {one.bounds}, less than {other.bounds}"
+        bounds = policy_bounds(cloud)
+        for _ in range(LATER):
+            if not any(_behind(found, wanted, bounds)):
+                return
+            found = tick(cloud, replace(moment, function="FleetSync"))
+            yield from escaped(found, bounds)
+        yield from _behind(found, wanted, bounds)
+
+
+def _behind(found: State, wanted: State, among: Iterable[ScalableTarget]) -> Iterator[str]:
+    """Yield the targets that have a lower bound than they should."""
+    for target in among:
+        one, other = found.targets[target], wanted.targets[target]
+        if any(own < kept for own, kept in zip(one.bounds or (0, 0), other.bounds or (0, 0), strict=True)):
+            yield f"converges: {target.resource_id} has {one.bounds}, less than {other.bounds}"
 
 
 def _copied(cloud: CloudAccount) -> bool:
