@@ -78,6 +78,7 @@ def test_of_botocores_models_those_are_shipped_that_are_called(artefact: Path) -
         "events",
         "resourcegroupstaggingapi",
         "sagemaker",
+        "scheduler",
         "sqs",
     }
 
