@@ -55,6 +55,7 @@ ENVIRONMENT: dict[str, str] = {
     "TIDEGATE_STAGE": "prod",
     "TIDEGATE_MODE": "active",
     "TIDEGATE_TABLE": "tidegate-prod",
+    "TIDEGATE_FALLBACK_ROLE": "arn:aws:iam::123456789012:role/tidegate-prod-fallback",
     "TIDEGATE_APPCONFIG_APPLICATION": "tidegate",
     "TIDEGATE_APPCONFIG_ENVIRONMENT": "prod",
     "TIDEGATE_APPCONFIG_PROFILE": "fleet",

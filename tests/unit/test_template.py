@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from bench.scale import ENVIRONMENT
 from core.model import Dimension
 from core.reconcile import Status
 from env.lint_template import translate
@@ -199,6 +200,11 @@ def test_no_code_reads_a_variable_that_the_template_does_not_declare() -> None:
         for name in re.findall(r"[\"'](TIDEGATE_[A-Z_]+)[\"']", path.read_text(encoding="utf-8"))
     }
     assert read <= PASS_VARIABLES | PARTS_VARIABLES
+
+
+def test_the_speed_of_a_pass_is_measured_with_what_a_pass_reads() -> None:
+    """The level of logging has a default."""
+    assert PASS_VARIABLES - set(ENVIRONMENT) == {"POWERTOOLS_LOG_LEVEL"}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
