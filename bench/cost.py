@@ -30,7 +30,7 @@ from typing_extensions import override
 from core.aws.store import Table
 from core.ports import PolicySource
 from core.reconcile import Outcome, Status
-from handlers.wiring import counts, summary
+from handlers.wiring import sent, summary
 from simulator.account import SimulatedAccount
 from simulator.cases import DAY, Case, Mode, case_of
 from simulator.replay import Replay
@@ -115,7 +115,7 @@ class CountedStack(SimulatedStack):
     def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:
         super().tell(function, outcomes)
         hour = (self.account.now - self._first) // timedelta(hours=1)
-        self.sent |= {(function, name, hour) for name, n in counts(outcomes).items() if n or name == "TargetsSeen"}
+        self.sent |= {(function, name, hour) for name in sent(outcomes)}
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Tidegate leaves behind, of plain target tracking at 0.5 and 0.7 on the same minu
 
 import argparse
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -51,7 +51,7 @@ def deaths(planned: Planned, kills: int, seed: int) -> Iterator[Death]:
     played, courses = Replay(case, joins=joining(case)), list[Course]()
     for minute in minutes:
         played.run(minute - played.minute)
-        courses.append(_in_child(played, die))
+        courses.append(_in_child(played))
     played.run(minutes[-1] + AFTER - played.minute)
     alive = played.result().course
     for minute, dead in zip(minutes, courses, strict=True):
@@ -80,11 +80,11 @@ def die(played: Replay) -> Course:
     return played.result().course
 
 
-def _in_child(played: Replay, what: Callable[[Replay], Course]) -> Course:
-    """Do it in a copy of this process: a replay is full of what cannot be copied otherwise."""
+def _in_child(played: Replay) -> Course:
+    """Let the controller die in a copy of this process: a replay is full of what cannot be copied otherwise."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: there.send(what(played)))
+    child = context.Process(target=lambda: there.send(die(played)))
     child.start()
     there.close()
     found: Course = here.recv()

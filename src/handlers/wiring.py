@@ -136,9 +136,8 @@ class PowertoolsTelemetry:
             left = quota.of - quota.used
             self._logger.info("scalable targets", extra={"used": quota.used, "quota": quota.of, "left": left})
         self._metrics.add_dimension("function", function)
-        for name, value in counts(outcomes).items():
-            if value or name == "TargetsSeen":  # a metric is paid in each hour that has it: no trouble is not told
-                self._metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+        for name, value in sent(outcomes).items():
+            self._metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
         self._metrics.flush_metrics()
 
 
@@ -153,6 +152,11 @@ def counts(outcomes: tuple[Outcome, ...]) -> Mapping[str, int]:
         "CapacityRefused": sum(bool(o.decision and o.decision.context.refusal) for o in outcomes),
         **{reason.value: sum(bool(_figures(o, reason)) for o in outcomes) for reason in ALWAYS_TOLD},
     }
+
+
+def sent(outcomes: tuple[Outcome, ...]) -> Mapping[str, int]:
+    """Return those that are sent: a metric is paid in each hour that has it, so no trouble is not told."""
+    return {name: value for name, value in counts(outcomes).items() if value or name == "TargetsSeen"}
 
 
 def _figures(outcome: Outcome, reason: Reason) -> Mapping[str, float | str]:
