@@ -14,6 +14,7 @@ from cli import overrides, rollout
 from cli.errors import DeliveryError, RefusedError
 from cli.output import log
 from cli.stack import DeployedStack
+from cli.targets import nearest
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.sagemaker import SageMaker
 from core.model import Capacity, Missing, Override, ScalableTarget, Scope
@@ -46,6 +47,14 @@ class Guard:
         """Return the overrides of this very target that are in force, the one that has its way first."""
         found = in_force(self.stack.table.overrides(), self.stack.ports.clock())
         return [each for each in found if each.place == (Scope.TARGET, target.resource_id)]
+
+    @property
+    def unknown(self) -> str:
+        """Say that nothing of the endpoint is enrolled, and what is; empty if something is."""
+        if self.targets:
+            return ""
+        names = {place.endpoint for place in self.stack.roster().values()}
+        return f"{self.endpoint}: nothing of it is enrolled; {nearest(self.endpoint, names)}"
 
     def begin(self, *, lasting: str, reason: str, key: str | None, force: bool, deregister: bool) -> datetime | None:
         """Hold every target of the endpoint; return until when, None if nothing of it is enrolled.

@@ -129,7 +129,25 @@ def test_what_others_made_is_not_deregistered(enrolled: Desk) -> None:
     assert enrolled.account.snapshot("chat")["bounds"] == (1, 6)
 
 
-def test_what_is_not_enrolled_needs_no_hold(enrolled: Desk) -> None:
-    result = enrolled.run("deploy-guard", "begin", "search", "--json")
-    assert json.loads(result.stdout) == {"endpoint": "search", "targets": [], "until": None}
-    assert enrolled.run("deploy-guard", "begin", "search").exit_code == 0
+@pytest.mark.parametrize("more", [(), ("--deregister",), ("--force", "--json")])
+def test_a_mistyped_endpoint_does_not_deploy_unguarded(enrolled: Desk, more: tuple[str, ...]) -> None:
+    result = enrolled.run("deploy-guard", "begin", "order", *more)
+    assert (result.exit_code, result.stdout, enrolled.invoked) == (2, "", [])
+    assert "refused: order: nothing of it is enrolled; did you mean orders? (--if-enrolled " in result.stderr
+
+
+def test_what_nobody_scales_may_be_deployed_without_a_hold_where_the_pipeline_says_so(enrolled: Desk) -> None:
+    begin = ("deploy-guard", "begin", "search", "--if-enrolled")
+    result, told = enrolled.run(*begin, "--json"), enrolled.run(*begin)
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"endpoint": "search", "targets": [], "until": None})
+    assert (told.exit_code, told.stderr) == (
+        0,
+        "Nothing is held. search: nothing of it is enrolled; there are orders\n",
+    )
+    assert enrolled.run(*BEGIN, "--if-enrolled").stdout.startswith("orders is at rest and held")
+
+
+def test_the_end_of_a_run_fails_for_no_name_and_says_which_are_enrolled(enrolled: Desk) -> None:
+    result = enrolled.run("deploy-guard", "end", "order")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "order: nothing of it is enrolled; did you mean orders?" in result.stderr

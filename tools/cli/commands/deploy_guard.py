@@ -38,6 +38,7 @@ def begin_command(  # noqa: PLR0913 - one argument an option
     key: Annotated[str | None, typer.Option("--id", help="Of the pipeline's run; default the time.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Although somebody else's override holds it.")] = False,
     deregister: Annotated[bool, typer.Option("--deregister", help="For another instance type.")] = False,
+    if_enrolled: Annotated[bool, typer.Option("--if-enrolled", help="Else hold nothing, and be content.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
     region: Region = None,
     profile: AwsProfile = None,
@@ -48,14 +49,16 @@ def begin_command(  # noqa: PLR0913 - one argument an option
     The hold is a floor at what runs and a pause on top, which end by themselves after --for. A second `begin` finds the
     first one's hold and changes nothing. AAS may still scale out; a deployment that meets that is refused by SageMaker
     and tried again. --deregister takes the scalable target away, for SageMaker refuses another instance type while it
-    is registered; `end` puts it back. Exit status 2 if somebody else's override holds the endpoint, 1 if it does not
-    come to rest.
+    is registered; `end` puts it back. Exit status 2 if nothing of the endpoint is enrolled (a pipeline that also
+    deploys what nobody scales says --if-enrolled) or somebody else's override holds it, 1 if it does not come to rest.
 
     \b
     Examples:
       tidegate deploy-guard begin orders --id build-4711 --for 90m --stack tidegate
       tidegate deploy-guard begin orders --deregister --reason "ml.g5 to ml.g6" --stack tidegate
+      tidegate deploy-guard begin "$ENDPOINT" --if-enrolled --stack tidegate
     """
+    from cli.errors import RefusedError
     from cli.guarding import Guard
     from cli.stack import DeployedStack
     from core.aws import clock
@@ -64,12 +67,14 @@ def begin_command(  # noqa: PLR0913 - one argument an option
     found = DeployedStack.read(aws, stack, clock.now)
     asks = aws.of("sts").get_caller_identity()["Arn"]
     guard = Guard(stack=found, endpoint=endpoint, requested_by=asks, sleep=aws.sleep)
+    if guard.unknown and not if_enrolled:
+        raise RefusedError(f"{guard.unknown} (--if-enrolled deploys it without a hold)")
     until = guard.begin(lasting=lasting, reason=reason, key=key, force=force, deregister=deregister)
     if as_json:
         ends = None if until is None else f"{until:%Y-%m-%dT%H:%M:%SZ}"
         print_json({"endpoint": endpoint, "targets": [t.resource_id for t in guard.targets], "until": ends})
     elif until is None:
-        log(f"Nothing of {endpoint} is enrolled: there is nothing to hold, if that is its name.")
+        log(f"Nothing is held. {guard.unknown}")
     else:
         typer.echo(f"{endpoint} is at rest and held until {until:%Y-%m-%dT%H:%MZ}. After the deployment:")
         typer.echo(f"  tidegate deploy-guard end {endpoint} --stack {stack}")
@@ -103,11 +108,12 @@ def end_command(  # noqa: PLR0913 - one argument an option
     aws = clients(context, region, profile, endpoint_url)
     found = DeployedStack.read(aws, stack, clock.now)
     asks = aws.of("sts").get_caller_identity()["Arn"]
-    answers = Guard(stack=found, endpoint=endpoint, requested_by=asks, sleep=aws.sleep).end(reason)
+    guard = Guard(stack=found, endpoint=endpoint, requested_by=asks, sleep=aws.sleep)
+    answers = guard.end(reason)
     if as_json:
         print_json({"endpoint": endpoint, "targets": answers})
         return
     if not answers:
-        log(f"Nothing holds {endpoint}.")
+        log(guard.unknown or f"Nothing holds {endpoint}.")
     for line in lines_of(answers):
         typer.echo(line)
