@@ -1,7 +1,8 @@
 """The controller dies at random minutes of the shipped traces: what the next 24 hours cost those who asked.
 
 `python -m bench.killed --kills 4` prints a table: requests in overloaded minutes of those 24 hours, of what a dead
-Tidegate leaves behind, of plain target tracking at 0.5 and 0.7 on the same minutes, and of Tidegate had it lived.
+Tidegate leaves behind, of plain target tracking at 0.5 and 0.7 on the same minutes, and of Tidegate had it lived. With
+`--before 0.35` the user tracked requests at that before Tidegate adopted the endpoint, and dead is compared with that.
 """
 
 import argparse
@@ -38,17 +39,20 @@ class Death:
     hours: Mapping[str, float]
 
 
-DEAD, ALIVE, HALF, HIGH = "dead", "alive", "AAS 0.5", "AAS 0.7"
+DEAD, ALIVE = "dead", "alive"
 ALL = "all"
 
 
-def deaths(planned: Planned, kills: int, seed: int) -> Iterator[Death]:
-    """Kill the controller at so many minutes of a trace that is played in real time, each in a world of its own."""
+def deaths(planned: Planned, kills: int, seed: int, before: float | None = None) -> Iterator[Death]:
+    """Kill the controller at so many minutes of a trace that is played in real time, each in a world of its own.
+
+    `before` is the share of what an instance serves that the user's own policy tracked before adoption.
+    """
     case = planned.case()
     last = len(case.requests) - AFTER
     minutes = sorted(Random(f"{seed} {case.trace}").sample(range(case.warmup, last), kills))  # noqa: S311 - no secret
-    plain = {HALF: run("aas-target-tracking", "0.5", case), HIGH: run("aas-target-tracking", "0.7", case)}
-    played, courses = Replay(case, joins=joining(case)), list[Course]()
+    plain = {f"AAS {share:g}": run("aas-target-tracking", f"{share:g}", case) for share in shares(before)}
+    played, courses = Replay(case, joins=joining(case), before=before), list[Course]()
     for minute in minutes:
         played.run(minute - played.minute)
         courses.append(_in_child(played))
@@ -64,6 +68,11 @@ def deaths(planned: Planned, kills: int, seed: int) -> Iterator[Death]:
             harmed={name: harmed(case, course, minute) for name, course in found.items()},
             hours={name: float(course.billed[part].sum() / 60) for name, course in found.items()},
         )
+
+
+def shares(before: float | None) -> tuple[float, ...]:
+    """Return where plain tracking is played: first what dead may be no worse than."""
+    return (0.5, 0.7) if before is None else (before, 0.5)
 
 
 def harmed(case: Case, course: Course, minute: int) -> Share:
@@ -98,34 +107,37 @@ def main() -> None:
     parser.add_argument("--traces", type=Path, default=Path("traces"), help="folder of the traces")
     parser.add_argument("--kills", type=int, default=4, help="of each trace")
     parser.add_argument("--seed", type=int, default=1, help="of the minutes")
+    parser.add_argument("--before", type=float, help="share that the user tracked before adoption; none if not given")
+    parser.add_argument("--only", nargs="*", help="names of traces; all if not given")
     given = parser.parse_args()
     console = Console(width=120)
     found = list[Death]()
     for planned in standing(given.traces):
-        if planned.mode is Mode.REALTIME:
-            own = list(deaths(planned, given.kills, given.seed))
+        if planned.mode is Mode.REALTIME and (given.only is None or planned.path.stem in given.only):
+            own = list(deaths(planned, given.kills, given.seed, given.before))
             console.print(f"{own[0].trace}: " + "; ".join(map(_said, own)), highlight=False)
             found += own
-    console.print(table(found))
+    console.print(table(found, given.before))
 
 
 def _said(death: Death) -> str:
     return f"minute {death.minute} " + ", ".join(f"{name} {share:.2%}" for name, share in death.harmed.items())
 
 
-def table(found: list[Death]) -> Table:
-    """Return the mean of each trace and of all, and in how many of the kills dead is no worse than AAS at 0.5."""
-    names = (DEAD, HALF, HIGH, ALIVE)
+def table(found: list[Death], before: float | None = None) -> Table:
+    """Return the mean of each trace and of all, and in how many of the kills dead is no worse than plain AAS."""
+    plain = [f"AAS {share:g}" for share in shares(before)]
+    names = (DEAD, *plain, ALIVE)
     shown = Table(title="Requests in overloaded minutes, instance-hours; 24 hours after a kill")
     shown.add_column("trace")
-    for name in (*names, "no worse than 0.5"):
+    for name in (*names, f"no worse than {shares(before)[0]:g}"):
         shown.add_column(name, justify="right")
     for trace in (*dict.fromkeys(death.trace for death in found), ALL):
         own = [death for death in found if trace in {death.trace, ALL}]
         means = [
             f"{np.mean([d.harmed[n] for d in own]):.2%}, {np.mean([d.hours[n] for d in own]):.0f} h" for n in names
         ]
-        held = sum(death.harmed[DEAD] <= death.harmed[HALF] for death in own)
+        held = sum(death.harmed[DEAD] <= death.harmed[plain[0]] for death in own)
         shown.add_row(trace, *means, f"{held} of {len(own)}")
     return shown
 

@@ -20,6 +20,7 @@ from core.plan import (
     PutPolicy,
     as_found,
     foreign,
+    original_of,
     plan_bounds,
     plan_natives,
     plan_release,
@@ -237,10 +238,15 @@ class FleetSync:
                 error += "; until then scale-in waits for their consent too"
             return Outcome(target=target, status=Status.LEFT_ALONE, error=error)
         ctx = as_found(self._reconciler.recovered(ctx), inventory.scheduled_actions, self._stage)
+        original = store.original(target)
+        before = (original or original_of(inventory, self._stage)).request_target
+        ctx = replace(ctx, memory=replace(ctx.memory, tracked_before=before))
+        if not ctx.memory.raised(ctx.now):
+            ctx = replace(ctx, enrolment=replace(ctx.enrolment, profile=ctx.profile.left_behind(before)))
         decision = decide(ctx)
         natives: tuple[Action, ...] = ()
         if isinstance(ctx.capacity, Capacity) and ctx.capacity.in_service:
-            natives = plan_natives(ctx.enrolment, self._stage, inventory, store.original(target))
+            natives = plan_natives(ctx.enrolment, self._stage, inventory, original)
         puts = tuple(action for action in natives if isinstance(action, PutPolicy))  # these need a registration
         saves = (action for action in natives if action not in puts)
         outcome = self._reconciler.carry_out(decision, (*saves, *plan_bounds(decision), *puts), when)
@@ -287,6 +293,7 @@ class FleetSync:
         noted = replace(
             known,
             enrolled=True,
+            tracked_before=ctx.memory.tracked_before,
             scale_out_alarms=tuple(short(name, target) for name in scale_out_alarms(policies)),
             tracking=tracking_policies(policies, target, self._stage),
             missing_since=None,

@@ -402,7 +402,10 @@ class Memory:
 
     tracked: float | None = None
     falls_back_at: datetime | None = None
-    """Request target that an owner wrote last, and when a schedule takes it back to the profile's own (ADR 0005)."""
+    """Request target that an owner wrote last, and when a schedule takes it back (ADR 0005)."""
+
+    tracked_before: float | None = None
+    """What the policy that stood before adoption kept an instance at, in requests a minute; None if none did."""
 
     measured: Measured | None = None
     config_since: datetime | None = None
@@ -421,7 +424,7 @@ class Memory:
     starts: Starts = field(default_factory=Starts)
 
     def raised(self, now: datetime) -> bool:
-        """Whether AAS has a request target above the profile's own: until its schedule is due."""
+        """Whether AAS has a request target above what it falls back to: until its schedule is due."""
         return self.tracked is not None and self.falls_back_at is not None and now < self.falls_back_at
 
     def of(self, capacity: Capacity | Missing, now: datetime) -> "Memory":

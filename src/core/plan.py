@@ -13,6 +13,7 @@ from typing_extensions import override
 from core.context import Context, Decision, Enrolment
 from core.model import Capacity, Envelope, Option
 from core.native import heard_alarms, native_policies, owned_prefix, request_tracking
+from core.policy import Profile
 from core.ports import NativePolicy, Original, ScheduledAction
 
 OWN_WRITE_LAG = timedelta(minutes=2)
@@ -105,11 +106,12 @@ class PutTarget(_Said):
 
 @dataclass(frozen=True, slots=True)
 class PutFallback(_Said):
-    """The schedule that gives AAS the profile's own target back if nobody renews it (ADR 0005)."""
+    """The schedule that gives AAS a target that may stay if nobody renews it (ADR 0005); `whose` says why this one."""
 
     policy: NativePolicy
     at: datetime
-    said: ClassVar[str] = "let the target fall back to {0.policy.target:g} at {0.at:%Y-%m-%dT%H:%MZ}"
+    whose: str
+    said: ClassVar[str] = "let the target fall back to {0.policy.target:g} ({0.whose}) at {0.at:%Y-%m-%dT%H:%MZ}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,28 +253,47 @@ def plan_bounds(decision: Decision) -> tuple[Action, ...]:
 def plan_target(decision: Decision, stage: str) -> tuple[Action, ...]:
     """Return what gives AAS the request target that latency allows, and above it what a forecast needs.
 
-    What is above the profile's own falls back by a schedule, which is written first (ADR 0005). While the endpoint
-    changes that is only renewed; while the load is unknown nothing is raised.
+    What is above the profile's own, or what the user had before adoption, falls back by a schedule, which is written
+    first (ADR 0005). While the endpoint changes that is only renewed; while the load is unknown nothing is raised.
     """
     ctx, memory, factor = decision.context, decision.context.memory, decision.target_factor
     if decision.paused or not isinstance(ctx.capacity, Capacity):
         return ()
     raised, due = memory.raised(ctx.now), memory.falls_back_at
-    foreseen = ctx.learned is not None and ctx.learned.chosen is Option.FORECAST and (raised or not ctx.unknown)
-    own = ctx.profile.resting if raised and foreseen else ctx.profile
-    own = own.rated(None, factor / memory.target_factor)  # the profile seen is rated by that already
-    wanted = own.forecasting if foreseen else None
-    fallback = request_tracking(replace(ctx.enrolment, profile=own), stage)
-    targets = request_tracking(replace(ctx.enrolment, profile=wanted or own), stage)
-    renewal = tuple(PutFallback(policy, ctx.now + FALLS_BACK_AFTER) for policy in fallback)
+    own, may_rise = _own(decision), raised or not ctx.unknown
+    forecast = own.forecasting if may_rise and _foreseen(ctx) else None
+    wanted = forecast or (own if may_rise else own.left_behind(memory.tracked_before))
+    targets = request_tracking(replace(ctx.enrolment, profile=wanted), stage)
+    renewal = fallbacks(decision, stage, ctx.now + FALLS_BACK_AFTER)
+    above = [policy.target for policy in targets] != [each.policy.target for each in renewal]
     late = due is None or due - ctx.now <= STAYS_AT_LEAST
     if not ctx.capacity.in_service:
-        return renewal if raised and wanted and late else ()
+        return renewal if raised and above and late else ()
     written = raised and factor == memory.target_factor and all(t.target == memory.tracked for t in targets)
     puts = tuple(PutTarget(policy, factor) for policy in targets)
-    if wanted is None:
+    if not above:
         return (*puts, DeleteFallback()) if due else puts if factor != memory.target_factor else ()
     return (*(renewal if late or not written else ()), *(() if written else puts))
+
+
+def fallbacks(decision: Decision, stage: str, at: datetime) -> tuple[PutFallback, ...]:
+    """Return what takes a raised request target back: to the profile's own or, if lower, what the user had."""
+    ctx, own = decision.context, _own(decision)
+    left = own.left_behind(ctx.memory.tracked_before)
+    whose = "the profile's own" if left is own else "before adoption"
+    kept = request_tracking(replace(ctx.enrolment, profile=left), stage)
+    return tuple(PutFallback(policy, at, whose) for policy in kept)
+
+
+def _own(decision: Decision) -> Profile:
+    """Return the profile without what a forecast makes of it, at what latency allows from now on."""
+    ctx, memory = decision.context, decision.context.memory
+    own = ctx.profile.resting if _foreseen(ctx) and memory.raised(ctx.now) else ctx.profile
+    return own.rated(None, decision.target_factor / memory.target_factor)  # the profile seen is rated by that already
+
+
+def _foreseen(ctx: Context) -> bool:
+    return ctx.learned is not None and ctx.learned.chosen is Option.FORECAST
 
 
 def plan_natives(
@@ -287,7 +308,7 @@ def plan_natives(
     prefix = owned_prefix(stage)
     actions: list[Action] = []
     if original is None:
-        actions.append(SaveOriginal(_original(inventory, stage)))
+        actions.append(SaveOriginal(original_of(inventory, stage)))
     actions += [DeletePolicy(p.name) for p in foreign(inventory.policies, stage)]
     actions += [DeleteScheduledAction(a.name) for a in foreign(inventory.scheduled_actions, stage)]
     names = {policy.name for policy in wanted}
@@ -353,7 +374,7 @@ def _expiry(decision: Decision, envelope: Envelope) -> tuple[Action, ...]:
     return (PutExpiry(due, ctx.policy_envelope),)
 
 
-def _original(inventory: Inventory, stage: str) -> Original:
+def original_of(inventory: Inventory, stage: str) -> Original:
     """Return what stands apart from what is ours; if our policies stand already, the record was lost."""
     envelope, policies = inventory.registered, inventory.policies
     if foreign(policies, stage) != policies:

@@ -377,6 +377,12 @@ class Profile(Strict):
         """The profile that `forecasting` was made of."""
         return self._but(policies=None)
 
+    def left_behind(self, before: float | None) -> "Profile":
+        """Return the profile as it tracks requests when nobody lives: no higher than the user did before adoption."""
+        if self.policies is not None or before is None or all(p.target <= before for p in self.request_targets):
+            return self
+        return self._but(policies=tuple(p.model_copy(update={"target": before}) for p in self.native_policies))
+
     def rated(self, capacity: float | None, share: float) -> "Profile":
         """Return the profile for instances that serve so many requests a minute; declared targets move with that.
 

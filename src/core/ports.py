@@ -81,6 +81,16 @@ class Original:
     known: bool = True
     """False if the record was lost: release then leaves bounds and native policies as they are."""
 
+    @property
+    def request_target(self) -> float | None:
+        """What AAS kept an instance or copy at, in requests a minute; None if it did not track AWS's own count of them.
+
+        CPU, requests in flight and steps cannot be told in requests.
+        """
+        counts = ("InvocationsPerInstance", "InvocationsPerCopy")
+        specs = [(p, p.configuration.get("PredefinedMetricSpecification", {})) for p in self.policies]
+        return min((p.target for p, s in specs if s.get("PredefinedMetricType", "").endswith(counts)), default=None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from bench.killed import die, harmed
 from core.learning.fit import fit
 from core.model import Observation, Point
@@ -16,16 +18,18 @@ DIES, KNOWN, ALIVE = 16676, 7 * DAY, 60
 """Minute of the trace in which it dies; minutes before that were learned of; minutes that it lives here."""
 
 
-def test_who_asks_a_dead_one_is_served_no_worse_than_by_plain_aas() -> None:
+@pytest.mark.parametrize(("before", "left"), [(None, 0.5), (0.35, 0.35), (0.7, 0.5)])
+def test_who_asks_a_dead_one_is_served_no_worse_than_by_plain_aas(before: float | None, left: float) -> None:
+    """Plain AAS at 0.5, or at what the user had it track before adoption if that is less."""
     whole, begin = case_of(TRACE), DIES - ALIVE
     known = [Point(whole.start + i * MINUTE, float(whole.requests[i])) for i in range(begin - KNOWN, begin)]
     case = replace(whole, start=whole.start + begin * MINUTE, requests=whole.requests[begin : DIES + DAY], warmup=0)
-    played = Replay(case)
+    played = Replay(case, before=before)
     learned = fit(Observation(tuple(known)), case.capacity)
     assert learned is not None
     played.stack.store.put_learned(TARGET, learned)
     played.run(ALIVE)
     ours = harmed(case, die(played), ALIVE)
     values = played.result().target / case.capacity
-    assert (round(values[ALIVE], 2), round(values[-1], 2)) == (0.9, 0.5)
-    assert ours <= harmed(case, run("aas-target-tracking", "0.5", case), ALIVE)
+    assert (round(values[ALIVE], 2), round(values[-1], 2)) == (0.9, left)
+    assert ours <= harmed(case, run("aas-target-tracking", f"{left}", case), ALIVE)

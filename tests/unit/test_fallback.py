@@ -1,6 +1,7 @@
 """A target value above the profile's own expires, as bounds do (ADR 0005): who writes what, in which order, and when.
 
-`orders` serves 1,000 requests an instance: tracking keeps it at 500, and at 900 while a forecast orders ahead.
+`orders` serves 1,000 requests an instance: tracking keeps it at 500, and at 900 while a forecast orders ahead. What a
+user had before adoption is what it falls back to if that is less than 500.
 """
 
 from dataclasses import replace
@@ -8,13 +9,16 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from cli.decisions import Recorded, heading_of
+from core.context import DECISIONS
 from core.errors import ActuationError, ObservationError
-from core.model import Capacity, Mode, Observation, Option, Point
+from core.model import Capacity, Envelope, Mode, Observation, Option, Point
+from core.ports import NativePolicy
 from core.reconcile import Status
 from tests.builders import override, running
 from tests.world import World
 
-POLICY = "tidegate-prod-track-requests_per_instance"
+POLICY, REQUESTS = "tidegate-prod-track-requests_per_instance", "SageMakerVariantInvocationsPerInstance"
 AFTER = timedelta(minutes=45)
 
 
@@ -266,3 +270,119 @@ def test_a_lost_table_leaves_the_target_to_the_sync_and_the_schedule_to_itself()
     assert due(world) == (world.now + AFTER, 500)
     tick(world)  # what was learned again raises it again
     assert (tracked(world), due(world)) == (900, (world.now + AFTER, 500))
+
+
+def by_hand(metric: str, target: float) -> NativePolicy:
+    spec = {"PredefinedMetricSpecification": {"PredefinedMetricType": metric}}
+    return NativePolicy(f"by-hand-{metric}", "TargetTrackingScaling", {"TargetValue": target, **spec})
+
+
+def adopting(*policies: NativePolicy, forecast: str = "balanced") -> World:
+    """Somebody scaled `orders` before Tidegate came; FleetSync has just taken it over."""
+    world = with_load(World())
+    world.document["endpoints"][0]["adopt"] = True
+    world.document["profiles"]["p"] |= {"forecast": forecast}
+    world.autoscaling.bounds[world.orders] = Envelope(1, 12)
+    world.autoscaling.native[world.orders] = {each.name: each for each in policies}
+    world.sync()
+    _ = world.writes
+    return world
+
+
+STEPS = NativePolicy("by-hand-steps", "StepScaling", {"AdjustmentType": "ChangeInCapacity"})
+CPU = NativePolicy("by-hand-cpu", "TargetTrackingScaling", {"TargetValue": 60.0, "CustomizedMetricSpecification": {}})
+IN_FLIGHT = by_hand("SageMakerVariantConcurrentRequestsPerModelHighResolution", 5)
+
+
+@pytest.mark.parametrize(
+    ("policies", "back"),
+    [
+        ([by_hand(REQUESTS, 350)], 350),
+        ([by_hand(REQUESTS, 350), CPU, STEPS], 350),
+        ([by_hand(REQUESTS, 700)], 500),
+        ([IN_FLIGHT, CPU, STEPS], 500),  # none of them is so many requests a minute
+    ],
+)
+def test_it_falls_back_to_what_the_user_had_where_that_is_less(policies: list[NativePolicy], back: float) -> None:
+    world = adopting(*policies)
+    assert tracked(world) == back, "FleetSync never puts more than what may stay"
+    outcome = with_load(world).tick(tunes=True)["orders"]
+    assert (tracked(world), due(world)) == (900, (world.now + AFTER, back))
+    [said] = [str(action) for action in outcome.actions if "target fall back" in str(action)]
+    whose = "before adoption" if back < 500 else "the profile's own"
+    assert said == f"let the target fall back to {back:g} ({whose}) at {world.now + AFTER:%Y-%m-%dT%H:%MZ}"
+    world.later(minutes=44)
+    with_load(world).sync()
+    assert tracked(world) == 900
+    world.later(minutes=1)
+    with_load(world).sync()
+    assert tracked(world) == back
+
+
+def test_without_a_forecast_too_what_is_more_than_the_user_had_expires() -> None:
+    world = adopting(by_hand(REQUESTS, 350), forecast="off")
+    assert (tracked(world), due(world)) == (350, None)
+    tick(world)
+    assert (tracked(world), due(world)) == (500, (world.now + AFTER, 350))
+    world.later(minutes=30)
+    with_load(world).sync()
+    tick(world)
+    assert (tracked(world), due(world)) == (500, (world.now + AFTER, 350))
+    world.later(minutes=45)
+    fire(world)
+    with_load(world).sync()
+    assert tracked(world) == 350
+    world.metrics.fail_on["fetch"] = ObservationError("GetMetricData: Rate exceeded")
+    tick(world)
+    assert tracked(world) == 350, "while the load is unknown nothing is raised"
+
+
+def test_what_latency_allows_may_be_less_than_what_the_user_had() -> None:
+    """Half of 1,000 requests, of which latency allows 0.6: 300 are less than 350, and need no schedule."""
+    world = adopting(by_hand(REQUESTS, 350), forecast="off")
+    tick(world)
+    assert world.store.record(world.orders, replace(world.memory(), target_factor=0.6), "test", world.now)
+    tick(world)
+    assert (tracked(world), due(world)) == (300, None)
+
+
+def test_policies_that_the_profile_declares_stay_as_they_are() -> None:
+    declared = {"type": "target_tracking", "metric": "requests_per_instance", "target": 600}
+    world = adopting(by_hand(REQUESTS, 350), forecast="off")
+    world.document["profiles"]["p"] |= {"policies": [declared]}
+    with_load(world).sync()
+    tick(world)
+    assert (tracked(world), due(world)) == (600, None)
+
+
+def test_a_target_enrolled_by_an_older_release_learns_it_within_the_hour() -> None:
+    """And one whose record is lost has nothing but the profile."""
+    world = adopting(by_hand(REQUESTS, 350))
+    tick(world)
+    older = replace(world.memory(), tracked_before=None)
+    assert world.store.record(world.orders, older, "test", world.now)
+    world.later(minutes=30)
+    tick(world)
+    assert due(world) == (world.now + AFTER, 500)
+    with_load(world).sync()
+    world.later(minutes=30)
+    tick(world)
+    assert due(world) == (world.now + AFTER, 350)
+    world.store.forget(world.orders)
+    with_load(world).sync()
+    world.later(minutes=1)
+    tick(world)
+    assert (tracked(world), due(world)) == (900, (world.now + AFTER, 500))
+
+
+@pytest.mark.parametrize(("before", "told"), [(350, "350 (before adoption)"), (700, "500 (the profile's own)")])
+def test_explain_says_what_a_raised_target_falls_back_to(before: float, told: str) -> None:
+    world = adopting(by_hand(REQUESTS, before))
+    tick(world)
+    at = f"{world.now + AFTER:%Y-%m-%dT%H:%MZ}"
+    world.later(minutes=1)
+    decision = with_load(world).tick(tunes=True)["orders"].decision
+    assert decision is not None
+    recorded = Recorded("orders", "unchanged", DECISIONS.dump_python(decision, mode="json"))
+    line = f"Target tracking is raised to 900 requests and falls back to {told} at {at} unless renewed."
+    assert line in heading_of(recorded)

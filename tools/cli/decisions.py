@@ -20,6 +20,7 @@ from core.context import DECISIONS, Decision
 from core.decide import RULES, decide, newest
 from core.model import Capacity, Recommendation, ScalableTarget, Scope, Step
 from core.overrides import in_force
+from core.plan import fallbacks
 from core.signals.window import needs
 
 if TYPE_CHECKING:
@@ -241,6 +242,11 @@ def heading_of(found: Recorded) -> Iterable[str]:
     yield f"Wanted {decision.envelope}, because {decision.reason}. Registered was {stood}; {running}."
     if decision.scale_in_to is not None:
         yield f"Nothing above {decision.scale_in_to} is needed: what runs above it may go at once."
+    memory = ctx.memory
+    if memory.falls_back_at is not None and memory.raised(ctx.now):
+        for back in fallbacks(decision, "", memory.falls_back_at):
+            told = f"falls back to {back.policy.target:g} ({back.whose}) at {back.at:{_MINUTE}} unless renewed"
+            yield f"Target tracking is raised to {memory.tracked:g} requests and {told}."
     yield f"Outcome: {', '.join(filter(None, (found.outcome, OUTCOMES.get(found.outcome))))}."
 
 

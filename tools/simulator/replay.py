@@ -121,9 +121,10 @@ class Replay:
         knob: as for `replay`.
         joins: as for `replay`.
         direct: False asks through botocore, which is the reference and takes much longer.
+        before: share of what an instance serves at which a policy of the user's kept it until Tidegate adopted it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but one have a default
         self,
         case: Case,
         profile: Mapping[str, Any] | None = None,
@@ -131,6 +132,7 @@ class Replay:
         knob: str = "balanced",
         joins: int = 0,
         direct: bool = True,
+        before: float | None = None,
     ) -> None:
         self.case = case
         self.knob = knob
@@ -151,8 +153,10 @@ class Replay:
             "version": 1,
             "max_capacity": case.maximum,
             "profiles": {ENDPOINT: profile_of(case, profile)},
-            "endpoints": [{"name": ENDPOINT, "profile": ENDPOINT}],
+            "endpoints": [{"name": ENDPOINT, "profile": ENDPOINT, "adopt": before is not None}],
         }
+        if before is not None:
+            self._scale_by_hand(before * case.capacity)
         store = InMemoryStore(keep_decisions=False)
         self.stack = (DirectStack if direct else SimulatedStack)(self.account, document, store=store)
         self.stack.listener = self._hear
@@ -169,6 +173,20 @@ class Replay:
                 self.stack.minute()
             self.minute += 1
             self._deploy()
+
+    def _scale_by_hand(self, requests: float) -> None:
+        """Let AAS track this many requests a minute and instance, by a policy of the user's."""
+        names = {
+            "ServiceNamespace": "sagemaker",
+            "ResourceId": TARGET.resource_id,
+            "ScalableDimension": TARGET.dimension.value,
+        }
+        metric = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
+        tracking = {"TargetValue": requests, "PredefinedMetricSpecification": metric}
+        aas = self.account.autoscaling
+        aas.register_scalable_target({**names, "MinCapacity": self.case.minimum, "MaxCapacity": self.case.maximum})
+        policy = {"PolicyName": "by-hand", "PolicyType": "TargetTrackingScaling"}
+        aas.put_scaling_policy({**names, **policy, "TargetTrackingScalingPolicyConfiguration": tracking})
 
     def _deploy(self) -> None:
         if self.minute == self.joins:
