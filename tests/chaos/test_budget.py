@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from math import ceil
@@ -11,14 +12,15 @@ from typing_extensions import override
 
 from core.aws.cloudwatch import QUERIES_A_CALL, CloudWatch
 from core.aws.sagemaker import SageMaker
-from core.model import Missing, Observation
+from core.aws.store import Table
+from core.model import Missing, Observation, Option, ScalableTarget
 from core.ports import MetricQuery
 from simulator.account import SimulatedAccount
 from simulator.workload import AsyncWorkload, RealtimeWorkload
 from tests.builders import ASYNC, REALTIME
-from tests.chaos.cloud import CloudAccount, Snapshot
+from tests.chaos.cloud import TABLE, CloudAccount, Snapshot
 from tests.chaos.passes import Build, invoke, runtime
-from tests.chaos.story import START
+from tests.chaos.story import START, fitted
 from tests.chaos.unsafe import with_parts
 from tests.chaos.wire import the_wire
 from tests.rights import REGION
@@ -146,6 +148,41 @@ def test_a_raised_floor_costs_a_renewal_each_half_hour_and_no_other_write() -> N
         writes += Counter({name: n for name, n in calls.items() if name not in IDLE})
     assert writes.keys() == {"PutScheduledAction", "PutItem"}, "the renewal, and the record of its decision"
     assert 3 <= writes["PutScheduledAction"] <= 3 * 2
+
+
+SCHEDULING = ("UpdateSchedule", "CreateSchedule", "DeleteSchedule")
+
+
+def scheduled(cloud: CloudAccount) -> dict[str, int]:
+    """What a tick asks of EventBridge Scheduler, whose API is free of charge."""
+    calls = made(cloud, "RealtimeTarget")
+    return {name: calls[name] for name in SCHEDULING if calls[name]}
+
+
+def choose(cloud: CloudAccount, option: Option) -> None:
+    """FleetSync finds that something orders ahead best for all three."""
+    wire = the_wire()
+    table, learned = Table(wire.clients["dynamodb"], TABLE), replace(fitted(), fitted_at=cloud.now, chosen=option)
+    with wire.to(cloud, "FleetSync"):
+        for number in range(3):
+            table.put_learned(ScalableTarget.variant(f"realtime-{number:03}", "AllTraffic"), learned)
+
+
+def test_a_raised_target_costs_one_update_of_its_schedule_each_half_hour() -> None:
+    """It is due in 45 minutes and renewed when 15 are left: 2 an hour and target. One that is new is first looked for."""
+    cloud = CloudAccount.of(enrolled("realtime", 3))
+    assert scheduled(cloud) == {}
+    choose(cloud, Option.FORECAST)
+    assert scheduled(cloud) == {"UpdateSchedule": 3, "CreateSchedule": 3}
+    hour: Counter[str] = Counter()
+    for minute in range(60):
+        cloud.account.advance()
+        if minute % 5 == 4:
+            hour += Counter(scheduled(cloud))
+    assert hour == {"UpdateSchedule": 3 * 2}
+    choose(cloud, Option.GUARD)
+    assert scheduled(cloud) == {"DeleteSchedule": 3}
+    assert scheduled(cloud) == {}
 
 
 def test_policies_are_described_by_the_hour_and_alarms_written_once() -> None:
