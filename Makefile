@@ -19,7 +19,7 @@ export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo account venv test check unit lint typecheck lines template e2e build bench chaos weeks killed speed cost docs release sbom audit lock schema reference pictures clean
+.PHONY: help demo account venv test check unit lint typecheck lines template e2e build bench chaos weeks killed speed cost docs release sbom audit lock schema reference pictures screenshots clean
 
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,6 +112,9 @@ schema: $(VENV)/.done  ## Write docs/fleet.schema.json from core.policy
 	$(BIN)/tidegate policy schema > docs/fleet.schema.json
 
 pictures: docs/images/architecture.svg  ## Draw the architecture anew from its text (needs Graphviz: apt-get install graphviz)
+
+screenshots: $(VENV)/.done  ## Take README's pictures of reports anew (needs Chromium)
+	$(BIN)/python -m tests.browser.pictures
 
 # The hash tells a test that picture and text belong together.
 %.svg: %.dot

@@ -85,7 +85,7 @@ def sample_run() -> FleetRun:
             target('scoring-<script>alert("x")</script>', "batch", "requests/min", 90.0, queue=True),
         ],
         lines=[
-            "Under Tidegate 0.4% of requests were harmed, under plain AAS 2.9%.",
+            "Under Tidegate 0.4% of requests were violated, under plain AAS 2.9%.",
             "It used 4% more instance-hours than plain AAS on the same traffic.",
         ],
         facts={"trace": "a week of <requests>", "seed": "7", "start-up time": "4 min", "policy": "fleet.yaml"},

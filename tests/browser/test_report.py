@@ -5,19 +5,20 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Locator, Page, expect, sync_playwright
 from typer.testing import CliRunner
 
 from cli.main import app
 from core.model import Mode
-from simulator.report import Judged, Outcome, Overview, write_overview, write_report
+from simulator.report import Compared, Judged, Outcome, Overview, write_overview, write_report
 from tests.browser.sample_run import sample_run
 from tests.desk import desk, document
 
@@ -176,7 +177,7 @@ def test_a_chart_can_be_read_as_a_table(browser: Browser, report: str) -> None:
         assert trespasses(seen.page) == []
 
 
-def test_every_policy_is_a_row_and_a_line_of_cost_against_harm(browser: Browser, report: str) -> None:
+def test_every_policy_is_a_row_and_a_line_of_cost_against_violations(browser: Browser, report: str) -> None:
     with opened(browser, report, "light", "wide") as seen:
         table = seen.page.get_by_role("region", name="All policies")
         expect(table.locator("tbody tr")).to_have_count(5)
@@ -185,6 +186,43 @@ def test_every_policy_is_a_row_and_a_line_of_cost_against_harm(browser: Browser,
         expect(seen.page.locator("#chart-3 .scatterlayer .trace")).to_have_count(4)  # one a policy
         expect(seen.page.locator("#chart-3 .legendtext")).to_have_count(4)
         assert seen.complaints == []
+
+
+CROWD = [("tidegate", "balanced", 1.55, 0.0129), *((policy, f"0.{i}", 1.5 + i / 50, 0.011 + i / 4000)
+         for policy in ("aas-target-tracking", "hpa", "knative", "keda") for i in range(1, 8))]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_written_beside_marks_never_touches_another_word_or_mark(
+    browser: Browser, tmp_path: Path, size: str
+) -> None:
+    crowded = [Compared(policy, knob, cost, share, 100.0, 40.0) for policy, knob, cost, share in CROWD]
+    run = replace(sample_run(), targets=sample_run().targets[:1], compared=crowded)
+    write_report(run, tmp_path / "report.html")
+    with opened(browser, (tmp_path / "report.html").as_uri(), "light", size, charts=2) as seen:
+        chart = seen.page.locator("#chart-1")
+        words, marks = boxes(chart.locator(".textpoint text")), boxes(chart.locator(".point"))
+        assert len(marks) == len(CROWD)
+        assert 5 < len(words) < len(CROWD)  # what has no room is left to the table
+        assert boxes(chart.locator(".textpoint text", has_text="Tidegate"))  # it has its way before all others
+        assert [(a, b) for a, b in combinations(words, 2) if touch(a, b)] == []
+        assert [(a, b) for a in words for b in marks if touch(a, b)] == []
+        axis = boxes(chart.locator(".ytick text"))
+        assert [(a, b) for a in words for b in axis if touch(a, b)] == []
+        assert seen.complaints == []
+
+
+def boxes(found: Locator) -> list[FloatRect]:
+    """Where elements are shown, in pixels."""
+    every: list[FloatRect] = found.evaluate_all("all => all.map(each => each.getBoundingClientRect().toJSON())")
+    return [each for each in every if each["width"]]
+
+
+def touch(one: FloatRect, other: FloatRect) -> bool:
+    """Whether two boxes share more than an edge; half a pixel is rounding."""
+    across = min(one["x"] + one["width"], other["x"] + other["width"]) - max(one["x"], other["x"])
+    down = min(one["y"] + one["height"], other["y"] + other["height"]) - max(one["y"], other["y"])
+    return across > 0.5 and down > 0.5
 
 
 def test_a_backtest_is_a_page_with_both_charts(browser: Browser, tmp_path: Path) -> None:

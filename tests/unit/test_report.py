@@ -109,10 +109,26 @@ def test_each_decision_is_listed(html: str) -> None:
             assert f"{mark.at:%H:%M}</button>" in html
 
 
+def test_requests_are_violated_and_items_of_a_queue_late(html: str, tmp_path: Path) -> None:
+    page, (chat, papers, *_) = without_scripts(html), sample_run().targets
+    assert '<th scope="col">Violated</th>' in page.split('id="summary"')[1].split("</table>")[0]
+    assert "; of a queue, items done late." in page
+    assert page.count("Shaded minutes: violated under") == 2
+    assert page.count("Shaded minutes: late under") == 1
+    assert [figure(each)["layout"]["yaxis2"]["title"]["text"] for each in (chat, papers)] == [
+        "violated / min",
+        "late / min",
+    ]
+    alone = without_scripts(html_of(replace(sample_run(), targets=[papers]), tmp_path))
+    assert '<th scope="col">Late</th>' in alone
+    assert "iolated" not in alone.split("<main>")[1]
+    assert not re.search(r"\bharm", page)
+
+
 def test_charts_have_a_text_of_their_own(html: str) -> None:
     assert re.search(
         r'role="group" aria-label="Capacity of chat-prod over time\. Demand peaks at 1\d\.\d instances\. '
-        r"Ready: Tidegate 1 to 14 instances, plain AAS 1 to 14 instances\. Harmed: ",
+        r"Ready: Tidegate 1 to 14 instances, plain AAS 1 to 14 instances\. Violated: ",
         html,
     )
 

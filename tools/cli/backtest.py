@@ -309,7 +309,7 @@ def _series(verdict: Verdict, course: Course) -> Series:
     backlog = verdict.backlog(course)
     demand = case.requests if backlog is None else backlog
     nothing: list[int | None] = [None] * case.judged_minutes
-    late = verdict.harmed(course)
+    violated = verdict.violations(course)
     return Series(
         minutes=[case.start + minute * MINUTE for minute in range(case.warmup, len(case.requests))],
         demand=demand[part].astype(float).tolist(),
@@ -317,7 +317,7 @@ def _series(verdict: Verdict, course: Course) -> Series:
         desired=course.billed[part].tolist(),
         floor=told.floor[part].tolist() if ours else nothing,
         ceiling=told.ceiling[part].tolist() if ours else nothing,
-        harmed=late[part].astype(float).tolist(),
+        harmed=violated[part].astype(float).tolist(),
         target=[None if np.isnan(value) else float(value) for value in told.target[part]] if ours else [],
     )
 

@@ -396,8 +396,8 @@ def _report(runs: list[TargetRun], lines: list[str], plan: Plan, policy: Path) -
     }
     (ours, plain), (hours, plain_hours) = _harmed(runs), _hours(runs)
     verdict = (
-        f"Under Tidegate {_share(ours)} of requests and items were harmed instead of {_share(plain)}, for {hours:,.1f} "
-        f"instance-hours instead of {plain_hours:,.1f}."
+        f"Under Tidegate {_share(ours)} of requests were violated (of the queue's, late) instead of {_share(plain)}, "
+        f"for {hours:,.1f} instance-hours instead of {plain_hours:,.1f}."
     )
     title = f"{plan.hours:g} hours of real traffic"
     return FleetRun(

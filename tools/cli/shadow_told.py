@@ -11,7 +11,7 @@ from cli.shadow import ENOUGH, LITTLE
 from cli.tables import plain
 from cli.targets import spelled
 from simulator.report import FleetRun, Mark, Series, TargetRun, Totals
-from simulator.scores import harmed, waiting
+from simulator.scores import violations, waiting
 from simulator.traces import MINUTE
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def verdict(found: Compared) -> str:
         return f"{name}: no verdict, for what the load needed is not known. Watch the floors, or backtest it."
     change = best.instance_hours / was.instance_hours - 1 if was.instance_hours else 0.0
     cost = "as many" if abs(change) <= LITTLE else f"{abs(change):.0%} {'more' if change > 0 else 'fewer'}"
-    word = "items overdue" if queued else "short"
+    word = "items late" if queued else "short"
     told = f"{name}: {cost} instance-hours, {word} in {best.short_minutes} minutes in place of {was.short_minutes}"
     if found.span < ENOUGH:
         return f"{told}. Too short to judge: let it watch for a day, better a week."
@@ -168,7 +168,7 @@ def _series(found: Compared, course: Course, floor: list[int | None], ceiling: l
         desired=course.billed[known].tolist(),
         floor=floor,
         ceiling=ceiling,
-        harmed=harmed(seen.case, course.ready)[known].astype(float).tolist(),
+        harmed=violations(seen.case, course.ready)[known].astype(float).tolist(),
     )
 
 

@@ -54,7 +54,7 @@ class Proposal:
             "known_days": self.job.known,
             "earliest": _clock(self.job.earliest),
             "latest": _clock(self.job.latest),
-            "harmed_without": _harmed(self.without),
+            "violated_without": _harmed(self.without),
             "prevented": self.prevented,
             "instance_hours_more": round(self.hours, 2),
         } | ({} if price is None else {"cost_more": round(self.hours * price, 2)})

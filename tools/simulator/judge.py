@@ -16,7 +16,7 @@ from simulator.baselines.aws import scheduled
 from simulator.cases import DAY, DEFAULT, Mode
 from simulator.oracle import clairvoyant
 from simulator.replay import Replayed, replay
-from simulator.scores import Score, harmed, score, waiting
+from simulator.scores import Score, score, violations, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,9 +44,9 @@ class Verdict:
         """Requests that wait at the end of each minute; None where there is no queue."""
         return waiting(self.case, course.ready) if self.case.mode is Mode.ASYNC else None
 
-    def harmed(self, course: Course) -> Counts:
+    def violations(self, course: Course) -> Counts:
         """See `simulator.scores`."""
-        return harmed(self.case, course.ready)
+        return violations(self.case, course.ready)
 
 
 def judge(  # noqa: PLR0913 - all but one have a default

@@ -281,5 +281,20 @@ def harmed(case: Case, ready: NDArray[np.int64]) -> NDArray[np.int64]:
     """Requests of each minute that met too little capacity; of a queue, those overdue at its end."""
     if case.mode is not Mode.ASYNC:
         return np.where(case.needed > ready, case.requests, 0)
-    due = np.concatenate([np.zeros(case.objective, np.int64), np.cumsum(case.requests)])[: len(case.requests)]
-    return np.maximum(0, due - finished(case, ready))
+    overdue: NDArray[np.int64] = np.maximum(0, _due(case) - finished(case, ready))
+    return overdue
+
+
+def violations(case: Case, ready: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Requests of each minute that met too little capacity; of a queue, those that became late in it, each once."""
+    if case.mode is not Mode.ASYNC:
+        return harmed(case, ready)
+    due = _due(case)
+    late: NDArray[np.int64] = np.maximum(0, due - np.maximum(np.concatenate([[0], due[:-1]]), finished(case, ready)))
+    return late
+
+
+def _due(case: Case) -> NDArray[np.int64]:
+    """Requests of a queue whose objective has ended by the end of each minute."""
+    arrived = np.cumsum(case.requests)
+    return np.concatenate([np.zeros(case.objective, np.int64), arrived])[: len(arrived)]

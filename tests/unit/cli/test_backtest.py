@@ -50,7 +50,13 @@ def test_table_names_every_policy_and_says_what_it_comes_to_and_the_page_is_comp
     result = tidegate(trace, "--price", "2", "--html", page)
     assert result.exit_code == 0, result.output
     html = page.read_text()
-    for words in ("Backtest of wave", "Cost against harm", "aas-target-tracking 0.5", "Tracking rests at", "Floor"):
+    for words in (
+        "Backtest of wave",
+        "Cost against violated requests",
+        "aas-target-tracking 0.5",
+        "Tracking rests at",
+        "Floor",
+    ):
         assert words in html
     for policy in [*POLICIES, "static-peak", "tidegate balanced"]:
         assert policy in result.stdout

@@ -166,7 +166,7 @@ VERDICTS = [
     (
         replace(FOUND, wakes=Wakes(())),
         True,
-        "10% fewer instance-hours, items overdue in 20 minutes in place of 40. Next",
+        "10% fewer instance-hours, items late in 20 minutes in place of 40. Next",
     ),
     (
         replace(FOUND, wakes=Wakes(()), native=figures(50, 0.05, 90)),

@@ -89,7 +89,7 @@ def test_what_is_printed_can_be_pasted_and_says_what_it_is_worth(trace: Path) ->
     said = json.loads(tidegate(trace, "--capacity", "100", "--max", "20", "--price", "2", "--json").stdout)
     [row] = said["proposals"]
     assert (row["window"], row["days"], row["known_days"]) == (pasted["windows"][0], 4, 4)
-    assert row["prevented"] == row["harmed_without"] > 450  # all of them
+    assert row["prevented"] == row["violated_without"] > 450  # all of them
     assert row["cost_more"] == pytest.approx(2 * row["instance_hours_more"], abs=0.02)
 
 

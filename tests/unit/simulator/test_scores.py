@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from simulator.cases import Case, Course, Mode
 from simulator.oracle import clairvoyant
 from simulator.queues import Queue
-from simulator.scores import Elasticity, score, waited
+from simulator.scores import Elasticity, score, violations, waited
 
 START = datetime(2025, 4, 1, tzinfo=UTC)
 
@@ -207,15 +207,18 @@ def test_at_a_queue_each_request_is_in_time_late_or_expired(
     assert result is not None
     assert result.in_time + result.late + result.expired == counts.sum() == sum(load[case.warmup :])
     # The same, one minute and one request at a time, by the queue that policies see.
-    stepped, done, late = Queue(case), list[int](), 0
+    stepped, done = Queue(case), list[int]()
     arrivals = [minute for minute, count in enumerate(load) for _ in range(count)]
     for minute in range(length):
         stepped.serve(minute, ready[minute])
         done += [minute] * (sum(load[: minute + 1]) - stepped.waiting - len(done))
-    late = sum(
-        number >= len(done) or done[number] - arrived > 4
+    late = [
+        arrived
         for number, arrived in enumerate(arrivals)
-        if arrived >= case.warmup
-    )
-    assert result.late + result.expired == late
+        if arrived >= case.warmup and (number >= len(done) or done[number] - arrived > 4)
+    ]
+    assert result.late + result.expired == len(late)
+    # Each late request is told once, in the minute in which its objective ended.
+    told = violations(case, np.array(ready))[case.warmup + 4 :].tolist()
+    assert told == [late.count(minute - 4) for minute in range(case.warmup + 4, length)]
     assert (waits >= 0).all()

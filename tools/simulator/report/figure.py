@@ -14,7 +14,7 @@ from simulator.report.runs import Compared, Series, TargetRun
 Figure = dict[str, Any]
 
 MINUTE = timedelta(minutes=1)
-HARM, WAITING, MAIN = "y2", "y3", "y"
+VIOLATED, WAITING, MAIN = "y2", "y3", "y"
 CROWDED = 200
 """Marks of more decisions are drawn smaller."""
 
@@ -30,7 +30,7 @@ def stamp(at: datetime) -> str:
 
 
 def harmed_spans(series: Series) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the stretches in which somebody was harmed, as [from, to)."""
+    """Yield the stretches in which requests were violated or items late, as [from, to)."""
     bad = [at for at, harmed in zip(series.minutes, series.harmed, strict=True) if harmed > 0]
     if not bad:
         return
@@ -43,7 +43,7 @@ def harmed_spans(series: Series) -> Iterator[tuple[datetime, datetime]]:
 
 
 def figure(target: TargetRun) -> Figure:
-    """Return the chart: capacity against demand on top, harm below, a queue between them where there is one."""
+    """Return the chart: capacity against demand on top, what was violated below, a queue between where there is one."""
     queue = bool(target.tidegate.backlog or target.plain.backlog)
     return {"data": [*_traces(target, queue=queue)], "layout": _layout(target, queue=queue)}
 
@@ -65,7 +65,7 @@ def _traces(target: TargetRun, *, queue: bool) -> Iterator[Figure]:
     if queue:
         yield from _pair(target, "Waiting", (plain, plain.backlog), (ours, ours.backlog), WAITING)
     if target.sized:
-        yield from _pair(target, "Harmed", (plain, plain.harmed), (ours, ours.harmed), HARM)
+        yield from _pair(target, target.word.capitalize(), (plain, plain.harmed), (ours, ours.harmed), VIOLATED)
 
 
 def _rests(series: Series) -> list[float | None]:
@@ -168,7 +168,7 @@ def _layout(target: TargetRun, *, queue: bool) -> Figure:
             "type": "date",
             "gridcolor": "--grid",
             "hoverformat": "%a %H:%M UTC",
-            "anchor": HARM,
+            "anchor": VIOLATED,
             "showspikes": True,
             "spikethickness": 1,
             "spikecolor": "--rule",
@@ -176,7 +176,7 @@ def _layout(target: TargetRun, *, queue: bool) -> Figure:
         },
         "yaxis": axis
         | {"domain": [0.52 if queue else 0.32, 1], "title": _title("instances"), "range": [0, _top(target)]},
-        "yaxis2": axis | {"domain": [0, 0.2 if queue else 0.24], "title": _title("harmed / min"), "nticks": 4},
+        "yaxis2": axis | {"domain": [0, 0.2 if queue else 0.24], "title": _title(f"{target.word} / min"), "nticks": 4},
         "shapes": [
             {
                 "type": "rect",
@@ -188,7 +188,7 @@ def _layout(target: TargetRun, *, queue: bool) -> Figure:
                 "y1": 1,
                 "layer": "below",
                 "line": {"width": 0},
-                "fillcolor": "--harm-fill",
+                "fillcolor": "--violated-fill",
             }
             for begin, end in harmed_spans(target.tidegate)
         ],
@@ -198,8 +198,8 @@ def _layout(target: TargetRun, *, queue: bool) -> Figure:
     return layout
 
 
-def frontier(compared: Sequence[Compared]) -> Figure:
-    """Return cost against harm: a line a policy over its knob, so that what lies below and to the left is better."""
+def frontier(compared: Sequence[Compared], word: str) -> Figure:
+    """Return cost against what was violated or late: a line a policy over its knob; below and to the left is better."""
     data: list[Figure] = []
     for policy in dict.fromkeys(each.policy for each in compared):
         points = sorted((each for each in compared if each.policy == policy), key=lambda each: each.cost_ratio)
@@ -212,12 +212,12 @@ def frontier(compared: Sequence[Compared]) -> Figure:
                 "name": _plain_text(policy),
                 "x": [round(each.cost_ratio, 4) for each in points],
                 "y": [round(100 * each.harmed_share, 4) for each in points],
-                "text": [_plain_text(f"Tidegate {each.knob}" if ours else each.knob) for each in points],
-                "textposition": "bottom center" if ours or len(data) % 2 else "top center",
+                "text": ["Tidegate"] if ours and len(points) == 1 else [_plain_text(each.knob) for each in points],
+                "textposition": "bottom center",
                 "textfont": {"size": 10, "color": "--tidegate" if ours else "--soft"},
                 "hovertext": [
                     _plain_text(f"{policy} {each.knob}")
-                    + f": {each.cost_ratio:.2f} x clairvoyant, {each.harmed_share:.2%} harmed, "
+                    + f": {each.cost_ratio:.2f} x clairvoyant, {each.harmed_share:.2%} {word}, "
                     f"{each.instance_hours:,.1f} instance-hours"
                     for each in points
                 ],
@@ -241,8 +241,12 @@ def frontier(compared: Sequence[Compared]) -> Figure:
         "plot_bgcolor": "--card",
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": "--ink"},
         "xaxis": axis | {"zeroline": False, "title": _title("cost ÷ clairvoyant's")},
-        # Many are harmless: there is room below zero for what is written under their marks.
-        "yaxis": axis | {"range": [-0.09 * top, 1.09 * top], "title": _title("harmed, % of requests")},
+        # Many violate nothing: there is room below zero for what is written under their marks.
+        "yaxis": axis
+        | {
+            "range": [-0.09 * top, 1.09 * top],
+            "title": _title(f"{word}, % of {'items' if word == 'late' else 'requests'}"),
+        },
     }
     return {"data": data, "layout": layout}
 

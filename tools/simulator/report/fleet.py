@@ -108,8 +108,9 @@ def _table(judged: list[Judged]) -> str:
         groups.insert(0, _group(head, total(judged), requests, priced=priced))
     return f"""<div class="card scroll" role="region" aria-label="Table of endpoints" tabindex="0">
 <table class="summary bars">
-<caption>The same traffic under each way of scaling; bars compare instance-hours of one endpoint.</caption>
-<thead><tr><td></td><th scope="col">Instance hours</th>{money}<th scope="col">Violated requests</th></tr></thead>
+<caption>The same traffic under each way of scaling; bars compare instance-hours of one endpoint.
+Violated: requests of a minute with more load than ready capacity; of a queue, items done late.</caption>
+<thead><tr><td></td><th scope="col">Instance hours</th>{money}<th scope="col">Violated</th></tr></thead>
 {"".join(groups)}
 </table>
 </div>"""

@@ -25,6 +25,7 @@
     const range = charts[index]._fullLayout && rangeOf(index);
     if (printing || print.matches) layout.width = PAPER;
     layout.dragmode = narrow.matches ? false : "zoom"; // on a phone a drag scrolls the page
+    if (narrow.matches && layout.showlegend) layout.height += 14 * data.length; // a line each, under the chart
     layout.xaxis.nticks = narrow.matches ? 5 : layout.width ? 8 : 13;
     if (charts[index].dataset.zoomed === "true") layout.xaxis.range = range;
     data.forEach((trace, number) => {
@@ -79,8 +80,48 @@
     return trace.x[pointNumber].replace === undefined ? plain : `${trace.x[pointNumber]} UTC, ${plain}`;
   };
   const marks = (index) => [...charts[index].querySelectorAll(".point")];
+  // What is written beside a mark takes the first free place around it, off the lines if it can, Tidegate's first. Where
+  // none is free, hovering and the table still say it.
+  const PLACES = [[0, 1], [0, -1], [1, 0], [-1, 0], [1, 1], [-1, 1], [1, -1], [-1, -1]];
+  const AIR = 2; // pixels to either side, or two numbers read as one
+  const STEP = 4; // pixels between the points that stand for a line
+  const box = (element) => element.getBoundingClientRect();
+  const apart = (one, other) =>
+    one.right + AIR <= other.left || other.right + AIR <= one.left || one.bottom <= other.top || other.bottom <= one.top;
+  const points = (line) => {
+    const spots = Array.from({ length: Math.ceil(line.getTotalLength() / STEP) }, (_, number) =>
+      line.getPointAtLength(number * STEP).matrixTransform(line.getScreenCTM()));
+    return spots.map(({ x, y }) => ({ left: x, right: x, top: y, bottom: y }));
+  };
+  const around = (mark, { width, height }) => PLACES.map(([right, down]) => {
+    const left = (mark.left + mark.right - width) / 2 + right * ((mark.width + width) / 2 + AIR);
+    const top = (mark.top + mark.bottom - height) / 2 + (down * (mark.height + height)) / 2;
+    return { left, right: left + width, top, bottom: top + height };
+  });
+  const uncrowd = (index) => {
+    const labels = [...charts[index].querySelectorAll(".textpoint text")];
+    if (labels.length === 0) return;
+    const size = (label) => label.closest(".trace").__data__[0].trace.marker.size;
+    const { l, w } = charts[index]._fullLayout._size;
+    const [first, last] = [box(charts[index]).left + l, box(charts[index]).left + l + w];
+    const lines = [...charts[index].querySelectorAll(".js-line")].flatMap(points);
+    const taken = marks(index).map(box);
+    labels.sort((one, other) => size(other) - size(one)).forEach((label) => {
+      ["dx", "dy", "display"].forEach((name) => label.removeAttribute(name));
+      const mark = label.closest(".trace").querySelectorAll(".point")[label.closest(".textpoint").__data__.i];
+      const at = box(label);
+      const free = around(box(mark), at).filter((place) =>
+        place.left >= first && place.right <= last && taken.every((other) => apart(place, other)));
+      const place = free.find((each) => lines.every((other) => apart(each, other))) ?? free[0];
+      if (place === undefined) return label.setAttribute("display", "none");
+      label.setAttribute("dx", place.left - at.left);
+      label.setAttribute("dy", place.top - at.top);
+      return taken.push(place);
+    });
+  };
   const prepare = (index) => {
     charts[index].querySelectorAll("text").forEach((label) => label.setAttribute("aria-hidden", "true"));
+    uncrowd(index);
     const known = Number(charts[index].dataset.mark ?? 0);
     marks(index).forEach((point, number) => {
       point.setAttribute("role", "img");

@@ -40,7 +40,7 @@ def page(run: FleetRun, plotly: str | None = None, up: str | None = None) -> str
     """
     figures = [figure(target) for target in run.targets]
     if run.compared:
-        figures.append(frontier(run.compared))
+        figures.append(frontier(run.compared, _word(run.targets)))
     sections = (_target(i, target, fig) for i, (target, fig) in enumerate(zip(run.targets, figures, strict=False)))
     end = run.start + timedelta(hours=run.hours)
     body = f"""<header>
@@ -54,7 +54,7 @@ def page(run: FleetRun, plotly: str | None = None, up: str | None = None) -> str
 <h2 id="summary-heading">Beside the same traffic under {escape(_others(run.targets))}</h2>
 {_summary(run.targets)}
 </section>
-{_story(run.story)}{_compared(len(run.targets), run.compared)}
+{_story(run.story)}{_compared(len(run.targets), run.compared, _word(run.targets))}
 {"".join(sections)}
 <section aria-labelledby="settings-heading">
 <h2 id="settings-heading">Settings</h2>
@@ -122,14 +122,27 @@ def _others(targets: list[TargetRun]) -> str:
     return " or ".join(dict.fromkeys(target.beside for target in targets))
 
 
+def _word(targets: list[TargetRun]) -> str:
+    """Say what befell demand that was not served as promised: `violated` stands for both where some have queues."""
+    return "late" if targets and all(target.queued for target in targets) else "violated"
+
+
+def _meaning(targets: list[TargetRun]) -> str:
+    if _word(targets) == "late":
+        return "Late: items done after their objective."
+    also = "; of a queue, items done late" if any(target.queued for target in targets) else ""
+    return f"Violated: requests of a minute with more load than ready capacity{also}."
+
+
 def _summary(targets: list[TargetRun]) -> str:
     groups = "".join(_summary_group(target) for target in targets)
     if len(targets) > 1:
         groups += _summary_fleet(targets)
     return f"""<div class="card scroll" role="region" aria-label="Summary table" tabindex="0">
 <table class="summary">
-<caption>Requests refused, too slow or late; instance-hours paid; changes of capacity.</caption>
-<thead><tr><td></td><th scope="col">Harmed</th><th scope="col">Instance hours</th><th scope="col">Changes</th></tr>
+<caption>{_meaning(targets)} Instance hours are paid from the order on.</caption>
+<thead><tr><td></td><th scope="col">{_word(targets).capitalize()}</th>
+<th scope="col">Instance hours</th><th scope="col">Changes</th></tr>
 </thead>
 {groups}
 </table>
@@ -138,12 +151,12 @@ def _summary(targets: list[TargetRun]) -> str:
 
 def _summary_group(target: TargetRun) -> str:
     ours, plain = target.totals, target.plain_totals
-    about = f"{target.kind}, {ours.requests:,.0f} {'items' if 'item' in target.unit else 'requests'}"
+    about = f"{target.kind}, {ours.requests:,.0f} {'items' if target.queued else 'requests'}"
     return f"""<tbody>
 <tr class="group"><th scope="rowgroup" colspan="4">{escape(target.name)} <span class="soft">{escape(about)}</span></th>
 </tr>
-{_row("Tidegate", _harm(ours), f"{ours.instance_hours:,.1f}", f"{ours.changes:,}", "tidegate")}
-{_row(escape(target.other), _harm(plain), f"{plain.instance_hours:,.1f}", f"{plain.changes:,}", "plain")}
+{_row("Tidegate", _share(ours), f"{ours.instance_hours:,.1f}", f"{ours.changes:,}", "tidegate")}
+{_row(escape(target.other), _share(plain), f"{plain.instance_hours:,.1f}", f"{plain.changes:,}", "plain")}
 {
         _row(
             "Difference",
@@ -174,27 +187,29 @@ def _summary_fleet(targets: list[TargetRun]) -> str:
 </tbody>"""
 
 
-def _compared(index: int, compared: list[Compared]) -> str:
-    """Show every policy that played the same traffic: the curve of cost against harm, and the figures behind it."""
+def _compared(index: int, compared: list[Compared], word: str) -> str:
+    """Show every policy that played the same traffic: the curve of cost against violations, and its figures."""
     if not compared:
         return ""
     priced = any(each.money is not None for each in compared)
     rows = "".join(_compared_row(each, priced=priced) for each in compared)
     money = '<th scope="col">Money</th>' if priced else ""
+    against = "Cost against late items" if word == "late" else "Cost against violated requests"
     return f"""<section aria-labelledby="compared-heading">
-<h2 id="compared-heading">Cost against harm, beside what else could be chosen</h2>
+<h2 id="compared-heading">{against}, beside what else could be chosen</h2>
 <div class="card">
 <figure>
-<div class="chart" id="chart-{index}" role="group" aria-label="Cost against harm of each policy; the table below has
+<div class="chart" id="chart-{index}" role="group" aria-label="{against} of each policy; the table below has
 the figures. Arrow keys go from point to point."></div>
-<figcaption>One line a policy, one point a setting of its knob. Nothing costs less without harm than the clairvoyant,
+<figcaption>One line a policy, one point a setting of its knob. Nothing with 0% {word} costs less than the clairvoyant,
 at 1; below and to the left is better.</figcaption>
 </figure>
 </div>
 <div class="card scroll" role="region" aria-label="All policies" tabindex="0">
 <table class="summary policies">
 <caption>The same traffic under every policy, cheapest first.</caption>
-<thead><tr><th scope="col" class="name">Policy</th><th scope="col">Cost / clairvoyant</th><th scope="col">Harmed</th>
+<thead><tr><th scope="col" class="name">Policy</th><th scope="col">Cost / clairvoyant</th>
+<th scope="col">{word.capitalize()}</th>
 <th scope="col" class="wide">Instance hours</th><th scope="col" class="wide">Changes a day</th>{money}</tr></thead>
 <tbody>{rows}</tbody>
 </table>
@@ -217,16 +232,16 @@ def _compared_row(each: Compared, *, priced: bool) -> str:
     )
 
 
-def _row(who: str, harm: str, hours: str, changes: str, token: str) -> str:
+def _row(who: str, share: str, hours: str, changes: str, token: str) -> str:
     chip = f'<span class="chip {token}" aria-hidden="true"></span>' if token else ""
     css = "" if token else ' class="difference"'
     return (
         f'<tr{css}><th scope="row">{chip}{who}</th>'
-        f'<td class="number">{harm}</td><td class="number">{hours}</td><td class="number">{changes}</td></tr>'
+        f'<td class="number">{share}</td><td class="number">{hours}</td><td class="number">{changes}</td></tr>'
     )
 
 
-def _harm(totals: Totals) -> str:
+def _share(totals: Totals) -> str:
     share = totals.harmed_share
     return DASH if share is None else f"{share:.2%}"
 
@@ -248,7 +263,11 @@ def _signed(value: float, spec: str) -> str:
 
 def _target(index: int, target: TargetRun, fig: Figure) -> str:
     demand = f"Demand in instances, at {target.capacity_per_instance:,.4g} {target.unit} each."
-    demand = demand if target.sized else "What an instance serves is not known, so neither demand nor harm is drawn."
+    demand = (
+        demand
+        if target.sized
+        else "What an instance serves is not known, so neither demand nor what was violated is drawn."
+    )
     return f"""<section aria-labelledby="target-{index}">
 <h2 id="target-{index}">{escape(target.name)} <span class="kind">{escape(target.kind)}</span></h2>
 {bullets(target.notes, "notes")}
@@ -265,7 +284,7 @@ def _target(index: int, target: TargetRun, fig: Figure) -> str:
 </div>
 <figure>
 <div class="chart" id="chart-{index}" role="group" aria-label="{escape(_described(target))}"></div>
-<figcaption>{escape(demand)} Shaded minutes: somebody was harmed under Tidegate.
+<figcaption>{escape(demand)} Shaded minutes: {target.word} under Tidegate.
 Times are UTC. A diamond is a decision: hover over it, or tab to it and use the arrow keys, to read why.</figcaption>
 </figure>
 {_as_table(target)}
@@ -292,7 +311,7 @@ def _described(target: TargetRun) -> str:
     return (
         f"Capacity of {target.name} over time. Demand {demand}. "
         f"Ready: Tidegate {_range(target.tidegate)}, {target.beside} {_range(target.plain)}. "
-        f"Harmed: Tidegate {_harm(target.totals)}, {target.beside} {_harm(target.plain_totals)}. "
+        f"{target.word.capitalize()}: Tidegate {_share(target.totals)}, {target.beside} {_share(target.plain_totals)}. "
         f"{len(target.marks)} decisions, listed in the table below; arrow keys go from mark to mark."
     )
 
@@ -320,7 +339,8 @@ def _as_table(target: TargetRun) -> str:
             + "</tr>"
         )
     name, beside = escape(target.name), escape(target.beside)
-    heads = ("Demand, most", "Tidegate ready", f"Ready, {beside}", "Floor", "Harmed, Tidegate", f"Harmed, {beside}")
+    word = target.word.capitalize()
+    heads = ("Demand, most", "Tidegate ready", f"Ready, {beside}", "Floor", f"{word}, Tidegate", f"{word}, {beside}")
     return f"""<details><summary>The chart as a table</summary>
 <div class="scroll tall" role="region" aria-label="Chart of {name} as a table" tabindex="0">
 <table class="summary"><caption>Each row is {_spelled(span)}; demand, ready and floor in instances.</caption>

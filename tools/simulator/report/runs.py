@@ -35,7 +35,7 @@ class Series:
     """Registered MaxCapacity, None while nothing is registered."""
 
     harmed: list[float]
-    """Requests or items of that minute that were refused, too slow or late."""
+    """Requests of that minute that were violated; of a queue, items that were late."""
 
     backlog: list[float] = field(default_factory=list)
     """Items waiting, where there is a queue and `demand` is not that already."""
@@ -57,7 +57,7 @@ class Totals:
 
     @property
     def harmed_share(self) -> float | None:
-        """Harmed requests as a fraction, or None if nothing was asked or nobody knows."""
+        """Violated requests or late items as a fraction, or None if nothing was asked or nobody knows."""
         return self.harmed / self.requests if self.requests and not isnan(self.harmed) else None
 
 
@@ -86,6 +86,16 @@ class TargetRun:
     def sized(self) -> bool:
         """Whether it is known what demand comes to in instances."""
         return isfinite(self.capacity_per_instance)
+
+    @property
+    def queued(self) -> bool:
+        """Whether its load are items of a queue."""
+        return "item" in self.unit
+
+    @property
+    def word(self) -> str:
+        """What is said of demand that was not served as promised."""
+        return "late" if self.queued else "violated"
 
     @property
     def other(self) -> str:
