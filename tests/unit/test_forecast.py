@@ -230,6 +230,23 @@ class TestForesight:
         assert wish is not None
         assert (wish.order, wish.up_to) == (1, up_to)
 
+    @pytest.mark.parametrize(
+        ("price", "load", "order"),
+        [
+            pytest.param(64, 9.5, 10, id="strict: no error was ever above 9.5 instances"),
+            pytest.param(128, 9.5, 11, id="critical: 10.45 comes once in 500; 128 x 0.7 x 0.002 x 10.45 = 1.9 > 1"),
+            pytest.param(128, 1.9, 2, id="critical: a third instance for 2.09 is not worth it: 0.37 < 1"),
+        ],
+    )
+    def test_critical_counts_on_what_no_error_reached(self, price: float, load: float, order: int) -> None:
+        tables = (((0,) * len(QUANTILES),) * len(LEVELS),) * 3
+        as_now = (0.0,) * len(OFFICE.lines[0])
+        learned = replace(OFFICE, lines=(as_now,) * 3, errors=dict.fromkeys(range(24), tables), peak=20 * C)
+        wish = foresee(learned, flat(load * C, OFFICE.fitted_at), capacity=C, price=price)
+        assert wish is not None
+        assert wish.order == order
+        assert 0.99 < wish.promised <= 1
+
     @given(st.integers(0, 23), st.floats(0, 9000), st.sampled_from([12.0, 32.0, 64.0]), st.floats(1.1, 4))
     @settings(max_examples=40, deadline=None)
     def test_a_higher_price_never_wants_less(self, hour: int, load: float, price: float, more: float) -> None:

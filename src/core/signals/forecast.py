@@ -51,6 +51,9 @@ SCALE = 100
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.984, 0.993, 0.998)
 _EDGES = (0.0, *((a + b) / 2 for a, b in pairwise(QUANTILES)), 1.0)
 MASSES = tuple(high - low for low, high in pairwise(_EDGES))
+BEYOND, RARE, CAUTIOUS = 1.1, 0.002, 100.0
+"""A load so many times the largest that errors reach has this probability, from this price on: at `critical`."""
+
 LEVELS = tuple(math.log(load + 0.05) for load in (0.0, 0.25, 1.0, 3.0, 8.0))
 """Forecast loads, in instances and on the scale of `level`, at which the errors are tabulated."""
 
@@ -221,6 +224,12 @@ def outlook(learned: Learned, recent: Sequence[float], newest: datetime, capacit
     return found
 
 
+def _and_beyond(points: Points) -> Points:
+    """Add what has not been seen yet: of some hundred errors like these the next may be the largest."""
+    largest, mass = points[-1]
+    return [*points[:-1], (largest, mass - RARE), (BEYOND * largest, RARE)]
+
+
 def worth(points: Iterable[tuple[float, float]], price: float) -> int:
     """Return the instances that are worth their price: least n + price * sum of p z over the z > n (algorithms 5)."""
     best, count, lost = math.inf, 0, 0.0
@@ -274,6 +283,8 @@ def foresee(learned: Learned, seen: Observation, *, capacity: float, price: floa
         recent = load[KEPT - 1 - back : len(load) - back]
         needed = math.ceil(round(recent[-1] / capacity, 9))
         ahead = outlook(learned, recent, newest - back * MINUTE, capacity)
+        if price >= CAUTIOUS:
+            ahead = [_and_beyond(points) for points in ahead]
         first = max(needed, waiting, count(ahead[1], 0.7 * price))
         keep = max(keep, first, *(count(points, price) for points in ahead))
         if not back:
