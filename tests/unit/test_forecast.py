@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from core.aws.cloudwatch import STALE_AFTER
 from core.context import CONTEXTS, Context
 from core.decide import decide, silent_since
 from core.learning.fit import RECENT, belied, fit
@@ -186,6 +187,15 @@ class TestFit:
             part = around(OFFICE, now)
             assert foresee(part, seen, capacity=C, price=32) == foresee(OFFICE, seen, capacity=C, price=32)
             assert len(STORED.dump_json(part)) < 4_000
+
+    @pytest.mark.parametrize("late", range(STALE_AFTER // MINUTE + 1))
+    def test_that_part_is_enough_however_late_a_load_comes_that_is_not_missing(self, late: int) -> None:
+        """Nor however a pass stands to the hour: at 09:07:59 the newest minute may be that of 09:00."""
+        for minute in range(-20, 20):
+            now = NOW.replace(hour=9, minute=0, second=59) + minute * MINUTE
+            seen = flat(700.0, now.replace(second=0) - (LAG + late) * MINUTE)
+            part = around(OFFICE, now)
+            assert foresee(part, seen, capacity=C, price=32) == foresee(OFFICE, seen, capacity=C, price=32)
 
 
 class TestForesight:
@@ -421,10 +431,10 @@ class TestHabits:
 
     def test_a_wide_window_needs_more_of_the_past(self) -> None:
         wide = replace(OFFICE, habits=(replace(HABIT, latest=480),))
-        assert span(around(wide, NOW.replace(hour=8)), NOW.replace(hour=8)) == (8 * 60 - 351 + 9) * MINUTE
+        assert span(around(wide, NOW.replace(hour=8)), NOW.replace(hour=8)) == (8 * 60 - 351 + 11) * MINUTE
         assert (
-            span(around(wide, NOW), NOW) == (60 + 9) * MINUTE
-        )  # three for KEEP, three for a gap, three that the newest may be late
+            span(around(wide, NOW), NOW) == (60 + 11) * MINUTE
+        )  # three for KEEP, three for a gap, five that the newest may be late
         assert around(wide, NOW).habits == ()
 
 

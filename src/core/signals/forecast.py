@@ -16,7 +16,7 @@ from core.model import Habit, Learned, Observation, Option
 from core.policy_windows import instant
 from core.times import DAY, MINUTE
 
-LAG, LATE = 2, 3
+LAG, LATE = 2, 5
 """Minutes from the newest readable one until now (`l`), and how many more it may be before it is missing."""
 
 SPARE = 2
@@ -64,7 +64,7 @@ def around(learned: Learned, now: datetime) -> Learned:
     last = len(learned.season[0]) - 1
     low = min(max(place - 2 - BACK // SLOT, 0), last)
     high = min(max(place, 0), last) + 1 + (max(learned.horizons) + LAG) // SLOT + 1
-    ahead = [minutes for horizon in learned.horizons for minutes in (horizon - LAG - KEPT, horizon)]
+    ahead = [minutes for horizon in learned.horizons for minutes in (horizon - LATE - KEPT, horizon)]
     hours = {_hour(learned, now + minutes * MINUTE) for minutes in ahead}
     return replace(
         learned,
