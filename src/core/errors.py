@@ -59,7 +59,8 @@ class Problem:
         where = ""
         for part in self.path:
             where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else part
-        return f"{where or 'document'} = {self.seen!r}: {self.allowed}"
+        said = "" if self.seen is None else f" = {self.seen!r}"
+        return f"{where or 'document'}{said}: {self.allowed}"
 
 
 class ConfigError(TidegateError):

@@ -84,9 +84,10 @@ def between(least: str, most: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")]
+_NAME, _CLOCK = r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$", r"^([01]\d|2[0-3]):[0-5]\d$"
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Zone = Annotated[str, AfterValidator(_zone)]
-ClockTime = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+ClockTime = Annotated[str, StringConstraints(pattern=_CLOCK)]
 Rate = Annotated[float, Field(ge=0.001, le=1e9, allow_inf_nan=False)]
 """Requests or items, a minute or of an instance: whatever is reckoned with them is finite."""
 
@@ -116,8 +117,14 @@ _Model = TypeVar("_Model", bound=BaseModel)
 _WORDS = {  # where pydantic speaks of its own matters
     "missing": "is required",
     "extra_forbidden": "no such field; is it misspelt?",
-    "model_type": "must be a mapping of fields",
+    "union_tag_not_found": "type is required",
+    _NAME: "must be 1 to 63 letters and digits, with hyphens between them",
+    _CLOCK: "must be a time of day such as 07:30",
 }
+
+
+_TIME = "time with its offset, such as 2026-11-18T12:00Z"
+_KINDS = {"integer": "whole number", "dictionary": "mapping of fields", "tuple": "list", "datetime": _TIME}
 
 
 def parsed(model: type[_Model], document: object, context: Mapping[str, Any]) -> _Model:
@@ -149,4 +156,8 @@ def _said(error: "ErrorDetails") -> str:
     """Return what is allowed, in our words where pydantic speaks of its own matters."""
     if error["type"] == "extra_forbidden" and error["loc"][-1] == "period":
         return "no such field: AAS takes no period and looks at custom metrics once a minute; remove it"
-    return _WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
+    said = re.sub(r"^Input tag .* tags:", "type must be one of", error["msg"].removeprefix("Value error, "))
+    if valid := re.match(r"Input should be a valid (\w+)", said):
+        return f"must be a {_KINDS.get(valid[1], valid[1])}"
+    ours = _WORDS.get(error["type"]) or _WORDS.get(str(error.get("ctx", {}).get("pattern")))
+    return ours or re.sub(r"^\w+ should (.*?)( after .*)?$", r"must \1", said)

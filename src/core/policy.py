@@ -246,25 +246,27 @@ class Profile(Strict):
     def _windows_fit(cls, value: tuple[Window, ...], info: ValidationInfo) -> tuple[Window, ...]:
         high, takes = info.data.get("max_capacity", math.inf), info.data.get("provisioning") or timedelta(0)
         serving, objectives = info.data.get("serving", Serving.ASYNC), info.data.get("objectives")
+        why, names = [], [window.name for window in value]
         for index, window in enumerate(value):
-            judged = window.min_capacity is None or window.hand_over is not None
-            why = None
             if (window.min_capacity or 0) > high:
-                why = f"needs {window.min_capacity}, above max_capacity ({high})"
-            elif isinstance(window.lead, timedelta) and window.lead < takes:
+                why.append(f"window {index} needs {window.min_capacity}, above max_capacity ({high})")
+            if isinstance(window.lead, timedelta) and window.lead < takes:
                 lead, start = duration_text(window.lead), duration_text(takes)
-                why = f"begins with cold instances: lead {lead} is shorter than provisioning ({start})"
-            elif window.max_capacity == 0 and serving.lowest > 0:
-                why = "closes to 0, which only asynchronous endpoints and components can do"
-            elif judged and objectives and objectives.per_minute(serving) is None:
+                why.append(
+                    f"window {index} begins with cold instances: lead {lead} is shorter than provisioning ({start})"
+                )
+            if window.max_capacity == 0 and serving.lowest > 0:
+                why.append(f"window {index} closes to 0, which only asynchronous endpoints and components can do")
+            judged = window.min_capacity is None or window.hand_over is not None
+            if judged and objectives and objectives.per_minute(serving) is None:
                 rate = "items_per_minute" if serving is Serving.ASYNC else "requests_per_instance"
-                why = f"needs objectives.{rate}: what an instance gets done"
-            if why is not None:
-                raise ValueError(f"window {index} {why}")
-        if len({window.name for window in value}) < len(value):
-            raise ValueError("window names must differ")
+                why.append(f"window {index} needs objectives.{rate}: what an instance gets done")
+            if window.name in names[:index]:
+                why.append(f"window {index} is named {window.name!r} like window {names.index(window.name)}")
         if info.data.get("kind") is Kind.BATCH and not value:
-            raise ValueError("a batch profile needs at least one window")
+            why.append("a batch profile needs at least one window")
+        if why:
+            raise ValueError("; ".join(why))
         return value
 
     @property

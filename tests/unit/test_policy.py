@@ -1,5 +1,7 @@
 """What the policy file may say, what it comes to, and how each mistake is answered."""
 
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -296,9 +298,9 @@ REFUSED = [
     ("a duration longer than any", REALTIME | {"stabilization": "9999999999d"}, "stabilization",
      "must be a duration such as 90s, 15m, 4h or 1h30m"),
     ("an instance that serves next to nothing", REALTIME | {"objectives": {"requests_per_instance": 1e-9}},
-     "objectives.requests_per_instance", "Input should be greater than or equal to 0.02"),
+     "objectives.requests_per_instance", "must be greater than or equal to 0.02"),
     ("a target that AAS would be told as 0", REALTIME | {"policies": [CPU | {"target": 0.00004}]},
-     "policies.0.target_tracking.target", "Input should be greater than or equal to 0.0001"),
+     "policies.0.target_tracking.target", "must be greater than or equal to 0.0001"),
     ("a start of days", REALTIME | {"provisioning": "2d"}, "provisioning", "must be from 1s to 24h"),
     ("stabilization too short", REALTIME | {"stabilization": "59s"}, "stabilization", "must be from 1m to 2h"),
     ("two objectives", ASYNC | {"objectives": {"items_per_minute": 4, "drain_within": "5m", "items_per_instance": 5}},
@@ -328,7 +330,12 @@ REFUSED = [
     ("batch without windows", BATCH | {"windows": []}, "windows", "a batch profile needs at least one window"),
     ("window above the profile", BATCH | {"windows": [WINDOW | {"min_capacity": 9}]}, "windows",
      "window 0 needs 9, above max_capacity (8)"),
-    ("windows of one name", BATCH | {"windows": [WINDOW, WINDOW]}, "windows", "window names must differ"),
+    ("windows of one name", BATCH | {"windows": [WINDOW, WINDOW]}, "windows",
+     "window 1 is named 'night' like window 0"),
+    ("windows with three things wrong", BATCH | {"windows": [WINDOW, WINDOW | {"min_capacity": 9, "lead": "5m"}]}
+     | {"provisioning": "6m"}, "windows",
+     ("window 1 needs 9, above max_capacity (8); window 1 begins with cold instances: lead 5m is shorter than "
+      "provisioning (6m); window 1 is named 'night' like window 0")),
     ("window max below min", BATCH | {"windows": [WINDOW | {"max_capacity": 5}]}, "windows.0.max_capacity",
      "must be at least min_capacity (6)"),
     ("no such zone", BATCH | {"windows": [WINDOW | {"timezone": "Mars/Base"}]}, "windows.0.timezone",
@@ -645,7 +652,7 @@ OVERRIDES = [
     ("two scopes", PIN | {"profile": "chat"}, "fleet", ONE),
     ("target and fleet", PIN | {"fleet": True}, "fleet", ONE),
     ("no scope", PIN | {"target": None}, "fleet", ONE),
-    ("tag without a value", PIN | {"target": None, "tag": "team"}, "tag", "String should match pattern '^[^=]+=.*$'"),
+    ("tag without a value", PIN | {"target": None, "tag": "team"}, "tag", "must match pattern '^[^=]+=.*$'"),
     ("misspelt", PIN | {"dryrun": True}, "dryrun", "no such field; is it misspelt?"),
 ]
 
@@ -656,6 +663,50 @@ def test_override_request(event: dict[str, Any], path: str | None, allowed: str 
         parse_override(event, NOW, FORTNIGHT)
     else:
         assert override_problems(event) == {path: allowed}
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something stands in a document, at any depth."""
+    yield at
+    keys = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in keys:
+        yield from places(inner, (*at, key))
+
+
+def replaced(value: Any, at: tuple[Any, ...], wrong: object) -> Any:
+    if not at:
+        return wrong
+    copy = value.copy()
+    copy[at[0]] = replaced(value[at[0]], at[1:], wrong)
+    return copy
+
+
+EVERY = {
+    "version": 1,
+    "longest_override": "2d",
+    "profiles": {
+        "night": BATCH | {"timezone": "Europe/Berlin", "windows": [WINDOW | {"days": ["mon"]}]},
+        "cores": REALTIME | {"policies": [CPU | {"scale_in_cooldown": "10m"}], "forecast": "off", "mode": "shadow"},
+    },
+    "endpoints": [{"name": "orders", "profile": "night", "adopt": True, "vcpus": 4}],
+}
+THEIRS = re.compile(r"should|Input|valid |dictionary|tuple|instance of|validation")
+
+
+@pytest.mark.parametrize("wrong", [None, -1, 1e12, "no such", "", [], [1], {}, {"a": 1}], ids=repr)
+def test_whatever_is_wrong_anywhere_is_said_in_our_words(wrong: object) -> None:
+    said = []
+    for document, at, read in (
+        *((EVERY, at, parse_fleet) for at in places(EVERY)),
+        *((PIN, (field,), lambda event: parse_override(event, NOW, FORTNIGHT)) for field in PIN),
+    ):
+        read(document)
+        try:
+            read(replaced(document, at, wrong))
+        except ConfigError as refusal:
+            said += [(at, problem.allowed) for problem in refusal.problems]
+    assert len(said) > len(PIN)
+    assert [each for each in said if THEIRS.search(each[1])] == []
 
 
 def test_an_override_without_a_capacity_field_is_refused_too() -> None:
@@ -673,7 +724,7 @@ def test_every_problem_of_an_override_is_reported_at_once() -> None:
 def test_a_missing_field_does_not_repeat_the_whole_event() -> None:
     with pytest.raises(ConfigError) as refusal:
         parse_override({key: value for key, value in PIN.items() if key != "reason"}, NOW, FORTNIGHT)
-    assert str(refusal.value) == "reason = None: is required"
+    assert str(refusal.value) == "reason: is required"
 
 
 def test_kinds_of_the_file_are_the_kinds_of_the_core() -> None:

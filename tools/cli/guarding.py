@@ -17,7 +17,7 @@ from cli.stack import DeployedStack
 from cli.targets import nearest
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.sagemaker import SageMaker
-from core.model import Capacity, Missing, Override, ScalableTarget, Scope
+from core.model import Missing, Override, ScalableTarget, Scope
 from core.overrides import in_force
 from core.plan import foreign
 
@@ -70,24 +70,42 @@ class Guard:
             RefusedError: somebody else's override holds a target, or what is registered is not ours to remove.
             DeliveryError: the endpoint does not come to rest.
         """
-        ends: list[datetime] = []
-        for target in self.targets:
-            standing = self.held(target)
-            others = [each for each in standing if not each.override_id.startswith(PREFIX)]
-            if others and not force:
-                said = "; ".join(f"{o.override_id} by {o.requested_by}: {o.reason}" for o in others)
-                raise RefusedError(f"{target.resource_id} is held already ({said}); --force ends that with the guard")
-            if len(standing) == len(others):
-                count = self.at_rest(target)
-                name = f"{PREFIX}{key or format(self.stack.ports.clock(), '%Y%m%dT%H%M%S')}:{_short(target)}"
-                if count:
-                    self._ask(target, "floor", f"{name}:floor", reason, duration=lasting, capacity=count)
-                self._ask(target, "pause", f"{name}:pause", reason, duration=lasting)
+        said = {"duration": ("--for", lasting), "reason": ("--reason", reason), "request_id": ("--id", key)}
+        run = key or format(self.stack.ports.clock(), "%Y%m%dT%H%M%S")
+        free = [target for target in self.targets if not self._ours(target)]
+        for target in self.targets:  # what is refused is refused before anybody waits, and before anything is held
+            self._refuse_held(target, force=force)
             if deregister:
-                self._deregister(target)
+                self._refuse_foreign(target)
+            if target in free:
+                name = f"{PREFIX}{run}:{_short(target)}:pause"
+                self._ask(target, "pause", name, reason, said, duration=lasting, dry_run=True)
+        for target in self.targets:
+            if target in free:
+                count, name = self.at_rest(target), f"{PREFIX}{run}:{_short(target)}"
+                if count:
+                    self._ask(target, "floor", f"{name}:floor", reason, said, duration=lasting, capacity=count)
+                self._ask(target, "pause", f"{name}:pause", reason, said, duration=lasting)
+            if deregister:
+                ApplicationAutoScaling(self.stack.aws.of("application-autoscaling")).deregister(target)
             self.at_rest(target)
-            ends.append(min(o.expires_at for o in self.held(target) if o.override_id.startswith(PREFIX)))
-        return min(ends, default=None)
+        return min((each.expires_at for target in self.targets for each in self._ours(target)), default=None)
+
+    def _ours(self, target: ScalableTarget) -> list[Override]:
+        return [each for each in self.held(target) if each.override_id.startswith(PREFIX)]
+
+    def _refuse_held(self, target: ScalableTarget, *, force: bool) -> None:
+        others = [each for each in self.held(target) if not each.override_id.startswith(PREFIX)]
+        if others and not force:
+            said = "; ".join(f"{o.override_id} by {o.requested_by}: {o.reason}" for o in others)
+            raise RefusedError(f"{target.resource_id} is held already ({said}); --force ends that with the guard")
+
+    def _refuse_foreign(self, target: ScalableTarget) -> None:
+        adapter = ApplicationAutoScaling(self.stack.aws.of("application-autoscaling"))
+        made = [policy.name for policy in foreign(adapter.policies(target), self.stack.stage)]
+        made += [action.name for action in foreign(adapter.scheduled_actions(target), self.stack.stage)]
+        if made:
+            raise RefusedError(f"{target.resource_id}: --deregister would delete what others made ({', '.join(made)})")
 
     def end(self, reason: str) -> list[dict[str, Any]]:
         """Lift what holds the endpoint and look at it at once; return what each pass did.
@@ -95,9 +113,9 @@ class Guard:
         Raises:
             DeliveryError: FleetSync fails to register what was deregistered.
         """
-        guarded = [t for t in self.targets if any(o.override_id.startswith(PREFIX) for o in self.held(t))]
-        now = format(self.stack.ports.clock(), "%Y%m%dT%H%M%S")
-        answers = [self._ask(t, "resume", f"{PREFIX}{now}:{_short(t)}:resume", reason) for t in guarded]
+        guarded = [target for target in self.targets if self._ours(target)]
+        now, said = format(self.stack.ports.clock(), "%Y%m%dT%H%M%S"), {"reason": ("--reason", reason)}
+        answers = [self._ask(t, "resume", f"{PREFIX}{now}:{_short(t)}:resume", reason, said) for t in guarded]
         if any(each["status"] == "not_enrolled" for answer in answers for each in answer["targets"]):
             synced = rollout.synced(self.stack)
             if "errorMessage" in synced:
@@ -113,31 +131,23 @@ class Guard:
             DeliveryError: it is gone, or not at rest after half an hour.
         """
         hosting = SageMaker(lambda: self.stack.aws.of("sagemaker"), lambda: None)  # type: ignore[arg-type, return-value]  # no tags are asked for
-        seen: Capacity | Missing = Missing("not looked at")
+        state = "nobody has looked"
         for _ in range(POLLS):
             seen = hosting.capacity(target)
             if isinstance(seen, Missing):
+                state = seen.why
                 break
             if seen.settled:
                 return seen.desired
-            log(f"{target.resource_id}: {seen.status}, {seen.current} of {seen.desired}; waiting until it is at rest.")
+            if state != (state := f"{seen.status}, {seen.current} of {seen.desired} instances"):
+                log(f"{target.resource_id}: {state}; waiting until it is at rest.")
             self.sleep(POLL_SECONDS)
-        raise DeliveryError(
-            f"{target.resource_id} does not come to rest: {seen}; it stays held until the guard expires"
-        )
+        held = "; it stays held until the guard expires" * bool(self._ours(target))
+        raise DeliveryError(f"{target.resource_id} does not come to rest: {state}{held}")
 
-    def _deregister(self, target: ScalableTarget) -> None:
-        client = self.stack.aws.of("application-autoscaling")
-        adapter = ApplicationAutoScaling(client)
-        if not adapter.registered([target]):
-            return
-        made = [policy.name for policy in foreign(adapter.policies(target), self.stack.stage)]
-        made += [action.name for action in foreign(adapter.scheduled_actions(target), self.stack.stage)]
-        if made:
-            raise RefusedError(f"{target.resource_id}: --deregister would delete what others made ({', '.join(made)})")
-        adapter.deregister(target)
-
-    def _ask(self, target: ScalableTarget, action: str, name: str, reason: str, **more: object) -> dict[str, Any]:
+    def _ask(
+        self, target: ScalableTarget, action: str, name: str, reason: str, said: overrides.Typed, **more: object
+    ) -> dict[str, Any]:
         names = target.names
         if "InferenceComponentName" in names:
             place = {"inference_component": names["InferenceComponentName"]}
@@ -145,7 +155,7 @@ class Guard:
             place = {"target": names["EndpointName"], "variant": names["VariantName"]}
         request = {"request_id": name, "action": action, "reason": reason, "requested_by": self.requested_by}
         functions = self.stack.aws.of("lambda")
-        return overrides.invoke(functions, self.stack.outputs["override"], {**request, **place, **more})
+        return overrides.invoke(functions, self.stack.outputs["override"], {**request, **place, **more}, said)
 
 
 def _short(target: ScalableTarget) -> str:

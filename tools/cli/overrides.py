@@ -1,6 +1,7 @@
 """`tidegate override`: the request a person means, the invocation, and the answer in words."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -72,8 +73,44 @@ def with_offset(time: str) -> str:
         return time
 
 
-def invoke(functions: "LambdaClient", function: str, request: Mapping[str, Any]) -> dict[str, Any]:
+_PROBLEM = re.compile(r"(\w+)( = (?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^:]*))?: (.*)")
+"""How `core.errors` says what is wrong with a request: field, value seen, what is allowed."""
+
+_PLACE = ("target", "variant", "inference_component", "tag", "profile", "fleet")
+
+Typed = Mapping[str, tuple[str, object]]
+"""By the field of a request, what the command line calls it and what was typed there."""
+
+
+def typed(target: str, capacity: int | None, options: Typed) -> Typed:
+    """Return what somebody typed on the command line for each field of a request."""
+    return {**dict.fromkeys(_PLACE, ("TARGET", target)), "capacity": ("CAPACITY", capacity), **options}
+
+
+def as_typed(why: str, said: Typed) -> str:
+    """Return what a refusal says of a request's fields as something about the words that were typed."""
+    lines = []
+    for line in why.splitlines():
+        found = _PROBLEM.fullmatch(line)
+        if found is None or found[1] not in said:
+            lines.append(line)
+            continue
+        name, value = said[found[1]]
+        allowed = found[3].replace("duration, expires_at", "--for, --until")
+        lines.append(f"{name}{'' if value is None else f' = {value!r}'}: {allowed}")
+    return "\n".join(lines)
+
+
+def invoke(
+    functions: "LambdaClient", function: str, request: Mapping[str, Any], spoken: Typed | None = None
+) -> dict[str, Any]:
     """Send a request and return the answer.
+
+    Args:
+        functions: boto3's `lambda`.
+        function: the deployed Override function.
+        request: what it is sent.
+        spoken: for a refusal in the words of the command line.
 
     Raises:
         RefusedError: with every problem of the request.
@@ -88,8 +125,9 @@ def invoke(functions: "LambdaClient", function: str, request: Mapping[str, Any])
     if not answer.get("FunctionError"):
         return said
     why = said.get("errorMessage", "the function ended without saying why")
-    if why.partition(" = ")[0] in OverrideRequest.model_fields:  # a problem begins with the field it is about
-        raise RefusedError(why)
+    about = _PROBLEM.fullmatch(why.partition("\n")[0])
+    if about is not None and about[1] in OverrideRequest.model_fields:
+        raise RefusedError(as_typed(why, spoken or {}))
     raise InvocationError(f"{why}\n{again}")
 
 

@@ -83,7 +83,8 @@ def test_begin_waits_until_a_change_of_aas_is_over(enrolled: Desk) -> None:
 def test_begin_twice_holds_once_and_end_twice_lifts_once(enrolled: Desk) -> None:
     first, second = enrolled.run(*BEGIN, "--id", "build-7"), enrolled.run(*BEGIN, "--id", "build-8")
     assert first.stdout == second.stdout
-    asked = [event["request_id"] for function, event in enrolled.invoked if function == "Override"]
+    sent = [event for function, event in enrolled.invoked if function == "Override"]
+    asked = [event["request_id"] for event in sent if not event.get("dry_run")]
     assert [name.split(":")[1:] for name in asked] == [
         ["build-7", asked[0].split(":")[2], w] for w in ("floor", "pause")
     ]
@@ -127,6 +128,43 @@ def test_what_others_made_is_not_deregistered(enrolled: Desk) -> None:
     assert result.exit_code == 2
     assert "--deregister would delete what others made (chat-" in result.stderr
     assert enrolled.account.snapshot("chat")["bounds"] == (1, 6)
+
+
+REFUSED = [
+    (("--for", "soon"), "--for = 'soon': must be a duration such as 90s, 15m, 4h or 1h30m"),
+    (("--for", "90d"), "--for = '90d': must be after now (2026-11-18T09:11Z) and at most 14d ahead"),
+    (("--id", "run 7", "--reason", ""), "--reason = '': must have at least 3 characters"),
+    (("--id", "run 7"), "--id = 'run 7': must match pattern"),
+]
+
+
+@pytest.mark.parametrize(("more", "said"), REFUSED)
+def test_what_cannot_be_asked_is_refused_as_it_was_typed_and_before_anybody_waits(
+    enrolled: Desk, more: tuple[str, ...], said: str
+) -> None:
+    load(enrolled, 2400)
+    enrolled.meanwhile = 0
+    while status(enrolled)[0] == "InService":
+        enrolled.minutes(1)
+    result = enrolled.run("deploy-guard", "begin", "orders", *more)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said.replace("09:11Z", f"{enrolled.account.now:%H:%MZ}") in result.stderr
+    assert "waiting" not in result.stderr
+    assert enrolled.stack.store.overrides() == ()
+
+
+def test_what_does_not_come_to_rest_is_told_in_words_and_once(enrolled: Desk) -> None:
+    load(enrolled, 2400)
+    enrolled.meanwhile = 0
+    while status(enrolled)[0] == "InService":
+        enrolled.minutes(1)
+    current, desired = status(enrolled)[1], enrolled.account.snapshot("orders")["bounds"][0]
+    result = enrolled.run(*BEGIN)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        f"{ORDERS}: Updating, {current} of {desired} instances; waiting until it is at rest.",
+        f"error: {ORDERS} does not come to rest: Updating, {current} of {desired} instances",
+    ]
 
 
 @pytest.mark.parametrize("more", [(), ("--deregister",), ("--force", "--json")])

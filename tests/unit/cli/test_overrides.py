@@ -174,10 +174,25 @@ def test_json_is_the_functions_answer(aws: Aws) -> None:
 
 
 REFUSALS = [
-    (("override", "pin", ORDERS, "--for", "2h", "--reason", "no capacity"), "capacity = None: pin needs a capacity"),
-    (("override", "pause", ORDERS, "--reason", "no end"), "state exactly one of duration, expires_at"),
-    (("override", "pause", ORDERS, "--for", "20d", "--reason", "too long"), "at most 14d ahead"),
-    (("override", "pause", "nobody", "--for", "2h", "--reason", "typo"), "must concern an enrolled target"),
+    (("override", "pin", ORDERS, "--for", "2h", "--reason", "no capacity"), "CAPACITY: pin needs a capacity"),
+    (("override", "pause", ORDERS, "--reason", "no end"), "--until: state exactly one of --for, --until"),
+    (
+        ("override", "pause", ORDERS, "--for", "2h", "--until", "2026-11-18T12:00Z", "--reason", "two ends"),
+        "--until = '2026-11-18T12:00Z': state exactly one of --for, --until",
+    ),
+    (
+        ("override", "pause", ORDERS, "--until", "tonight", "--reason", "no time"),
+        "--until = 'tonight': must be a time with",
+    ),
+    (("override", "pause", ORDERS, "--for", "20d", "--reason", "too long"), "--for = '20d': must be after now"),
+    (
+        ("override", "pause", f"{ORDERS}/", "--for", "2h", "--reason", "half"),
+        f"TARGET = '{ORDERS}/': must be 1 to 63 letters",
+    ),
+    (
+        ("override", "pause", "nobody", "--for", "2h", "--reason", "typo"),
+        "TARGET = 'nobody': must concern an enrolled target",
+    ),
     (("override", "pause", "all:", "--for", "2h", "--reason", "typo"), "TARGET = 'all:'"),
     (("explain", "nobody"), "nobody: no decision is recorded"),
     (("explain", "profile:ranker"), "must be one endpoint"),
@@ -197,7 +212,7 @@ def test_every_problem_is_said_at_once(aws: Aws) -> None:
     result = aws.run("override", "pin", ORDERS, "99999", "--until", "tonight", "--for", "long", "--reason", "x")
     assert result.exit_code == 2
     fields = [line.removeprefix("refused: ").partition(" = ")[0] for line in result.stderr.splitlines()]
-    assert sorted(fields) == ["capacity", "duration", "expires_at", "reason"]
+    assert sorted(fields) == ["--for", "--reason", "--until", "CAPACITY"]
 
 
 FAILURES = [

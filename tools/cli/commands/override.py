@@ -58,7 +58,15 @@ def override_command(  # noqa: PLR0913 - one argument an option
         dry_run=dry_run,
     )
     names = outputs_of(aws.of("cloudformation"), stack, {"function": "OverrideFunctionName"})
-    answer = overrides.invoke(aws.of("lambda"), names["function"], request)
+    options = {
+        "duration": ("--for", lasting),
+        "expires_at": ("--until", until),
+        "reason": ("--reason", reason),
+        "requested_by": ("--requested-by", requested_by),
+        "request_id": ("--request-id", request_id),
+    }
+    said = overrides.typed(target, capacity, options)
+    answer = overrides.invoke(aws.of("lambda"), names["function"], request, said)
     if as_json:
         print_json(answer)
         return
