@@ -435,8 +435,7 @@ def read_all(
                 found.append(each)
             else:
                 skipped.append(each)
-    missing = sorted(set(only) - {endpoint.name for endpoint in estate.endpoints})
-    return estate, found, [*skipped, *((name, "no endpoint of this name in this Region") for name in missing)]
+    return estate, found, skipped
 
 
 # ---- saying it ---------------------------------------------------------------------------------------------------

@@ -96,9 +96,11 @@ class Load:
 
     def _refuse_misuse(self) -> None:
         if (self.csv is None) == (self.endpoint is None):
-            raise MisusedError("give either a trace file or --endpoint NAME; tidegate backtest --help shows both")
+            raise MisusedError("give either a trace file or --endpoint NAME; --help shows both")
         if (self.policy is None) != (self.use is None):
             raise MisusedError("--policy FILE and --use PROFILE go together: the profile Tidegate plays under")
+        if self.use is not None and (self.minimum, self.maximum) != (None, None):
+            raise MisusedError(f"--min and --max go without --use: profile {self.use} says how many may run")
         if self.endpoint is not None and self.mode is Mode.ASYNC:
             raise MisusedError("--mode async needs a trace file with work_seconds: CloudWatch does not tell the work")
 

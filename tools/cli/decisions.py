@@ -81,16 +81,16 @@ class Recorded:
             raise RefusedError(text) from error
 
 
-def time_of(said: str | None) -> datetime | None:
-    """Read a time; one without an offset is local.
+def time_of(said: str | None, called: str = "TIME") -> datetime | None:
+    """Read a time, `called` so on the command line; one without an offset is local.
 
     Raises:
         RefusedError: it is none.
     """
     try:
         return None if said is None else datetime.fromisoformat(said).astimezone(UTC)
-    except ValueError as error:
-        raise RefusedError(f"{said!r}: must be a time such as 2026-11-18T12:00Z") from error
+    except (ValueError, OverflowError) as error:
+        raise RefusedError(f"{called} = {said!r}: must be a time such as 2026-11-18T12:00Z") from error
 
 
 def recorded_in(stack: str, aws: "Clients", target: str, at: datetime | None = None) -> Recorded:
@@ -104,7 +104,7 @@ def recorded_in(stack: str, aws: "Clients", target: str, at: datetime | None = N
     if found is None:
         at_or_before = "" if at is None else f" at or before {at:%Y-%m-%dT%H:%MZ}"
         known = map(spelled, Store(aws.of("dynamodb"), names["table"]).roster() or ())
-        raise RefusedError(f"{target}: no decision is recorded{at_or_before}; {nearest(target, known)}")
+        raise RefusedError(f"TARGET = {target!r}: no decision is recorded{at_or_before}; {nearest(target, known)}")
     return found
 
 

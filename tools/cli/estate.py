@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Protocol
 
+from cli.targets import refuse_unknown
 from core.aws.batches import batches
 from core.aws.cloudwatch import ALARMS_A_CALL
 from core.aws.errors import reading
@@ -203,6 +204,7 @@ def read_estate(aws: Source, now: datetime, only: Collection[str] = (), told: To
     Raises:
         ObservationError: endpoints or scalable targets cannot be listed. What else cannot be read is said in the
             endpoint's `trouble`, or in `unread`.
+        RefusedError: there is no endpoint of a name.
     """
     client = aws.of("sagemaker")
     hosting = SageMaker(lambda: client, lambda: aws.of("resourcegroupstaggingapi"))
@@ -213,7 +215,9 @@ def read_estate(aws: Source, now: datetime, only: Collection[str] = (), told: To
     except ObservationError as err:
         unread.append(f"tags: {err}")
     registered = _registrations(aws.of("application-autoscaling"), aws.of("cloudwatch"))
-    listed = [each for each in _listed(client) if not only or each["EndpointName"] in only]
+    every = _listed(client)
+    refuse_unknown(only, [each["EndpointName"] for each in every], str(client.meta.region_name))
+    listed = [each for each in every if not only or each["EndpointName"] in only]
     endpoints: list[Endpoint] = []
     for done, summary in enumerate(listed, start=1):
         endpoint = _endpoint(summary, tags, hosting, registered)

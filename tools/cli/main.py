@@ -10,8 +10,9 @@ from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 from typer._click import Command, Context, HelpFormatter
+from typer._click.exceptions import BadParameter
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 from typing_extensions import override
@@ -118,6 +119,9 @@ class Commands(TyperGroup):
         """Run the command that was named."""
         try:
             return super().invoke(ctx)
+        except BadParameter as misuse:
+            misuse.message = allowed(misuse)
+            raise
         except BrokenPipeError:
             raise  # whoever read the output has seen enough of it
         except RefusedError as refusal:
@@ -125,6 +129,9 @@ class Commands(TyperGroup):
             raise typer.Exit(REFUSED) from refusal
         except PolicyFileError as refusal:
             log(str(refusal))
+            raise typer.Exit(REFUSED) from refusal
+        except ProfileNotFound as refusal:
+            log(f"error: --profile: {refusal}")
             raise typer.Exit(REFUSED) from refusal
         except (ConfigError, MisusedError) as refusal:
             for line in str(refusal).splitlines():
@@ -135,6 +142,21 @@ class Commands(TyperGroup):
             code = answer.get("Error", {}).get("Code", type(error).__name__)
             log("\n".join(filter(None, (f"error: {error}", ADVICE.get(code)))))
             raise typer.Exit(FAILED) from error
+
+
+def allowed(misuse: BadParameter) -> str:
+    """Return the value seen of an argument or option and what it may be; Typer's own words lack one or the other."""
+    problems: list[Any] = getattr(misuse.__cause__, "errors", list)()
+    if not problems:
+        return misuse.message
+    param: Any = misuse.param
+    choices, low, high = param.type_descriptor.choices, param.min, param.max
+    if choices:
+        what = f"one of {', '.join(str(getattr(each, 'value', each)) for each in choices)}"
+    else:
+        what = "a whole number" if param.type_descriptor.annotation is int else "a number"
+        what += "" if low is None else f" from {low} on" if high is None else f" from {low} to {high}"
+    return f"{problems[0]['input']!r}: must be {what}"
 
 
 app = typer.Typer(

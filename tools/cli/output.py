@@ -3,8 +3,12 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
 
 import typer
+
+from cli.errors import MisusedError
 
 FAILED, REFUSED = 1, 2
 """Exit status: it failed, or it was misused or refused; 0 is fine."""
@@ -13,6 +17,32 @@ FAILED, REFUSED = 1, 2
 def log(text: str) -> None:
     """Say what is no result."""
     typer.echo(text, err=True)
+
+
+def check_writable(option: str, path: Path, *, folder: bool = False) -> None:
+    """Refuse a place that cannot be written before the work for it is done.
+
+    Args:
+        option: what the command line calls it.
+        path: a file, whose folder is made when it is written; replaced if it exists.
+        folder: whether it is to be one.
+
+    Raises:
+        MisusedError: naming it, and why.
+    """
+    what = "folder" if folder else "file"
+    place = f"{option} = {str(path)!r}: must be a {what} that can be written"
+    if path.exists() and path.is_dir() != folder:
+        raise MisusedError(f"{place}, and is a {'file' if folder else 'folder'}")
+    near = path if folder else path.parent
+    while not near.exists():
+        near = near.parent
+    try:
+        TemporaryFile(dir=near).close()
+        if path.is_file():
+            path.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise MisusedError(f"{place} ({near}: {error.strerror})") from error
 
 
 @contextmanager

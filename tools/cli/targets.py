@@ -1,6 +1,6 @@
 """Targets as the command line says them, and which of those that a stack manages somebody means."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 
 from cli.errors import RefusedError
@@ -49,7 +49,7 @@ def meant(target: str, roster: Mapping[ScalableTarget, Place]) -> list[ScalableT
     found = [each for each in roster if each in possible]
     found = found or sorted(each for each, place in roster.items() if place.endpoint.lower() == target.lower())
     if not found:
-        raise RefusedError(f"{target}: no such target; {nearest(target, map(spelled, roster))}")
+        raise RefusedError(f"TARGET = {target!r}: no such target; {nearest(target, map(spelled, roster))}")
     return found
 
 
@@ -61,8 +61,19 @@ def single(target: str, roster: Mapping[ScalableTarget, Place]) -> ScalableTarge
     """
     found = meant(target, roster)
     if len(found) > 1:
-        raise RefusedError(f"{target}: name one of {', '.join(map(spelled, found))}")
+        raise RefusedError(f"TARGET = {target!r}: name one of {', '.join(map(spelled, found))}")
     return found[0]
+
+
+def refuse_unknown(asked: Collection[str], known: Collection[str], place: str) -> None:
+    """Refuse names of endpoints that are not there, with the nearest: a mistyped one is no endpoint at rest.
+
+    Raises:
+        RefusedError: for all of them.
+    """
+    wrong = [f"ENDPOINT = {name!r}: is not in {place}; {nearest(name, known)}" for name in asked if name not in known]
+    if wrong:
+        raise RefusedError("\n".join(wrong))
 
 
 def nearest(target: str, known: Iterable[str]) -> str:
@@ -71,6 +82,6 @@ def nearest(target: str, known: Iterable[str]) -> str:
     if like := get_close_matches(target, names, n=SHOWN, cutoff=LIKE):
         return f"did you mean {' or '.join(like)}?"
     if not names:
-        return "nothing is enrolled yet"
+        return "there is none yet"
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"there are {', '.join(names[:SHOWN])}{more}"

@@ -75,6 +75,13 @@ def read_template(file: Path, parameters: Mapping[str, str], now: datetime) -> E
         raise RefusedError(f"{file}: is no template: {' '.join(str(error).split())}") from error
     if not isinstance(document, Mapping) or not isinstance(document.get("Resources"), Mapping):
         raise RefusedError(f"{file}: is no template: it has no Resources")
+    if unknown := [
+        name for name in parameters if not name.startswith("AWS::") and name not in document.get("Parameters", {})
+    ]:
+        has = ", ".join(document.get("Parameters", {})) or "none"
+        raise RefusedError(
+            f"--parameter {', '.join(unknown)}: must be a parameter of {file} ({has}) or AWS::Region and its like"
+        )
     template = _Template(document, parameters)
     estate = template.estate(now)
     if template.missing:

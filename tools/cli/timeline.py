@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -62,13 +63,14 @@ def since_of(said: str, now: datetime) -> datetime:
     Raises:
         RefusedError: it is neither.
     """
-    try:
-        return now - duration(said)
-    except ValueError:
-        try:
-            return time_of(said) or now
-        except RefusedError as error:
-            raise RefusedError(f"--since {said!r}: must be a span such as 12h or 7d, or a time") from error
+    begun = None
+    with suppress(ValueError, OverflowError):
+        begun = now - duration(said)
+    with suppress(RefusedError):
+        begun = begun or time_of(said)
+    if begun is None or begun >= now:
+        raise RefusedError(f"--since = {said!r}: must be a span such as 12h or 7d, or a time that is over")
+    return begun
 
 
 def timeline_of(stack: DeployedStack, target: ScalableTarget, since: datetime, now: datetime) -> list[Event]:

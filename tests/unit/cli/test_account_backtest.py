@@ -408,11 +408,13 @@ def test_misuse(args: list[str], why: str) -> None:
     assert why in result.output
 
 
-def test_only_some_and_one_that_is_not_there() -> None:
+def test_only_some_and_none_that_is_not_there() -> None:
     people = people_at(NOW)
     people.endpoint("silent", workload=traffic([]))
     people.endpoint("other", workload=traffic([]))
-    result = CliRunner().invoke(app, ["backtest", "--account", "--only", "silent", "--only", "gone"], obj=people)
+    refused = CliRunner().invoke(app, ["backtest", "--account", "--only", "silent", "--only", "othr"], obj=people)
+    assert refused.exit_code == 2
+    assert "refused: ENDPOINT = 'othr': is not in eu-central-1; did you mean other?" in refused.output
+    result = CliRunner().invoke(app, ["backtest", "--account", "--only", "silent"], obj=people)
     assert result.exit_code == 0, result.output
-    assert "gone: not judged. no endpoint of this name in this Region" in result.output
     assert "other" not in result.output

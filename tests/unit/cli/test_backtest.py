@@ -104,7 +104,10 @@ MISUSED: dict[str, tuple[list[str], str]] = {
     "bounds the wrong way round": (["TRACE", "--min", "9", "--max", "3"], "--min 9 must not be above --max 3"),
     "a queue of an endpoint": (["--endpoint", "orders", "--mode", "async"], "needs a trace file with work_seconds"),
     "a file that is no trace": (["FLEET"], "fleet.yaml"),
-    "a page that is a folder": (["TRACE", "--html", "tests"], "--html tests is a folder: name a file"),
+    "a page that is a folder": (
+        ["TRACE", "--html", "tests"],
+        "--html = 'tests': must be a file that can be written, and is a folder",
+    ),
 }
 
 

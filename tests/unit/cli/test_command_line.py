@@ -151,6 +151,50 @@ def test_what_is_misused_ends_with_2(command: Command) -> None:
     assert (result.exit_code, result.stdout) == (2, ""), command.name
 
 
+C31 = str(ROOT / "traces/servegen_small_c31.csv")
+MISTYPED = [
+    (("forecast", "orders", "--stack", "s", "--hours", "99"), "'--hours': '99': must be a whole number from 1 to 24"),
+    (("forecast", "orders", "--stack", "s", "--hours", "two"), "'--hours': 'two': must be a whole number from 1 to 24"),
+    (("status", "--stack", "s", "--every", "1"), "'--every': '1': must be a whole number from 5 on"),
+    (("backtest", C31, "--capacity", "inf"), "'--capacity': 'inf': must be a number from 1e-06 to 1000000000.0"),
+    (("backtest", C31, "--provisioning", "9999"), "'--provisioning': '9999': must be a whole number from 0 to 1440"),
+    (("backtest", C31, "--mode", "sync"), "'--mode': 'sync': must be one of realtime, async, window"),
+    (("backtest", C31, "--html", str(ROOT)), f"--html = '{ROOT}': must be a file that can be written, and is a folder"),
+    (("backtest", C31, "--html", f"{C31}/a/b.html"), f"must be a file that can be written ({C31}: Not a directory)"),
+    (("backtest", C31, "--html", "/proc/none/b.html"), "--html = '/proc/none/b.html': must be a file that can be wri"),
+    (("backtest", "--account", "--html", C31), f"--html = '{C31}': must be a folder that can be written, and is a file"),
+    (("backtest", "--account", "--variant", "blue"), "leave --variant out"),
+    (("shadow-report", "--stack", "s", "--html", str(ROOT)), f"--html = '{ROOT}': must be a file"),
+    (("backtest", C31, "--policy", "fleet.yaml", "--use", "p", "--min", "2"), "--min and --max go without --use"),
+    (("import", "--output", f"{C31}/f.yaml"), f"--output = '{C31}/f.yaml': must be a file that can be written"),
+    (("import", "--parameter", "A=b"), "--parameter goes with --template"),
+    (("import", "--template", str(ROOT / "examples/cdk/before.template.json"), "--parameter", "Stag=prod"),
+     "--parameter Stag: must be a parameter of"),
+    (("import", "--template", str(ROOT / "examples/cdk/before.template.json"), "rankr"), "did you mean ranker?"),
+    (("catalogue", "refresh", "--file", str(ROOT)), f"--file = '{ROOT}': must be a file"),
+    (("explain", "orders", "--stack", "s", "--at", "noon"), "--at = 'noon': must be a time such as"),
+    (("survey", "--profile", "no-such-profile"), "--profile: The config profile (no-such-profile) could not be found"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "said"), MISTYPED, ids=[" ".join(case[0])[:60] for case in MISTYPED])
+def test_what_is_mistyped_is_named_with_its_value_and_what_is_allowed_before_any_work(
+    words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    result = CliRunner().invoke(app, words, obj=None if "--profile" in words else Unreachable())
+    assert (result.exit_code, result.stdout) == (2, ""), (result.output, result.exception)
+    assert said in result.stderr
+
+
+def test_a_mistyped_endpoint_is_no_endpoint_at_rest(small: Desk) -> None:
+    for command in (("survey", "--strict"), ("import",)):
+        result = CliRunner().invoke(app, [*command, "orders-rankr-prod"], obj=small)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"ENDPOINT = 'orders-rankr-prod': is not in us-east-1; did you mean {ORDERS}" in result.stderr
+
+
 class Unreachable:
     """AWS cannot be reached."""
 

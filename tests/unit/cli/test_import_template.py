@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from typer.testing import CliRunner, Result
 
 from cli.adoption import Imported, imported
@@ -371,6 +370,8 @@ def test_the_command_needs_no_account(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     [profile] = read_policy_file(file).fleet.profiles.values()
     assert profile.max_capacity == 6
-    assert yaml.safe_load(tidegate("offers", "--template", source).stdout)["endpoints"] == []
+    mistyped = tidegate("offers", "--template", source)
+    assert (mistyped.exit_code, mistyped.stdout) == (2, "")
+    assert f"refused: ENDPOINT = 'offers': is not in {source}" in mistyped.stderr
     wrong = tidegate("--template", source, "--parameter", "Most")
     assert (wrong.exit_code, wrong.stderr) == (2, "refused: --parameter Most: must be NAME=VALUE\n")

@@ -194,7 +194,7 @@ REFUSALS = [
         "TARGET = 'nobody': must concern an enrolled target",
     ),
     (("override", "pause", "all:", "--for", "2h", "--reason", "typo"), "TARGET = 'all:'"),
-    (("explain", "nobody"), "nobody: no decision is recorded"),
+    (("explain", "nobody"), "TARGET = 'nobody': no decision is recorded"),
     (("explain", "profile:ranker"), "must be one endpoint"),
     (("explain", ORDERS, "--at", "then"), "must be a time such as"),
     (("replay", "orders"), "no decision is recorded"),

@@ -137,7 +137,7 @@ def test_a_stack_in_shadow_cannot_put_back_what_it_replaced_when_it_was_active(a
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (("chat",), "refused: chat: no such target; there are orders"),
+        (("chat",), "refused: TARGET = 'chat': no such target; there are orders"),
         ((), "refused: name one TARGET, or --all"),
         (("orders", "--all"), "refused: name one TARGET, or --all"),
     ],

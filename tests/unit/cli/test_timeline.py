@@ -139,14 +139,15 @@ def test_what_another_release_wrote_is_told_as_that(morning: Desk) -> None:
     assert "cannot be read, another release wrote it" in event[3]
 
 
-def test_what_is_no_time_is_refused() -> None:
-    with pytest.raises(RefusedError, match=r"--since 'soon': must be a span such as 12h or 7d, or a time"):
-        since_of("soon", NOW)
+@pytest.mark.parametrize("said", ["soon", "", "-5m", "99999999d", "2999-01-01T00:00Z", "0m"])
+def test_what_is_no_time_that_is_over_is_refused(said: str) -> None:
+    with pytest.raises(RefusedError, match=f"--since = '{said}': must be a span such as 12h or 7d, or a time that is"):
+        since_of(said, NOW)
 
 
 def test_an_unknown_target_is_answered_with_the_nearest_names(morning: Desk) -> None:
     result = morning.run("history", "nightly-scoring")
     assert (result.exit_code, result.stderr) == (
         2,
-        f"refused: nightly-scoring: no such target; did you mean {NIGHTLY}?\n",
+        f"refused: TARGET = 'nightly-scoring': no such target; did you mean {NIGHTLY}?\n",
     )

@@ -9,7 +9,7 @@ import typer
 from cli.errors import MisusedError
 from cli.load_options import Csv, LoadMode, Maximum, Minimum, OfEndpoint, OfVariant, PerInstance, Provisioning, Use
 from cli.options import AwsProfile, Clients, EndpointUrl, Region, clients
-from cli.output import log, print_json
+from cli.output import check_writable, log, print_json
 from simulator.cases import Mode
 
 if TYPE_CHECKING:
@@ -39,8 +39,10 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
     minimum: Minimum = None,
     maximum: Maximum = None,
     provisioning: Provisioning = 6,
-    objective: Annotated[int, typer.Option(min=1, help="Queues: minutes from arrival to result.")] = 15,
-    concurrency: Annotated[int, typer.Option(min=1, help="Queues: items an instance works on at once.")] = 1,
+    objective: Annotated[int, typer.Option(min=1, max=1440, help="Queues: minutes from arrival to result.")] = 15,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Queues: items an instance works on at once.")
+    ] = 1,
     price: Annotated[
         list[str] | None, typer.Option(help="Of an instance-hour: 1.41, or TYPE=1.41 once for each type.")
     ] = None,
@@ -76,15 +78,19 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
     from simulator.report import write_report
 
     given = given_prices(price or (), prices)
+    if html is not None:
+        check_writable("--html", html, folder=account)
     if account:
         alone = {
             "a trace file": csv,
             "--endpoint": endpoint,
+            "--variant": variant != "AllTraffic",
             "--use": use,
             "--capacity": capacity,
             "--min": minimum,
             "--max": maximum,
             "--mode": mode is not Mode.REALTIME,
+            "--concurrency": concurrency != 1,
         }
         if said := [name for name, value in alone.items() if value]:
             raise MisusedError(f"--account reads everything of the endpoints itself: leave {', '.join(said)} out")
@@ -100,8 +106,6 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
         return
     if only or sized:
         raise MisusedError("--only and --sized go with --account")
-    if html is not None and html.is_dir():  # said before minutes of work, not after
-        raise MisusedError(f"--html {html} is a folder: name a file, or judge an account")
     load = backtest.Load(
         csv=csv,
         endpoint=endpoint,

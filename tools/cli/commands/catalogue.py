@@ -8,7 +8,7 @@ import typer
 
 import core
 from cli.options import Json
-from cli.output import FAILED, count, log, print_json
+from cli.output import FAILED, check_writable, count, log, print_json
 
 app = typer.Typer(name="catalogue", help="The catalogue of instance types.", no_args_is_help=True)
 CATALOGUE = Path(core.__file__).with_name("instance_types.json")
@@ -35,6 +35,7 @@ def refresh(
     """
     from cli.catalogue import derived, written
 
+    check_writable("--file", file)
     try:
         catalogue, unknown = derived(time.strftime("%Y-%m-%d", time.gmtime()))
     except ModuleNotFoundError as error:

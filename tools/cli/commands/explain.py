@@ -35,7 +35,7 @@ def explain(  # noqa: PLR0913 - one argument an option
     from cli import decisions, tables
 
     aws = clients(context, region, profile, endpoint_url)
-    moment = decisions.time_of(at)
+    moment = decisions.time_of(at, "--at")
     with working("Reading the decision and scaling activities"):
         found = decisions.recorded_in(stack, aws, target, moment)
         done = decisions.activities_of(aws.of("application-autoscaling"), found.decision.context.target, moment)
@@ -76,7 +76,9 @@ def replay(  # noqa: PLR0913 - one argument an option
     else:
         target, _, at = decision.rpartition("@")
         aws = clients(context, region, profile, endpoint_url)
-        found = decisions.recorded_in(stack, aws, target or decision, decisions.time_of(at) if target else None)
+        found = decisions.recorded_in(
+            stack, aws, target or decision, decisions.time_of(at, "TARGET@TIME") if target else None
+        )
     others = decisions.differences(found.decision)
     if as_json:
         rows = [{"what": what, "then": then, "today": today} for what, then, today in others]

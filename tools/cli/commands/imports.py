@@ -10,7 +10,7 @@ import typer
 
 from cli.errors import RefusedError
 from cli.options import AwsProfile, EndpointUrl, Only, Region, clients
-from cli.output import count, log, print_json
+from cli.output import check_writable, count, log, print_json
 
 if TYPE_CHECKING:
     from cli.estate import Estate
@@ -55,6 +55,10 @@ def import_command(  # noqa: PLR0913 - one argument an option
 
     if output and output.exists() and not force:
         raise RefusedError(f"{output} exists: --force writes over it")
+    if output:
+        check_writable("--output", output)
+    if parameter and not template:
+        raise RefusedError("--parameter goes with --template")
     now = clock.now()
     if template:
         estate, rates = of_template(template, parameter or (), now, endpoints or ()), {}
@@ -72,6 +76,7 @@ def import_command(  # noqa: PLR0913 - one argument an option
         print_json({"fleet": found.document, "left_out": left})
         return
     if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(found.text, encoding="utf-8")
     else:
         typer.echo(found.text, nl=False)
@@ -89,12 +94,14 @@ def of_template(file: Path, parameters: Sequence[str], now: datetime, only: Sequ
     """Return what a template would make, of these endpoints if any are named.
 
     Raises:
-        RefusedError: a parameter is not NAME=VALUE, or the template cannot be read.
+        RefusedError: a parameter is not NAME=VALUE, the template cannot be read, or has no endpoint of a name.
     """
+    from cli.targets import refuse_unknown
     from cli.template import read_template
 
     if wrong := [each for each in parameters if "=" not in each]:
         raise RefusedError(f"--parameter {wrong[0]}: must be NAME=VALUE")
     estate = read_template(file, dict(each.split("=", 1) for each in parameters), now)
+    refuse_unknown(only, [endpoint.name for endpoint in estate.endpoints], str(file))
     kept = tuple(endpoint for endpoint in estate.endpoints if not only or endpoint.name in only)
     return replace(estate, endpoints=kept)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.options import AwsProfile, EndpointUrl, Json, Region, Several, Stack, clients
-from cli.output import log, print_json, working
+from cli.output import check_writable, log, print_json, working
 
 app = typer.Typer()
 
@@ -44,6 +44,8 @@ def shadow_report_command(  # noqa: PLR0913 - one argument an option
     from core.aws import clock
     from simulator.report import write_report
 
+    if html is not None:
+        check_writable("--html", html)
     now = clock.now()
     begun = since_of(since, now)
     with working("Reading decisions and metrics"):
