@@ -1,7 +1,8 @@
 """Where one pass stops serving: own CPU, memory and calls of a tick of RealtimeTarget over up to 5,000 targets.
 
-`python -m bench.scale` (`make speed`). The deployed handler runs with its real clients twice. First against the
-simulated account, which writes down what it answers; then in a process of its own that holds nothing but the controller
+`python -m bench.scale` (`make speed`); with `--function FleetSync` the hourly pass, calm and with the fits of those
+targets whose hour it is, a 24th. The deployed handler runs with its real clients twice. First against the simulated
+account, which writes down what it answers; then in a process of its own that holds nothing but the controller
 and reads these answers from a file, so that CPU time and peak memory are the controller's: serialising, signing and
 parsing included, AWS excluded. How long AWS takes to answer is assumed (`--call-ms`).
 """
@@ -15,13 +16,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import botocore.session
 import typer
@@ -30,6 +31,9 @@ from rich.console import Console
 from rich.table import Table
 
 from simulator.transport import Raw
+
+if TYPE_CHECKING:
+    from simulator.account import SimulatedAccount
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (1, 10, 100, 500, 1000, 2000, 5000)
@@ -42,7 +46,10 @@ MINUTE = timedelta(minutes=1)
 HISTORY = 25
 """Minutes that are measured before the first pass: more than a pass looks back."""
 
-TIMEOUT_S, TICK_S = 50, 60
+OWNER, SYNC = "RealtimeTarget", "FleetSync"
+TIMEOUT_S = {OWNER: 50, SYNC: 300}
+LOAD = 1500.0
+"""Requests a minute of each endpoint."""
 ENVIRONMENT: dict[str, str] = {
     "AWS_DEFAULT_REGION": "eu-central-1",
     "AWS_ACCESS_KEY_ID": "bench",
@@ -71,12 +78,13 @@ Answering = Callable[[str, str, AWSPreparedRequest], Reply]
 class Invocation:
     """Lambda's context object."""
 
-    function_name: str = "tidegate-prod-realtime-target"
+    function: str
+    function_name: str = "tidegate-prod"
     aws_request_id: str = "bench"
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the time-out."""
-        return 1000 * TIMEOUT_S
+        return 1000 * TIMEOUT_S[self.function]
 
 
 @contextmanager
@@ -106,24 +114,34 @@ def key(operation: str, request: AWSPreparedRequest) -> str:
     )
 
 
+def again(request: str, times: Counter[str]) -> str:
+    """Return what tells this request from equal ones before it in its pass: what was written since is in its answer."""
+    times[request] += 1
+    return request if times[request] == 1 or "Configuration" in request[:30] else f"{request} {times[request]}"
+
+
 def named(number: int, request: str) -> str:
     """Return where an answer is kept; the configuration is the same in all passes, whichever of them asks for it."""
     return request if "Configuration" in request[:30] else f"{number} {request}"
 
 
-def tick(at: datetime) -> None:
+def tick(at: datetime, function: str) -> None:
     """Invoke the deployed handler as it is."""
     from core.aws import clock  # noqa: PLC0415 - a process that only prints the table needs no controller
-    from handlers import realtime_target  # noqa: PLC0415
+    from handlers import fleet_sync, realtime_target  # noqa: PLC0415
 
     clock.now = lambda: at
-    realtime_target.handler({"trigger": "schedule"}, Invocation())
+    handler = {OWNER: realtime_target, SYNC: fleet_sync}[function].handler
+    handler({"trigger": "schedule"}, Invocation(function))
 
 
-def record(count: int, file: str) -> None:
-    """Play passes over so many endpoints that need nothing, and keep what AWS answered."""
+def record(count: int, file: str, function: str = OWNER) -> None:
+    """Play passes over so many endpoints that need nothing, and keep what AWS answered.
+
+    Before those of FleetSync each target has a fit; before the last the fit is a day old where this is its hour.
+    """
     from core.aws import clock  # noqa: PLC0415
-    from handlers import fleet_sync, wiring  # noqa: PLC0415
+    from handlers import wiring  # noqa: PLC0415
     from simulator import aas  # noqa: PLC0415
     from simulator.account import SimulatedAccount  # noqa: PLC0415
     from simulator.workload import RealtimeWorkload  # noqa: PLC0415
@@ -133,7 +151,7 @@ def record(count: int, file: str) -> None:
     account = SimulatedAccount(START, region=ENVIRONMENT["AWS_DEFAULT_REGION"], record_calls=False)
     names = [f"endpoint-{number:04}" for number in range(count)]
     for name in names:
-        load = RealtimeWorkload(per_minute_requests=[1500] * 100, capacity_per_instance=1000)
+        load = RealtimeWorkload(per_minute_requests=[round(LOAD)] * 100, capacity_per_instance=1000)
         account.add_endpoint(name=name, workload=load, instance_count=3)
     web = {"kind": "realtime", "min_capacity": 2, "max_capacity": 12, "objectives": {"requests_per_instance": 1000}}
     endpoints = [{"name": n, "profile": "web"} for n in names]
@@ -141,47 +159,77 @@ def record(count: int, file: str) -> None:
     cloud = CloudAccount(account=account, document=document)
     ids = {"sagemaker": "sagemaker", "application-auto-scaling": "application-autoscaling"}
     kept: dict[str, Reply] = {}
-    calls: Counter[str] = Counter()
+    calls, times = Counter[str](), Counter[str]()
 
     def answering(service: str, operation: str, request: AWSPreparedRequest) -> Reply:
         answer = cloud.answer(ids.get(service, service), operation, request)
-        kept[key(operation, request)] = (answer.status, answer.body, dict(answer.headers))
         calls[operation] += 1
-        return kept[key(operation, request)]
+        kept[again(key(operation, request), times)] = (answer.status, answer.body, dict(answer.headers))
+        return answer.status, answer.body, dict(answer.headers)
 
     with answered(answering), shelve.open(file) as shelf:  # noqa: S301 - our own
         clock.now = lambda: account.now
-        fleet_sync.handler({"trigger": "schedule"}, Invocation())
-        wiring.from_environment.cache_clear()  # the owner has an execution environment of its own
+        tick(account.now, SYNC)
+        wiring.from_environment.cache_clear()  # what is measured has an execution environment of its own
         for _ in range(HISTORY):
             account.advance()
+        if function == SYNC:
+            learned(account, names, days=0)
         for number in range(PASSES):
-            kept.clear()
-            calls.clear()
-            tick(account.now)
+            if function == SYNC and number == PASSES - 1:
+                learned(account, names, days=1)
+            for each in (kept, calls, times):
+                each.clear()
+            tick(account.now, function)
             shelf[f"{number} at"], shelf[f"{number} calls"] = account.now, dict(calls)
             for name, reply in kept.items():
                 shelf[named(number, name)] = reply
             account.advance()
 
 
-def play(file: str) -> None:
+def learned(account: "SimulatedAccount", names: Sequence[str], days: int) -> None:
+    """Give targets a fit that is so many days old: all one of today, or those whose hour it is an older one."""
+    import boto3  # noqa: PLC0415
+
+    from core.aws.store import Table as Store  # noqa: PLC0415
+    from core.learning.fit import HISTORY as WEEKS  # noqa: PLC0415
+    from core.learning.fit import RECENT, fit  # noqa: PLC0415
+    from core.model import Observation, Point, ScalableTarget  # noqa: PLC0415
+    from simulator.metrics import epoch_minute, metric_key, sample  # noqa: PLC0415
+
+    store, begin = Store(boto3.client("dynamodb"), ENVIRONMENT["TIDEGATE_TABLE"]), account.now - timedelta(days=days)
+    known = fit(Observation(tuple(Point(begin - n * MINUTE, LOAD) for n in range(WEEKS // MINUTE, 0, -1))), 1000)
+    if known is None:
+        raise RuntimeError("two weeks of one load must be learned")
+    missing = range(RECENT // MINUTE + PASSES, WEEKS // MINUTE) if days else range(HISTORY + 1, RECENT // MINUTE)
+    for target in (ScalableTarget.variant(name, "AllTraffic") for name in names):
+        if days and account.now.hour != target.turn(24):
+            continue
+        store.put_learned(target, known)
+        dimensions = [{"Name": name, "Value": value} for name, value in target.names.items()]
+        for minute in missing:
+            at = epoch_minute(account.now) - minute
+            account.cloudwatch.store.put(metric_key("AWS/SageMaker", "Invocations", dimensions), at, sample(LOAD))
+
+
+def play(file: str, function: str = OWNER) -> None:
     """Make the same passes from the file, and print what they cost."""
-    number, seconds = 0, []
+    number, seconds, times = 0, [], Counter[str]()
     with shelve.open(file, "r") as shelf:  # noqa: S301 - written by `record`
         reading = 0.0
 
         def answering(_service: str, operation: str, request: AWSPreparedRequest) -> Reply:
             nonlocal reading
             began = time.process_time()
-            reply: Reply = shelf[named(number, key(operation, request))]
+            reply: Reply = shelf[named(number, again(key(operation, request), times))]
             reading += time.process_time() - began
             return reply
 
         with answered(answering):
             for number in range(PASSES):
+                times.clear()
                 reading, began = 0.0, time.process_time()
-                tick(shelf[f"{number} at"])
+                tick(shelf[f"{number} at"], function)
                 seconds.append(time.process_time() - began - reading)
         calls = [shelf[f"{number} calls"] for number in range(PASSES)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -190,7 +238,10 @@ def play(file: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What passes over so many targets cost: of a fresh environment, and in the median of those after it."""
+    """What passes over so many targets cost: of a fresh environment, and in the median of those after it.
+
+    `fits` are those of FleetSync's last pass, which is none of the median, and `fitting_s` what it took.
+    """
 
     targets: int
     first_s: float
@@ -198,16 +249,23 @@ class Measured:
     peak_mib: float
     first_calls: Mapping[str, int]
     warm_calls: Mapping[str, int]
+    fits: int = 0
+    fitting_s: float = 0.0
 
 
-def measure(count: int) -> Measured:
+def measure(count: int, function: str = OWNER) -> Measured:
     """Record and play in processes of their own."""
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "answers")
-        alone("record", str(count), file)
-        found = json.loads(alone("play", file))
-    warm = sorted(zip(found["seconds"][1:], found["calls"][1:], strict=True), key=lambda each: each[0])[PASSES // 2 - 1]
-    return Measured(count, found["seconds"][0], warm[0], found["peak_mib"], found["calls"][0], warm[1])
+        alone("record", str(count), file, function)
+        found = json.loads(alone("play", file, function))
+    calm, fits, fitting_s = found["seconds"][1:], 0, 0.0
+    if function == SYNC:
+        *calm, fitting_s = calm
+        fits = found["calls"][-1]["PutItem"] - found["calls"][1].get("PutItem", 0)
+    warm = sorted(zip(calm, found["calls"][1:], strict=False), key=lambda each: each[0])[(len(calm) - 1) // 2]
+    first = (count, found["seconds"][0], warm[0], found["peak_mib"], found["calls"][0], warm[1])
+    return Measured(*first, fits, fitting_s)
 
 
 def alone(*arguments: str) -> str:
@@ -235,14 +293,15 @@ def main(
     sizes: Annotated[str, typer.Option(help="Numbers of targets.")] = ",".join(map(str, SIZES)),
     call_ms: Annotated[float, typer.Option(help="What AWS is assumed to take to answer one call.")] = 40.0,
     cpu_share: Annotated[float, typer.Option(help="Of a core that the function has: 512 MB of 1,769.")] = 0.29,
+    function: Annotated[str, typer.Option(help=f"{OWNER} or {SYNC}.")] = OWNER,
 ) -> None:
     """Measure and print."""
-    table = Table("targets", title="A tick of RealtimeTarget that changes nothing")
+    table = Table("targets", title=f"A tick of {function} that changes nothing")
     for heading in ("first CPU s", "warm CPU s", "peak MiB", "first calls", "warm calls", "first s *", "warm s *"):
         table.add_column(heading, justify="right")
     measured = []
     for count in map(int, sizes.split(",")):
-        found = measure(count)
+        found = measure(count, function)
         measured.append(found)
         calls = [sum(each.values()) for each in (found.first_calls, found.warm_calls)]
         waits = [
@@ -252,7 +311,12 @@ def main(
         table.add_row(f"{count:,}", *row, *(f"{n:,}" for n in calls), *(f"{wait:.1f}" for wait in waits))
     out = Console(width=110)
     out.print(table)
-    out.print(f"* with {call_ms:g} ms a call and {cpu_share:g} of this core; the time-out is {TIMEOUT_S} s")
+    out.print(f"* with {call_ms:g} ms a call and {cpu_share:g} of this core; the time-out is {TIMEOUT_S[function]} s")
+    for each in measured if function == SYNC else ():
+        more = each.fitting_s - each.warm_s
+        out.print(
+            f"{each.targets:,} targets, {each.fits} of them fitted: {each.fitting_s:.1f} s of CPU, {more:.1f} more"
+        )
     out.print(f"warm calls of {measured[-1].targets:,}: {json.dumps(measured[-1].warm_calls)}", soft_wrap=True)
     if len([each for each in measured if each.targets >= FITTED_FROM]) >= FEWEST_FITTED:
         exponent, fit = growth(measured)
@@ -261,9 +325,9 @@ def main(
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["record", count, file]:
-            record(int(count), file)
-        case ["play", file]:
-            play(file)
+        case ["record", count, file, *function]:
+            record(int(count), file, *function)
+        case ["play", file, *function]:
+            play(file, *function)
         case _:
             typer.run(main)

@@ -27,14 +27,14 @@ from core.plan import (
 )
 from core.policy import Endpoint, Fleet, Profile
 from core.ports import NativePolicy, Place, Variant
-from core.reconcile import Outcome, Pass, Quota, Reconciler, Status, as_measured, enrolment_of
+from core.reconcile import AT_ONCE, Outcome, Pass, Quota, Reconciler, Status, as_measured, enrolment_of
 from core.signals import utilisation
 
-FITTED_EACH = timedelta(hours=2)
-"""A target is fitted once in its hour, however often a push of the policy wakes FleetSync in it."""
+FITTED_EACH, OVERDUE = timedelta(hours=2), timedelta(hours=25)
+"""A target is fitted once in its hour, however often a push wakes FleetSync in it; in any other if that had no time."""
 
-FIT_TAKES = timedelta(seconds=20)
-"""Kept of an invocation's time for what follows a fit: what was not fitted is in the next hour."""
+KEPT_BACK = timedelta(seconds=20)
+"""Of an invocation's time, for what follows the last look; fits are begun in its first half."""
 
 PROFILE_TAG = "tidegate:profile"
 
@@ -46,6 +46,7 @@ NO_ROOM = (
     "ScalableTargetQuota: not enrolled, for {} of {} scalable targets of this Region are in use; "
     "have AWS raise the quota of Application Auto Scaling, then `scalable_targets` of the policy file"
 )
+NO_TIME = "not looked at: FleetSync had no time left; those it does not reach differ from hour to hour"
 INSTANCES_STAY = (
     "its instances stay paid at zero copies: that needs managed instance scaling with MinInstanceCount 0 on its variant"
 )
@@ -83,12 +84,15 @@ class FleetSync:
         lost = self._ports.store.roster() is None  # then one endpoint's news is no reason to forget the others
         found = self._discover(fleet, None if lost else endpoint)
         chosen = [e for e in found.enrolments if endpoint in {None, e.endpoint_name}]
-        told = self._learn(chosen, when) if endpoint is None and not when.dry_run else {}
+        told: dict[ScalableTarget, str] = {}
+        for first in range(0, len(chosen) if endpoint is None and not when.dry_run else 0, AT_ONCE):
+            told |= self._learn(chosen[first : first + AT_ONCE], when)
         with suppress(ObservationError):  # then AWS alone refuses what is too much
             self._quota = Quota(self._ports.autoscaling.count(), fleet.scalable_targets)
-        looked = self._reconciler.look(chosen, when, settle=self._settle)
+        turns = sorted(chosen, key=lambda e: (e.target.turn(24) - when.now.hour) % 24)  # each hour others come last
+        looked = {outcome.target: outcome for outcome in self._reconciler.look(turns, when, settle=self._settle)}
         remarks = {**told, **found.remarks}
-        outcomes = [replace(outcome, remark=remarks.get(outcome.target), quota=self._quota) for outcome in looked]
+        outcomes = [replace(looked[t], remark=remarks.get(t), quota=self._quota) for t in (e.target for e in chosen)]
         kept, released = self._leavers(found, when, release=endpoint is None)
         if not when.dry_run:
             places = {e.target: Place(e.profile_name, e.by_tag, e.endpoint_name, e.tags) for e in found.enrolments}
@@ -130,8 +134,8 @@ class FleetSync:
     def _due(self, enrolment: Enrolment, last: datetime | None, when: Pass) -> bool:
         """Whether something was never learned, or this is the target's hour for it; and there is time."""
         own_hour = when.now.hour == enrolment.target.turn(24)
-        due = last is None or (own_hour and when.now - last > FITTED_EACH)
-        return due and self._ports.clock() + FIT_TAKES < when.deadline
+        due = last is None or when.now - last > (FITTED_EACH if own_hour else OVERDUE)
+        return due and self._ports.clock() < when.now + (when.deadline - when.now) / 2
 
     def _measure(self, enrolment: Enrolment, memory: Memory, when: Pass) -> Memory:
         """Learn what an instance serves, take into it what latency lowered since, and remember it."""
@@ -215,6 +219,8 @@ class FleetSync:
     def _settle(self, ctx: Context, when: Pass) -> Outcome:
         """Decide as any owner does, and put native policies, alarms and expiry in order beside it."""
         target, store = ctx.target, self._ports.store
+        if self._ports.clock() + KEPT_BACK > when.deadline:
+            return Outcome(target=target, status=Status.BUSY, error=NO_TIME)
         if self._quota and ctx.registered is None:
             if self._quota.used >= self._quota.of:
                 return Outcome(target=target, status=Status.LEFT_ALONE, error=NO_ROOM.format(*self._quota))

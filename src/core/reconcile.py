@@ -51,6 +51,9 @@ SLOW_CHANGE = timedelta(minutes=10)
 CLOCKS_APART = timedelta(minutes=1)
 """How far AAS's clock may be behind ours when a failure is matched with the write that caused it."""
 
+AT_ONCE = 100
+"""Whole fits that are in memory at once: 180 kB each."""
+
 TURNS, LITTLE = 5, timedelta(seconds=90)
 REMEMBER_EVERY = timedelta(minutes=TURNS)
 """An unchanged demand floor is written down this often, in turns: the table is billed by the write."""
@@ -265,8 +268,10 @@ class Reconciler:
     ) -> tuple[Sequence[Enrolment], Mapping[ScalableTarget, Learned]]:
         """Return what fresh fits say of these minutes, and the enrolments, with the target that was raised for one."""
         able = {e.target: profile for e in enrolments if (profile := e.profile.forecasting)}
-        fits = self.ports.store.learned([*able]) if able else {}
-        found = {target: forecast.around(fit, now) for target, fit in fits.items() if now - fit.fitted_at <= FRESH}
+        targets, found = [*able], dict[ScalableTarget, Learned]()
+        for first in range(0, len(able), AT_ONCE):
+            fits = self.ports.store.learned(targets[first : first + AT_ONCE])
+            found |= {target: forecast.around(fit, now) for target, fit in fits.items() if now - fit.fitted_at <= FRESH}
         chosen = (target for target, fit in found.items() if fit.chosen is Option.FORECAST)
         by_forecast = {target for target in chosen if memories[target].raised(now)}
         return [replace(e, profile=able[e.target]) if e.target in by_forecast else e for e in enrolments], found

@@ -1,6 +1,6 @@
 """Enrolment, repair and release: what FleetSync does to a fleet."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -741,3 +741,51 @@ def test_without_time_a_fit_waits_for_the_next_hour() -> None:
     world = office_hours(World(clock_runs=timedelta(seconds=30)), days=4)
     world.sync()
     assert world.store.learned([world.orders]) == {}
+
+
+def test_a_fit_for_which_its_hour_had_no_time_is_made_in_the_next_that_has_some() -> None:
+    """Of the 48 s of a pass the first half is for fits. They serve for 26 hours."""
+    world = office_hours(World(), days=4)
+    world.sync()
+    for hours, clock, age in ((24, 25, 24), (25, 25, 25), (26, 23, 0)):
+        again = World(store=world.store, now=world.now + timedelta(hours=hours), clock_runs=timedelta(seconds=clock))
+        office_hours(again, days=5).sync()
+        fitted = again.store.learned([again.orders])[again.orders].fitted_at
+        assert (again.now - fitted) // timedelta(hours=1) == age
+
+
+@dataclass
+class Slow(World):
+    """Describing the policies of a target takes ten seconds of the 48."""
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        read = self.autoscaling.policies
+
+        def policies(target: ScalableTarget) -> tuple[NativePolicy, ...]:
+            self.clock_runs += timedelta(seconds=10)
+            return read(target)
+
+        self.autoscaling.policies = policies  # type: ignore[method-assign]
+
+
+def test_a_pass_without_time_for_all_ends_in_order_and_each_hour_leaves_out_others() -> None:
+    world = Slow()
+    names = [f"e-{number}" for number in range(6)]
+    for name in names:
+        world.serving.add(name, count=2)
+    world.document["endpoints"] = [{"name": name, "profile": "p"} for name in names]
+    world.enrolled()
+    seen, reached = [], set[str]()
+    for _ in range(24):
+        world.clock_runs = timedelta(0)
+        outcomes = world.sync()
+        assert [*outcomes] == names
+        seen.append({name for name, outcome in outcomes.items() if outcome.status is not Status.BUSY})
+        assert all("no time left" in str(o.error) for o in outcomes.values() if o.status is Status.BUSY)
+        reached |= seen[-1]
+        world.later(hours=1)
+    assert {len(each) for each in seen} == {3}, "the next would begin with 18 s left"
+    assert reached == set(names)
+    assert world.store.roster() is not None
