@@ -83,10 +83,7 @@ class Original:
 
     @property
     def request_target(self) -> float | None:
-        """What AAS kept an instance or copy at, in requests a minute; None if it did not track AWS's own count of them.
-
-        CPU, requests in flight and steps cannot be told in requests.
-        """
+        """Requests a minute that AAS kept an instance or copy at; None if only CPU, concurrency or steps moved it."""
         counts = ("InvocationsPerInstance", "InvocationsPerCopy")
         specs = [(p, p.configuration.get("PredefinedMetricSpecification", {})) for p in self.policies]
         return min((p.target for p, s in specs if s.get("PredefinedMetricType", "").endswith(counts)), default=None)

@@ -51,8 +51,7 @@ SLOW_CHANGE = timedelta(minutes=10)
 CLOCKS_APART = timedelta(minutes=1)
 """How far AAS's clock may be behind ours when a failure is matched with the write that caused it."""
 
-AT_ONCE = 100
-"""Whole fits that are in memory at once: 180 kB each."""
+AT_ONCE = 100  # whole fits in memory, of 180 kB
 
 TURNS, LITTLE = 5, timedelta(seconds=90)
 REMEMBER_EVERY = timedelta(minutes=TURNS)
