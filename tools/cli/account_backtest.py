@@ -17,6 +17,7 @@ from cli.backtest import Wanted, harmed, page_of, told
 from cli.cloudwatch_history import KEPT, NoHistoryError, read_history
 from cli.errors import MisusedError
 from cli.estate import read_estate
+from cli.output import in_lines
 from cli.own_policies import OWN, play
 from cli.queue_history import queue_case, read_queue
 from cli.tables import console
@@ -406,11 +407,14 @@ def judge_all(todo: Sequence[Subject], folder: Path | None) -> tuple[list[Line],
     found: dict[str, Line | tuple[str, str]] = {}
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("endpoints judged", total=len(todo))
+        say = in_lines() if bar.disable else None
         with ProcessPoolExecutor(max_workers=min(os.cpu_count() or 1, max(1, len(todo)))) as pool:
             running = {pool.submit(tried, each, folder): each.name for each in todo}
             for done in as_completed(running):
                 found[running[done]] = done.result()
                 bar.advance(task)
+                if say:
+                    say(f"{len(found)} of {len(todo)} endpoints judged")
     ordered = [found[each.name] for each in todo]
     return [each for each in ordered if isinstance(each, Line)], [each for each in ordered if isinstance(each, tuple)]
 
@@ -425,12 +429,21 @@ def read_all(
     skipped: list[tuple[str, str]] = []
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("endpoints read", total=None)
-        estate = read_estate(aws, now, only, lambda done, of: bar.update(task, completed=done, total=of))
+        say = in_lines() if bar.disable else None
+
+        def told(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
+            if say:
+                say(f"{done} of {of} endpoints read")
+
+        estate = read_estate(aws, now, only, told)
         total_hosted = len(estate.hosted)
         task = bar.add_task("histories read", total=total_hosted)
         asked.prices.region = asked.prices.region or estate.region
-        for each in subjects(aws, estate, asked, now):
+        for number, each in enumerate(subjects(aws, estate, asked, now), start=1):
             bar.advance(task)
+            if say:
+                say(f"{number} of {total_hosted} histories read")
             if isinstance(each, Subject):
                 found.append(each)
             else:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from cli.cloudwatch_history import KEPT, read_history
 from cli.errors import MisusedError
+from cli.output import in_lines
 from cli.policy_file import read_policy_file
 from cli.tables import console
 from core.aws import clock
@@ -159,9 +160,13 @@ def judged(case: Case, wanted: Wanted) -> Verdict:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("clairvoyant", total=None)
+        say = in_lines() if bar.disable else None
 
         def told(policy: str, share: float) -> None:
-            bar.update(task, description=f"{policy} {share:.0%}" if share else policy)
+            now = f"{policy} {share:.0%}" if share else policy
+            bar.update(task, description=now)
+            if say:
+                say(f"playing {now}")
 
         return judge(case, wanted.profile, price=wanted.price, progress=told)
 

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cli.output import in_lines
 from core.errors import ConfigError
 from core.policy import parse_fleet
 from local_account.account import LocalAccount
@@ -198,12 +199,15 @@ def _replay(
     )
     task = bar.add_task("replaying", total=round(plan.hours * 60))
     newest: dict[str, Told] = {}
+    say = None if err.is_terminal else in_lines()
     with Live(console=err, refresh_per_second=8, transient=True) as live:
         if quiet:
             live.stop()
 
         def progress(now: datetime, result: Result) -> None:
             bar.advance(task)
+            if say:
+                say(f"{now:%H:%M} of the simulated time, {(now - plan.start) / timedelta(hours=plan.hours):.0%}")
             if now.minute % 5 == 0:
                 newest.update({told.endpoint: told for told in result.told[-20:]})
                 live.update(Group(_live_table(now, scenarios, stack, newest), bar))

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Timer
+from time import monotonic
 
 import typer
 
@@ -45,6 +47,23 @@ def check_writable(option: str, path: Path, *, folder: bool = False) -> None:
         raise MisusedError(f"{place} ({near}: {error.strerror})") from error
 
 
+PATIENCE, PAUSE = 2.0, 10.0
+"""Seconds until work says in a pipe that it goes on, and from one such line to the next."""
+
+
+def in_lines(say: Callable[[str], None] = log, clock: Callable[[], float] = monotonic) -> Callable[[str], None]:
+    """Return what takes how far something is, and says it where no terminal shows a bar: a line now and then."""
+    due = clock() + PATIENCE
+
+    def told(how_far: str) -> None:
+        nonlocal due
+        if clock() >= due:
+            say(f"{how_far} ...")
+            due = clock() + PAUSE
+
+    return told
+
+
 @contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
     """Show on stderr that something takes its time; what it gives says how far it is, in a pipe in lines."""
@@ -52,7 +71,12 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
 
     err = Console(stderr=True, highlight=False)
     if not err.is_terminal:
-        yield log
+        begun = Timer(PATIENCE, log, [f"{what} ..."])
+        begun.start()
+        try:
+            yield in_lines()
+        finally:
+            begun.cancel()
         return
     with err.status(what) as status:
         yield lambda said: status.update(f"{what}: {said}")

@@ -18,7 +18,7 @@ from simulator.replay import replay
 from simulator.scores import score
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cli.backtest import Load, Wanted
     from core.learning.windows import Recurring
@@ -84,7 +84,9 @@ def refuse_unsized(load: Load, case: Case, wanted: Wanted) -> None:
         )
 
 
-def proposals(case: Case, wanted: Wanted, zone: ZoneInfo) -> list[Proposal]:
+def proposals(
+    case: Case, wanted: Wanted, zone: ZoneInfo, told: Callable[[str], None] = lambda _: None
+) -> list[Proposal]:
     """Find what recurs in the whole history, and play each window that says so through the real core."""
     found = found_windows(case, len(case.requests), zone)
     if not found:
@@ -96,8 +98,11 @@ def proposals(case: Case, wanted: Wanted, zone: ZoneInfo) -> list[Proposal]:
         course = replay(case, {**given, "windows": [*given.get("windows", []), *windows]}).course
         return score(case, course, ideal, price_per_hour=wanted.price)
 
-    without = played([])
-    return [Proposal(job=job, window=window, without=without, within=played([window])) for job, window in found]
+    without, proposed = played([]), []
+    for number, (job, window) in enumerate(found, start=1):
+        told(f"window {number} of {len(found)}")
+        proposed.append(Proposal(job=job, window=window, without=without, within=played([window])))
+    return proposed
 
 
 def document(case: Case, found: list[Proposal], wanted: Wanted) -> dict[str, Any]:

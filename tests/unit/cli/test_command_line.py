@@ -23,6 +23,7 @@ from typer.main import get_group
 from typer.testing import CliRunner
 
 from cli.main import COMMANDS, app, imported
+from cli.output import in_lines
 from cli.reference import Command, commands, page
 from tests.desk import Desk, small_desk
 
@@ -256,6 +257,18 @@ def test_a_target_that_nobody_knows_is_answered_with_the_nearest_name(command: C
     result = small.run(*words)
     assert (result.exit_code, result.stdout) == (2, ""), (words, result.output, result.exception)
     assert ORDERS in result.stderr, f"{command.name}: the nearest names are not told"
+
+
+# ---- progress -----------------------------------------------------------------------------------------------------
+
+
+def test_in_a_pipe_work_of_over_two_seconds_says_how_far_it_is_in_few_lines() -> None:
+    said: list[str] = []
+    now = 0.0
+    told = in_lines(said.append, lambda: now)
+    for now in (1.0, 2.5, 2.6, 12.4, 12.6, 20.0, 30.0):
+        told(f"after {now} s")
+    assert said == ["after 2.5 s ...", "after 12.6 s ...", "after 30.0 s ..."]
 
 
 # ---- the whole ----------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def plan(at: Desk, folder: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     before = {name: at.account.snapshot(name) for name in ("orders", "chat", "search")}
     kept = at.dynamodb.scan(TableName="tidegate")["Items"]
     result = at.run("plan", "--file", written(folder, content), "--json")
-    assert result.stderr == ""
+    assert [line for line in result.stderr.splitlines() if not line.endswith(" ...")] == []  # how far it is
     assert {name: at.account.snapshot(name) for name in before} == before
     assert at.dynamodb.scan(TableName="tidegate")["Items"] == kept
     answer: dict[str, Any] = json.loads(result.stdout)

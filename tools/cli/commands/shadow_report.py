@@ -48,10 +48,13 @@ def shadow_report_command(  # noqa: PLR0913 - one argument an option
         check_writable("--html", html)
     now = clock.now()
     begun = since_of(since, now)
-    with working("Reading decisions and metrics"):
+    with working("Reading decisions and metrics") as told_so_far:
         found = DeployedStack.read(clients(context, region, profile, endpoint_url), stack, clock.now)
         targets = sorted(found.roster()) if target is None else meant(target, found.roster())
-        answers = [*shadow.compared(found, targets, begun, now)]
+        answers = []
+        for answer in shadow.compared(found, targets, begun, now):
+            answers.append(answer)
+            told_so_far(f"{len(answers)} of {len(targets)} targets")
     told = [each for each in answers if isinstance(each, shadow.Compared)]
     untold = [each for each in answers if isinstance(each, str)]
     if html is not None and told:

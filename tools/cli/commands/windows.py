@@ -75,10 +75,10 @@ def propose_command(  # noqa: PLR0913 - one argument an option
         provisioning=provisioning,
     )
     zone = windows.zone_of(timezone)
-    with working("Looking for load that recurs, and playing windows for it"):
+    with working("Looking for load that recurs, and playing windows for it") as told:
         case, wanted = load.case(clients(context, region, profile, endpoint_url), price)
         windows.refuse_unsized(load, case, wanted)
-        found = windows.proposals(case, wanted, zone)
+        found = windows.proposals(case, wanted, zone, told)
     if as_json:
         print_json(windows.document(case, found, wanted))
     else:
