@@ -64,7 +64,9 @@ class Shell:
             status = self._status(program, arguments)
             if file:
                 Path(file.strip()).write_text(kept.getvalue(), encoding="utf-8")
-        return shown.getvalue() + (f"(exit status {status})\n" if status else "")
+        # A page shows a terminal, in which a bar tells how far it is and goes away; in a pipe these are lines.
+        stays = "".join(line for line in shown.getvalue().splitlines(keepends=True) if not line.endswith(" ...\n"))
+        return stays + (f"(exit status {status})\n" if status else "")
 
     def _status(self, program: typer.Typer, arguments: list[str]) -> int | str | None:
         """Start a program as a shell does, at the account's time."""
