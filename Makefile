@@ -78,7 +78,7 @@ bench: $(VENV)/.done  ## Every policy on every trace: writes docs/benchmarks*.md
 chaos: $(VENV)/.done  ## Every call of every pass x every fault, a kill after each, and mutated events
 	$(BIN)/python -m tests.chaos $(ARGS)
 
-weeks: $(VENV)/.done  ## Random weeks of random fleets: make weeks ARGS="--lives 100 --steps 50"
+weeks: $(VENV)/.done  ## Random fleets, each for two weeks; many short lives: make weeks ARGS="--lives 100 --days 0"
 	$(BIN)/python -m tests.chaos.weeks $(ARGS)
 
 killed: $(VENV)/.done  ## The controller dies at random minutes of the traces: what the next 24 hours cost

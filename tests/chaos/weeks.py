@@ -3,6 +3,7 @@
 What must hold is looked at each minute, in what Application Auto Scaling holds and in what was decided:
 policy minimum <= floor <= ceiling <= maximum; an expired override does not act; what is unknown lowers nothing; every
 lowering has its expiry, a target value that a forecast raised too. hypothesis shortens what does not hold: `python -m tests.chaos.weeks --lives 100 --steps 50`.
+A life is two weeks long (`--days`): between what happens some hours go by.
 """
 
 import argparse
@@ -15,10 +16,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from typing_extensions import override
 
 from core.errors import ConfigError, TidegateError
@@ -66,7 +68,7 @@ STRUCK = {
     "GetMetricData": "cloudwatch",
     "DescribeAlarms": "cloudwatch",
 }
-DAYS = 21
+DAYS = 28
 """Longest that a life can be; after it there is no demand."""
 
 SEEN_BY, HELD = 5, 55
@@ -136,6 +138,8 @@ class Weeks(RuleBasedStateMachine):
     """A fleet's life. `life` is the stack; unsafe ones are put in its place."""
 
     life: ClassVar[type[Life]] = Life
+    apart: ClassVar[int] = 0
+    """Minutes that go by after each step, beside those that it takes itself."""
 
     @initialize(
         start=st.sampled_from(STARTS),
@@ -171,10 +175,7 @@ class Weeks(RuleBasedStateMachine):
     @rule(minutes=st.integers(5, 480))
     def wait(self, minutes: int) -> None:
         """Nothing does, for some time."""
-        for _ in range(minutes):
-            self.stack.minute()
-            COUNTED["minutes"] += 1
-            self.look()
+        self._live(minutes)
 
     @rule(which=st.integers(0, 3), times=st.floats(0, 4), minutes=st.integers(5, 300))
     def demand(self, which: int, times: float, minutes: int) -> None:
@@ -273,9 +274,26 @@ class Weeks(RuleBasedStateMachine):
         self.stack.alive = False
         for watched in self.watched:
             watched.disturbed = self.stack.account.now + minutes * MINUTE
-        self.wait(minutes)
+        self._live(minutes)
         self.stack.alive = True
         COUNTED["outages"] += 1
+
+    @invariant()
+    def life_goes_on(self) -> None:
+        """Between two steps hours go by."""
+        self._live(self.apart)
+
+    def _live(self, minutes: int) -> None:
+        before = self._offset()
+        for _ in range(minutes):
+            self.stack.minute()
+            COUNTED["minutes"] += 1
+            self.look()
+        COUNTED["changes of clocks"] += self._offset() != before
+
+    def _offset(self) -> timedelta | None:
+        """How far Berlin's clocks are from UTC."""
+        return self.stack.account.now.astimezone(ZoneInfo(BERLIN["timezone"])).utcoffset()
 
     # ---- what holds --------------------------------------------------------------------------------------------------
 
@@ -405,9 +423,11 @@ def lived(lives: int, steps: int, machine: type[Weeks] = Weeks, *, seeded: bool 
 def main() -> None:
     """Live long, and say what was seen."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lives", type=int, default=100)
+    parser.add_argument("--lives", type=int, default=10)
     parser.add_argument("--steps", type=int, default=50, help="of a life, at most")
+    parser.add_argument("--days", type=int, default=14, help="that a life lasts beside what its steps take")
     given = parser.parse_args()
+    Weeks.apart = math.ceil(given.days * 1440 / given.steps)
     began = time.monotonic()
     lived(given.lives, given.steps)
     minutes = COUNTED.pop("minutes")
