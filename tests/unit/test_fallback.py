@@ -13,6 +13,7 @@ from cli.decisions import Recorded, heading_of
 from core.context import DECISIONS
 from core.errors import ActuationError, ObservationError
 from core.model import Capacity, Envelope, Mode, Observation, Option, Point
+from core.plan import PutPolicy
 from core.ports import NativePolicy
 from core.reconcile import Status
 from tests.builders import override, running
@@ -289,6 +290,12 @@ def adopting(*policies: NativePolicy, forecast: str = "balanced") -> World:
     return world
 
 
+def drifted(world: World) -> list[str]:
+    """What a dry run of FleetSync would put, which is how `tidegate drift` finds what somebody changed."""
+    actions = world.sync(dry_run=True)["orders"].actions
+    return [action.policy.name for action in actions if isinstance(action, PutPolicy)]
+
+
 STEPS = NativePolicy("by-hand-steps", "StepScaling", {"AdjustmentType": "ChangeInCapacity"})
 CPU = NativePolicy("by-hand-cpu", "TargetTrackingScaling", {"TargetValue": 60.0, "CustomizedMetricSpecification": {}})
 IN_FLIGHT = by_hand("SageMakerVariantConcurrentRequestsPerModelHighResolution", 5)
@@ -314,9 +321,11 @@ def test_it_falls_back_to_what_the_user_had_where_that_is_less(policies: list[Na
     world.later(minutes=44)
     with_load(world).sync()
     assert tracked(world) == 900
+    assert not drifted(world)
     world.later(minutes=1)
     with_load(world).sync()
     assert tracked(world) == back
+    assert not drifted(world)
 
 
 def test_without_a_forecast_too_what_is_more_than_the_user_had_expires() -> None:
