@@ -56,7 +56,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "override": ("override", "Hold a capacity by hand for a while, through the deployed Override function."),
     "forecast": ("forecast", "Show what load is expected, what is ordered for it, and what that was worth last week."),
-    "windows": ("windows", "Batch windows."),
+    "windows": ("windows", "Find load that recurs, and propose batch windows for it."),
     "release": (
         "release",
         "Give a target back exactly as it was before Tidegate came: bounds, policies, scheduled and alarm actions.",
@@ -66,7 +66,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "backtest",
         "Show what Tidegate and every other policy would have done with a load, and what it would have cost.",
     ),
-    "catalogue": ("catalogue", "The catalogue of instance types."),
+    "catalogue": ("catalogue", "Keep the catalogue of instance types (for those who develop Tidegate)."),
 }
 """By its name the module of `cli.commands` that has it and the first sentence of its help, in the order of help.
 

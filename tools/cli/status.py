@@ -233,7 +233,7 @@ def ago(now: datetime, at: datetime | None) -> str:
     """Return how long ago a time was; what is long ago as the time itself."""
     if at is None:
         return "never"
-    minutes = int((now - at) / timedelta(minutes=1))
+    minutes = max(0, int((now - at) / timedelta(minutes=1)))  # a pass may end while the table is read
     return f"{minutes} min ago" if minutes < 120 else f"{at:{_MINUTE}}"  # noqa: PLR2004 - two hours
 
 

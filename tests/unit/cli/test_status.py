@@ -4,7 +4,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -259,6 +259,6 @@ def test_how_long_ago() -> None:
     now = datetime(2026, 11, 18, 9, tzinfo=UTC)
     shown = [
         status.ago(now, at)
-        for at in (None, datetime(2026, 11, 18, 8, 50, tzinfo=UTC), datetime(2026, 11, 17, tzinfo=UTC))
+        for at in (None, now + timedelta(minutes=1), now - timedelta(minutes=10), datetime(2026, 11, 17, tzinfo=UTC))
     ]
-    assert shown == ["never", "10 min ago", "2026-11-17T00:00Z"]
+    assert shown == ["never", "0 min ago", "10 min ago", "2026-11-17T00:00Z"]

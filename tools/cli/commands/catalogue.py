@@ -10,13 +10,17 @@ import core
 from cli.options import Json
 from cli.output import FAILED, check_writable, count, log, print_json
 
-app = typer.Typer(name="catalogue", help="The catalogue of instance types.", no_args_is_help=True)
+app = typer.Typer(
+    name="catalogue",
+    help="Keep the catalogue of instance types (for those who develop Tidegate).",
+    no_args_is_help=True,
+)
 CATALOGUE = Path(core.__file__).with_name("instance_types.json")
 
 
 @app.callback()
 def _catalogue() -> None:
-    """The catalogue of instance types."""
+    """Keep the catalogue of instance types (for those who develop Tidegate)."""
 
 
 @app.command()

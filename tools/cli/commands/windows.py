@@ -21,12 +21,12 @@ from cli.options import AwsProfile, EndpointUrl, Region, clients
 from cli.output import print_json, working
 from simulator.cases import Mode
 
-app = typer.Typer(name="windows", help="Batch windows.", no_args_is_help=True)
+app = typer.Typer(name="windows", help="Find load that recurs, and propose batch windows for it.", no_args_is_help=True)
 
 
 @app.callback()
 def _windows() -> None:
-    """Batch windows."""
+    """Find load that recurs, and propose batch windows for it."""
 
 
 @app.command(name="propose")
