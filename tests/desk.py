@@ -74,7 +74,7 @@ class Desk:
         return self.stack.account
 
     def of(self, service: str) -> Any:
-        simulated = {"application-autoscaling", "sagemaker", "cloudwatch", "resourcegroupstaggingapi"}
+        simulated = {"application-autoscaling", "sagemaker", "cloudwatch", "resourcegroupstaggingapi", "scheduler"}
         if service in simulated:
             return self.account.client(service)  # type: ignore[call-overload]  # a name, not a literal
         return self.dynamodb if service == "dynamodb" else self

@@ -326,12 +326,7 @@ class _Shapes:
         return count
 
     def _step(
-        self,
-        what: str,
-        adjustment: str,
-        steps: list[dict[str, Any]],
-        alarm: Mapping[str, Any],
-        **settings: object,
+        self, what: str, adjustment: str, steps: list[dict[str, Any]], alarm: Mapping[str, Any], **settings: object
     ) -> NativePolicy:
         configuration: dict[str, Any] = {
             "AdjustmentType": adjustment,

@@ -27,7 +27,7 @@ USUAL_START = timedelta(minutes=6)
 LONGEST_START, LONGEST_FROM_ZERO = timedelta(hours=24), timedelta(hours=2)
 """Starts are not planned with as longer; the alarms that wake a queue and let it idle do not look back for ever."""
 
-FORECAST_TARGET = 0.9
+FORECAST_TARGET, RESTING_TARGET = 0.9, 0.5
 """Share of what an instance serves at which tracking stands by a forecast; without Tidegate it is all there is."""
 
 LEAST_RATE = 0.02
@@ -338,7 +338,7 @@ class Profile(Strict):
         elif self.serving is Serving.SERVERLESS:
             metric, target, cooldown = "provisioned_concurrency", 0.5, 3 * MINUTE
         elif rate is not None:
-            metric, target = self.request_metric, round(0.5 * rate, 2)
+            metric, target = self.request_metric, round(RESTING_TARGET * rate, 2)
         else:
             metric, target = ("gpu" if self.serving is Serving.INFERENCE_COMPONENT else "cpu"), 70.0
         return (TargetTracking(type="target_tracking", metric=metric, target=target, scale_out_cooldown=cooldown),)

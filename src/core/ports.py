@@ -253,6 +253,9 @@ class Schedules(Protocol):
     def delete(self, target: ScalableTarget) -> None:
         """Have it not given any more; absent is fine."""
 
+    def left_behind(self, target: ScalableTarget) -> float | None:
+        """Return the target value that AAS will be given, None if nothing is due."""
+
 
 class Hosting(Protocol):
     """SageMaker."""

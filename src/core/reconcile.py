@@ -26,7 +26,7 @@ from core.model import (
     Signal,
 )
 from core.native import full, guard_alarms, owned_prefix, request_tracking
-from core.policy import Endpoint, Fleet, Profile
+from core.policy import FORECAST_TARGET, RESTING_TARGET, Endpoint, Fleet, Profile
 from core.ports import (
     Autoscaling,
     Events,
@@ -324,15 +324,18 @@ class Reconciler:
     def recovered(self, ctx: Context) -> Context:
         """Return what stands on a target without any state that carries our policies: only the table was lost.
 
-        It is enrolled, and latency allows no more than the request target that stands: unknown never raises one.
+        It is enrolled, and latency allows no more than the request target that stands: unknown never raises one. Beside
+        a schedule it may be one that a forecast raised: then no more than what it falls back to, or was raised from.
         """
         if ctx.memory.first_seen_at is not None or ctx.registered is None:
             return ctx
-        found = {policy.name: policy for policy in self.ports.autoscaling.policies(ctx.target)}
-        if not any(name.startswith(owned_prefix(self.stage)) for name in found):
+        have = {policy.name: policy for policy in self.ports.autoscaling.policies(ctx.target)}
+        if not any(name.startswith(owned_prefix(self.stage)) for name in have):
             return ctx
-        pairs = [(found[p.name], p) for p in request_tracking(ctx.enrolment, self.stage) if p.name in found]
-        share = min([1.0, *(round(standing.target / ours.target, 4) for standing, ours in pairs)])
+        pairs = [(have[p.name].target, p.target) for p in request_tracking(ctx.enrolment, self.stage) if p.name in have]
+        left = self.ports.schedules.left_behind(ctx.target) if pairs else None
+        least = ((min(at, max(left or at, at * RESTING_TARGET / FORECAST_TARGET)), own) for at, own in pairs)
+        share = min([1.0, *(round(at / own, 4) for at, own in least)])
         memory = replace(ctx.memory, enrolled=True, target_factor=share, target_changed_at=ctx.now)
         return replace(ctx, memory=memory, enrolment=replace(ctx.enrolment, profile=ctx.profile.rated(None, share)))
 

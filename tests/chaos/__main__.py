@@ -32,10 +32,26 @@ SPARE = {
         for listed in ("ListEndpoints", "ListInferenceComponents")
     },
     **{
-        (name, f"{AAS}:DescribeScalingPolicies"): "after the table was lost, for a target whose kind it owns"
+        (name, read): "after the table was lost, for a target whose kind it owns"
         for name in ("RealtimeTarget", "BatchWindow", "Override")
+        for read in (f"{AAS}:DescribeScalingPolicies", "scheduler:GetSchedule")
     },
-    ("BatchWindow", f"{AAS}:DescribeScalingActivities"): "when SageMaker refused instances, to say why",
+    **{
+        ("BatchWindow", right): "where a forecast orders ahead for an endpoint with windows; here it does for others"
+        for right in (
+            f"{AAS}:PutScalingPolicy",
+            "iam:PassRole",
+            "scheduler:CreateSchedule",
+            "scheduler:UpdateSchedule",
+            "scheduler:DeleteSchedule",
+        )
+    },
+    ("AsyncQueue", f"{AAS}:DescribeScalingPolicies"): "after the table was lost",
+    ("FleetSync", "scheduler:GetSchedule"): "after the table was lost, if it comes by before the owner",
+    **{
+        (name, f"{AAS}:DescribeScalingActivities"): "when SageMaker refused instances, to say why"
+        for name in ("AsyncQueue", "BatchWindow", "Override")
+    },
     ("BatchWindow", "cloudwatch:GetMetricData"): "for a window that is told in requests or items",
     ("Override", f"{AAS}:DeleteScheduledAction"): "when bounds are the policy's own again",
 }
@@ -90,12 +106,18 @@ def _disasters(console: Console, chance: Random, each: int) -> list[str]:
     return problems
 
 
-def _rights(console: Console) -> list[str]:
-    """Compare what all these passes called with what `template.yaml` allows; say what is refused or for nothing."""
+def wrong_rights() -> list[str]:
+    """Compare what was called with what `template.yaml` allows; say what is refused or for nothing."""
     deployed, calls = Deployed(translate()), the_wire().asked
     wrong = [f"rights: {call} is not allowed" for call in sorted(refused(deployed, calls), key=str)]
     spare = [(name, *right) for name in MAKERS for right in sorted(unused(deployed, name, calls))]
     wrong += [f"rights: {function} never needs {what}" for function, *what in spare if (function, what[0]) not in SPARE]
+    return wrong
+
+
+def _rights(console: Console) -> list[str]:
+    """Say what is wrong with the rights, after all these passes."""
+    wrong, calls = wrong_rights(), the_wire().asked
     pairs = {(call.function, call.action) for call in calls}
     console.print(f"{len(pairs)} actions called by {len(MAKERS)} functions: {len(wrong)} problems", highlight=False)
     for problem in wrong:

@@ -1,6 +1,6 @@
 """What must hold when a pass was struck: judged by what AWS and the table hold, and by what the invocation said."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -55,13 +55,19 @@ def twin(moment: Moment) -> Twin:
     return Twin(ran=ran, before=before, first=first, after=after, missed=missed)
 
 
+SYNCED = 20
+"""Minute of the hour in which FleetSync comes by."""
+
 LATER, CHUNK = 60, 10
 """Minutes in which a target that got more than it needed, or waits for its endpoint, must be as if nothing had failed."""
 
 
 @dataclass
 class _Future:
-    """What stands in each minute after the second pass without a fault, played as far as somebody asks."""
+    """What stands in each minute after the second pass without a fault, played as far as somebody asks.
+
+    There is one table: what is being looked at must be saved before.
+    """
 
     moment: Moment
     saved: Snapshot
@@ -83,11 +89,19 @@ def _future(moment: Moment) -> _Future:
     return _Future(moment, cloud.save())
 
 
+HOURLY = {"trigger": "schedule"}
+
+
 def tick(cloud: CloudAccount, moment: Moment) -> State:
-    """Let a minute pass: the owner ticks, and FleetSync hears of endpoints that changed."""
+    """Let a minute pass: the owner ticks, and FleetSync hears of endpoints that changed and comes by each hour.
+
+    Without its hourly pass an alarm keeps an old threshold for as long as nothing happens to its endpoint.
+    """
     for event in cloud.account.advance():
         if "EndpointStatus" in event["detail"]:
             invoke(cloud, "FleetSync", event)
+    if cloud.now.minute == SYNCED:
+        invoke(cloud, "FleetSync", HOURLY)
     owners = ("RealtimeTarget", "AsyncQueue", "BatchWindow")
     for owner in (moment.function,) if moment.function in owners else owners:
         invoke(cloud, owner, {"trigger": "schedule"})
@@ -177,15 +191,25 @@ class Cell:
 
     def judged(self, clean: Twin, cloud: CloudAccount, struck: Ran) -> Left:
         """Judge what the struck pass left."""
-        left, bounds = look(cloud, TARGETS), policy_bounds(cloud)
+        left, bounds, world = look(cloud, TARGETS), policy_bounds(cloud), cloud.save()
         problems = (
-            *lowered(clean, left),
+            *self._lowered(clean, left),
             *escaped(left, bounds),
             *without_expiry(clean, left, bounds),
             *self._untrue(clean, left, struck),
             *self._harmed(clean, left),
         )
-        return Left(problems=problems, world=cloud.save())
+        return Left(problems=problems, world=world)
+
+    def _lowered(self, clean: Twin, left: State) -> Iterator[str]:
+        """Who is shown an endpoint as it was before it changed may raise a target before its time, if that falls back.
+
+        AAS can order nothing meanwhile, and an order that a forecast has beside it stands for when it can.
+        """
+        found = list(lowered(clean, left))
+        if found and self.kind is not None and self.kind.strike is None and self.call.service == "sagemaker":
+            found = list(lowered(clean, left, _future(self.moment).until(LATER)))
+        yield from found
 
     def _untrue(self, clean: Twin, left: State, struck: Ran) -> Iterator[str]:
         """An invocation succeeds if all was done, or says of what was not; it fails with the call that failed."""
@@ -238,15 +262,19 @@ def concerned(call: Call) -> ScalableTarget | None:
     return found[0] if len(found) == 1 else None
 
 
-def lowered(clean: Twin, left: State) -> Iterator[str]:
-    """No fault lowers anything below both what stood and what a pass without fault leaves; no target value rises."""
+def lowered(clean: Twin, left: State, later: Sequence[State] = ()) -> Iterator[str]:
+    """No fault lowers anything below both what stood and what a pass without fault leaves; no target value rises.
+
+    To what it has `later` without a fault one may that falls back.
+    """
     for target in TARGETS:
         was, would, now = clean.before.targets[target], clean.first.targets[target], left.targets[target]
-        for what in _less(was, would, now):
+        soon = [each.targets[target] for each in later] if now.fallback is not None else []
+        for what in _less(was, would, now, soon):
             yield f"lowers: {target.resource_id} has {what}"
 
 
-def _less(was: Held, would: Held, now: Held) -> Iterator[str]:
+def _less(was: Held, would: Held, now: Held, soon: Sequence[Held]) -> Iterator[str]:
     if now.desired < min(was.desired, would.desired):
         yield f"count {now.desired}"
     if now.bounds and would.bounds:
@@ -254,7 +282,7 @@ def _less(was: Held, would: Held, now: Held) -> Iterator[str]:
         if now.bounds[0] < least[0] or now.bounds[1] < least[1]:
             yield f"bounds {now.bounds}, which were {was.bounds} and should be {would.bounds}"
     for name, value in now.targets.items():
-        most = max(was.targets.get(name, 0.0), would.targets.get(name, 0.0))
+        most = max(each.targets.get(name, 0.0) for each in (was, would, *soon))
         if value > most:
             yield f"{name} tracking {value}, not {most}"
     for kind in ("policies", "alarms", "actions"):

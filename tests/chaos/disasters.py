@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,16 +10,25 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 
 from core.errors import TidegateError
 from core.model import ScalableTarget
-from tests.chaos.check import differences, escaped, lowered, next_pass, only_later, tick, twin, without_expiry
-from tests.chaos.cloud import CloudAccount
+from tests.chaos.check import (
+    HOURLY,
+    differences,
+    escaped,
+    lowered,
+    next_pass,
+    only_later,
+    tick,
+    twin,
+    without_expiry,
+)
+from tests.chaos.cloud import CloudAccount, Snapshot
 from tests.chaos.passes import Arm, Build, Patience, State, invoke, look, policy_bounds, runtime
 from tests.chaos.story import TARGETS, Moment, moments, replayed
 from tests.chaos.wire import Answer, Attempt, Fault
 
-HOURLY = {"trigger": "schedule"}
 ONLY_THERE = "lost what stood before adoption"
 SETTLED = 12
-"""Minutes after which a target that no override moves stands where it would."""
+"""Minutes after which a target that no override moves stands where it would in a world that kept its table."""
 
 LATER = 10
 """Minutes more that a controller may take which has to learn of latency anew before it raises."""
@@ -107,21 +116,25 @@ class Disaster:
             yield from (f"converges: {what}" for what in differs)
 
     def _settles(self, cloud: CloudAccount, moment: Moment) -> Iterator[str]:
-        """Without overrides, bounds soon are no less than in a world that kept its table.
+        """Without overrides, bounds soon are no less than those of the same minute in a world that kept its table.
 
         Native tracking moves the counts within them, at a target that latency has to lower anew.
         """
-        found = yield from _later(cloud, moment)
+        lost, bounds = _alone(cloud), policy_bounds(cloud)
         whole = replayed(moment)
         invoke(whole, moment.function, moment.event)
-        wanted = yield from _later(whole, moment)
-        bounds = policy_bounds(cloud)
-        for _ in range(LATER):
-            if not any(_behind(found, wanted, bounds)):
+        kept = _alone(whole)
+        behind: list[list[str]] = []
+        for minutes, judged in ((SETTLED, 1), (LATER, LATER)):
+            found, lost = _played(lost, moment, minutes)
+            wanted, kept = _played(kept, moment, minutes)
+            for each in found:
+                yield from escaped(each, bounds)
+            pairs = list(zip(found, wanted, strict=True))[-judged:]
+            behind = [list(_behind(one, other, bounds)) for one, other in pairs]
+            if not all(behind):
                 return
-            found = tick(cloud, replace(moment, function="FleetSync"))
-            yield from escaped(found, bounds)
-        yield from _behind(found, wanted, bounds)
+        yield from behind[-1]
 
 
 def _behind(found: State, wanted: State, among: Iterable[ScalableTarget]) -> Iterator[str]:
@@ -138,14 +151,18 @@ def _copied(cloud: CloudAccount) -> bool:
     return kept is not None and json.loads(zlib.decompress(kept["body"]["B"])) == cloud.document
 
 
-def _later(cloud: CloudAccount, moment: Moment) -> Generator[str, None, State]:
-    """Let FleetSync come by and time pass without overrides; yield what escapes its bounds on the way."""
+def _alone(cloud: CloudAccount) -> Snapshot:
+    """Take the overrides away and let FleetSync come by; return what is left."""
     cloud.items.pop(DynamoType({"S": "OVERRIDES"}), None)
     invoke(cloud, "FleetSync", HOURLY)
-    bounds, all_owners = policy_bounds(cloud), replace(moment, function="FleetSync")
-    for _ in range(SETTLED):
-        yield from escaped(tick(cloud, all_owners), bounds)
-    return look(cloud, TARGETS)
+    return cloud.save()
+
+
+def _played(world: Snapshot, moment: Moment, minutes: int) -> tuple[list[State], Snapshot]:
+    """Let time pass for all owners; return what stands in each minute, and what is left."""
+    cloud = CloudAccount.of(world)
+    found = [tick(cloud, replace(moment, function="FleetSync")) for _ in range(minutes)]
+    return found, cloud.save()
 
 
 DISASTERS = (

@@ -3,8 +3,8 @@
 import pytest
 
 from core.plan import expiry_name
-from tests.chaos.check import differences
-from tests.chaos.disasters import DISASTERS, HOURLY, Disaster
+from tests.chaos.check import HOURLY, differences
+from tests.chaos.disasters import DISASTERS, Disaster
 from tests.chaos.passes import Build, invoke, look
 from tests.chaos.story import TARGETS, Moment, moments, replayed
 from tests.chaos.unsafe import Forgetful, strict, with_parts

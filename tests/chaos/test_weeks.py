@@ -76,6 +76,9 @@ class Endless:
     def delete(self, target: ScalableTarget) -> None:
         """Nothing is there."""
 
+    def left_behind(self, target: ScalableTarget) -> None:
+        """Nothing is there."""
+
 
 class Bold(Life):
     @override

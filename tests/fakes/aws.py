@@ -102,6 +102,10 @@ class FakeSchedules(_Fake):
         self._write("delete_schedule", target)
         self.due.pop(target, None)
 
+    def left_behind(self, target: ScalableTarget) -> float | None:
+        self._read("get_schedule")
+        return self.due[target][1].target if target in self.due else None
+
 
 @dataclass(kw_only=True)
 class FakeAutoscaling(_Fake):

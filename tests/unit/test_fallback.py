@@ -273,6 +273,30 @@ def test_a_lost_table_leaves_the_target_to_the_sync_and_the_schedule_to_itself()
     assert (tracked(world), due(world)) == (900, (world.now + AFTER, 500))
 
 
+@pytest.mark.parametrize(
+    ("factor", "before", "forecast", "allowed"),
+    [
+        pytest.param(0.5, None, True, 0.5, id="450 stand, raised from 250: not 0.9 of 500"),
+        pytest.param(0.8, None, True, 0.8, id="720 stand, raised from 400: not all of 500"),
+        pytest.param(1.0, 350, True, 1.0, id="900 stand, raised from 500, though they fall back to 350"),
+        pytest.param(1.0, 350, False, 0.7, id="500 stand and fall back to 350: perhaps raised from 278, so 350 of 500"),
+        pytest.param(0.8, None, False, 0.8, id="400 stand, with no schedule"),
+    ],
+)
+def test_a_lost_table_forgets_that_a_target_was_raised_and_not_what_latency_allows(
+    factor: float, before: float | None, forecast: bool, allowed: float
+) -> None:
+    world = adopting(*([by_hand(REQUESTS, before)] if before else []), forecast="balanced" if forecast else "off")
+    tick(world)
+    assert world.store.record(world.orders, replace(world.memory(), target_factor=factor), "test", world.now)
+    with_load(world).sync()
+    world.later(minutes=1)
+    tick(world)
+    world.store = type(world.store)()
+    tick(world)
+    assert world.memory().target_factor == pytest.approx(allowed, abs=1e-4)
+
+
 def by_hand(metric: str, target: float) -> NativePolicy:
     spec = {"PredefinedMetricSpecification": {"PredefinedMetricType": metric}}
     return NativePolicy(f"by-hand-{metric}", "TargetTrackingScaling", {"TargetValue": target, **spec})

@@ -17,18 +17,21 @@ import boto3
 import pytest
 from aws_lambda_powertools.utilities.parameters import AppConfigProvider
 from moto import mock_aws
+from typing_extensions import override
 
 from core.aws.events import EventBus
 from core.aws.policies import AppConfigPolicies
+from core.aws.scheduler import Scheduler
 from core.aws.store import Table
 from core.learning.fit import fit
 from core.model import Observation, Point, ScalableTarget
 from core.policy import Fleet
+from core.ports import Schedules
 from core.reconcile import Outcome, Status
 from env.lint_template import translate
 from simulator.account import SimulatedAccount
 from simulator.components import Managed
-from simulator.stack import MAKERS, SimulatedStack
+from simulator.stack import FALLBACK_ROLE, MAKERS, SimulatedStack
 from simulator.transport import make_client
 from simulator.workload import AsyncWorkload, ComponentWorkload, NoWorkload, RealtimeWorkload
 from tests import tables
@@ -119,6 +122,14 @@ class Delivered:
             return {"InitialConfigurationToken": resource}
         document = {"version": 1, "profiles": PROFILES, "endpoints": self.endpoints}
         return {"NextPollConfigurationToken": resource, "Configuration": BytesIO(json.dumps(document).encode())}
+
+
+class Stack(SimulatedStack):
+    """Schedules are read through a client that notes it, as all else is."""
+
+    @override
+    def _schedules(self) -> Schedules:
+        return Scheduler(lambda: self.account.client("scheduler"), self.stage, FALLBACK_ROLE)
 
 
 @dataclass(slots=True)
@@ -214,6 +225,8 @@ def played(night: Night) -> None:
     night.override("scoring", "ceiling", 9)  # moves no instance, so no event brings FleetSync before the owner
     night.lose_the_table()  # with the override in it
     night.until("04:10")
+    night.lose_the_table()
+    night.stack.invoke("FleetSync", {"trigger": "schedule"})
     night.policies.endpoints.clear()
     night.stack.invoke("FleetSync", {"trigger": "schedule"})
     night.until("04:15")  # nobody is left
@@ -301,9 +314,7 @@ def night(deployed: Deployed) -> Iterator[Night]:
         dynamodb.meta.events.register("before-parameter-build.dynamodb", note)
         policies = Delivered(account, variables, [*NAMED, LEGACY], calls)
         bus: Any = make_client("events", REGION, put)
-        stack = SimulatedStack(
-            account, policies, stage=STAGE, store=Table(dynamodb, table), events=EventBus(lambda: bus, STAGE)
-        )
+        stack = Stack(account, policies, stage=STAGE, store=Table(dynamodb, table), events=EventBus(lambda: bus, STAGE))
         found = Night(account, policies, stack, dynamodb, table, calls)
         _fill(account)
         played(found)

@@ -16,6 +16,7 @@ from cli.estate import Source
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.cloudwatch import CloudWatch
 from core.aws.sagemaker import SageMaker
+from core.aws.scheduler import Scheduler
 from core.aws.store import Table
 from core.errors import ActuationError
 from core.fleet import FleetSync
@@ -126,7 +127,7 @@ class DeployedStack:
             "store": ReadOnly(table),
             "metrics": ReadOnly(CloudWatch(aws.of("cloudwatch"))),
             "autoscaling": ReadOnly(ApplicationAutoScaling(aws.of("application-autoscaling"))),
-            "schedules": ReadOnly(None),
+            "schedules": ReadOnly(Scheduler(cache(partial(aws.of, "scheduler")), given["Stage"], role="")),
             "serving": ReadOnly(SageMaker(cache(partial(aws.of, "sagemaker")), cache(partial(aws.of, TAGGING)))),
             "events": ReadOnly(None),
         }

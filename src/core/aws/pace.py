@@ -14,10 +14,7 @@ class Pace:
     """
 
     def __init__(
-        self,
-        a_second: float,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        self, a_second: float, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self._seconds = 1 / a_second
         self._clock = clock

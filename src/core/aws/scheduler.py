@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from core.aws.application_autoscaling import policy_request
-from core.aws.errors import absent_is_fine, is_absent, writing
+from core.aws.errors import absent_is_fine, is_absent, or_none, writing
 from core.model import ScalableTarget
 from core.ports import NativePolicy
 
@@ -55,6 +55,12 @@ class Scheduler:
         name = schedule_name(self._stage, target)
         with writing(f"DeleteSchedule {name}"), absent_is_fine():
             self._client().delete_schedule(Name=name)
+
+    def left_behind(self, target: ScalableTarget) -> float | None:
+        """Return the target value that AAS will be given, None if nothing is due."""
+        name = schedule_name(self._stage, target)
+        found = or_none(f"GetSchedule {name}", lambda: self._client().get_schedule(Name=name))
+        return found and json.loads(found["Target"]["Input"])["TargetTrackingScalingPolicyConfiguration"]["TargetValue"]
 
 
 def schedule_name(stage: str, target: ScalableTarget) -> str:

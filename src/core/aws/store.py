@@ -37,10 +37,7 @@ from core.ports import Original, Place, ScheduledAction
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import (
-        AttributeValueTypeDef,
-        KeysAndAttributesUnionTypeDef,
-    )
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, KeysAndAttributesUnionTypeDef
 
     Item = Mapping[str, AttributeValueTypeDef]
     Key = dict[str, AttributeValueTypeDef]

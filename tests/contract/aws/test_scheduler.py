@@ -83,6 +83,12 @@ def test_what_is_deleted_is_not_due_and_what_is_not_there_may_be_deleted(held: H
     assert held.due(CHAT) is not None
 
 
+def test_what_is_left_behind_is_what_the_schedule_puts(held: Held) -> None:
+    assert held.port.left_behind(ORDERS) is None
+    held.port.put(ORDERS, tracking(312.5), AT)
+    assert (held.port.left_behind(ORDERS), held.port.left_behind(RANKS)) == (312.5, None)
+
+
 # ---- what only the adapter knows ----------------------------------------------------------------------------------
 
 

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,13 @@ import pytest
 import yaml
 
 from cli.stack import ReadOnly
+from core.aws.application_autoscaling import ApplicationAutoScaling
+from core.aws.scheduler import Scheduler
 from core.errors import ActuationError
-from core.model import Mode
+from core.model import Mode, ScalableTarget
+from core.ports import NativePolicy
 from simulator.in_memory import InMemoryStore
+from simulator.stack import FALLBACK_ROLE
 from tests.desk import NAMED, Desk, by_hand, desk, document
 
 OPEN: Mapping[str, Any] = {"name": "orders"}
@@ -66,6 +72,26 @@ def test_an_enrolment_says_what_it_would_write_and_that_it_was_never_in_shadow(a
     shown = active.run("plan", "--file", written(tmp_path, document(OPEN))).stdout
     assert "Plan: 1 to enrol." in shown
     assert "Not seen in shadow yet: endpoint/orders/variant/AllTraffic." in shown
+
+
+def test_after_the_table_was_lost_a_target_that_is_raised_is_taken_for_what_it_falls_back_to(
+    active: Desk, tmp_path: Path
+) -> None:
+    deliver(active, document(OPEN))
+    orders, name = ScalableTarget.variant("orders", "AllTraffic"), "tidegate-prod-track-requests_per_instance"
+    autoscaling = ApplicationAutoScaling(active.account.client("application-autoscaling"))
+    (rest,) = (policy for policy in autoscaling.policies(orders) if policy.name == name)
+
+    def tracking(share: float) -> NativePolicy:
+        return replace(rest, configuration={**rest.configuration, "TargetValue": share * rest.target})
+
+    autoscaling.put_policy(orders, tracking(0.9))  # a forecast raised half of what it could be to that
+    due = active.account.now + timedelta(minutes=30)
+    Scheduler(lambda: active.account.client("scheduler"), "prod", FALLBACK_ROLE).put(orders, tracking(0.5), due)
+    for item in active.dynamodb.scan(TableName="tidegate")["Items"]:
+        active.dynamodb.delete_item(TableName="tidegate", Key={key: item[key] for key in ("pk", "sk")})
+    found = of(plan(active, tmp_path, document(OPEN)))
+    assert f"put policy {name}: TargetValue 270.0 -> 150.0" in found["anyway"]
 
 
 def test_in_shadow_nothing_changes_and_it_says_what_active_would_write(active: Desk, tmp_path: Path) -> None:
