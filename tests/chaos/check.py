@@ -55,7 +55,7 @@ def twin(moment: Moment) -> Twin:
     return Twin(ran=ran, before=before, first=first, after=after, missed=missed)
 
 
-SYNCED = 20
+SYNCED = 0
 """Minute of the hour in which FleetSync comes by."""
 
 LATER, CHUNK = 60, 10
@@ -207,8 +207,9 @@ class Cell:
         AAS can order nothing meanwhile, and an order that a forecast has beside it stands for when it can.
         """
         found = list(lowered(clean, left))
-        if found and self.kind is not None and self.kind.strike is None and self.call.service == "sagemaker":
-            found = list(lowered(clean, left, _future(self.moment).until(LATER)))
+        shown_old = self.kind is not None and self.kind.strike is None and self.call.service == "sagemaker"
+        for minutes in range(CHUNK, LATER + 1, CHUNK) if shown_old else ():
+            found = found and list(lowered(clean, left, _future(self.moment).until(minutes)))
         yield from found
 
     def _untrue(self, clean: Twin, left: State, struck: Ran) -> Iterator[str]:

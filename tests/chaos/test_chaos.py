@@ -3,6 +3,8 @@
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import cycle
 from random import Random
 from typing import Any
 
@@ -23,19 +25,49 @@ from tests.chaos.unsafe import CHANGES, Unsafe, with_parts
 from tests.chaos.wire import Call, the_wire
 from tests.rights import ROOT
 
-EACH = 1
-"""Cells of each column; `make chaos` takes them all."""
 
+def sample(seed: int) -> Iterator[Cell]:
+    """Yield one cell of each column, of the functions in turn; `make chaos` takes them all.
 
-def sample(seed: int) -> list[Cell]:
-    every = list(cells(moments()))
+    By chance alone most would be FleetSync's, which makes half of all calls.
+    """
+    every, functions = list(cells(moments())), cycle(sorted(MAKERS))
     chance = Random(seed)  # noqa: S311 - a choice of cells, not a secret
-    columns = [[cell for cell in every if cell.kind is kind] for kind in (*KINDS, None)]
-    return [cell for column in columns for cell in chance.sample(column, EACH)]
+    for kind in (*KINDS, None):
+        column = [cell for cell in every if cell.kind is kind]
+        own = next(own for name in functions if (own := [cell for cell in column if cell.moment.function == name]))
+        yield chance.choice(own)
+
+
+def while_a_forecast_orders() -> Iterator[Cell]:
+    """Yield cells of passes that raise a target value: what SageMaker shows is old, and each operation beside an order.
+
+    A read fails; after a write the execution environment is gone.
+    """
+    raising = [moment for moment in moments() if _calls(moment, "CreateSchedule")]
+    ordering = next(moment for moment in raising if _calls(moment, "RegisterScalableTarget"))
+    stale = (cell for cell in cells(tuple(raising)) if cell.call.service == "sagemaker" and _named(cell, "stale read"))
+    struck = (cell for cell in cells((ordering,)) if _named(cell, "5xx" if cell.call.reads else "killed"))
+    yield from stale
+    yield from {cell.call.operation: cell for cell in struck}.values()
+
+
+def _calls(moment: Moment, operation: str) -> bool:
+    return any(call.operation == operation for call in moment.calls)
+
+
+def _named(cell: Cell, kind: str) -> bool:
+    return (cell.kind.name if cell.kind else "killed") == kind
 
 
 def test_no_fault_lowers_lasts_lies_or_spreads() -> None:
     assert [problem for cell in sample(8) for problem in cell.problems()] == []
+
+
+def test_no_fault_lowers_lasts_lies_or_spreads_while_a_forecast_orders() -> None:
+    chosen = list(while_a_forecast_orders())
+    assert len({cell.call.operation for cell in chosen}) > 12
+    assert [problem for cell in chosen for problem in cell.problems()] == []
 
 
 BRANCHED = """
@@ -51,13 +83,9 @@ assert any(problem.startswith("bounds: ") for _, left in forked for problem in l
 
 def test_a_pass_that_forks_at_each_call_leaves_what_is_left_one_by_one() -> None:
     """In a process of its own: this one has threads, and who forks with threads may hang."""
-    moment = next(m for m in moments() if m.function == "BatchWindow" and _sets_bounds(m))
+    moment = next(m for m in moments() if m.function == "BatchWindow" and _calls(m, "RegisterScalableTarget"))
     told = subprocess.run([sys.executable, "-c", BRANCHED], input=pickle.dumps(moment), cwd=ROOT, check=False)  # noqa: S603 - ours
     assert told.returncode == 0
-
-
-def _sets_bounds(moment: Moment) -> bool:
-    return any(call.operation == "RegisterScalableTarget" for call in moment.calls)
 
 
 def test_what_every_pass_of_the_story_calls_is_allowed_and_what_is_allowed_is_called() -> None:
