@@ -243,11 +243,11 @@ def _capacities(found: Sequence[Learned]) -> Iterable[str]:
 
 
 def _losers(judged: Sequence[Judged]) -> Iterable[str]:
-    """Name every play in which another policy costs less and harms no more, the cheapest of them."""
+    """Name every play in which another policy costs less and violates no more, the cheapest of them."""
     yield from (
         "## Where Tidegate loses",
         "",
-        "Another policy, knowing no future, costs less and harms no more:",
+        "Another policy, knowing no future, costs less and violates no more:",
         "",
     )
     lost = played = 0

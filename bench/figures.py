@@ -1,4 +1,4 @@
-"""How figures are said on the pages: cost ÷ clairvoyant and share of requests harmed, of one trace and of several."""
+"""How figures are said on the pages: cost ÷ clairvoyant and share violated or late, of one trace and of several."""
 
 import math
 import statistics

@@ -11,11 +11,11 @@ HEAD = """# Commands
 
 Written from the code by `make reference`; each command says the same with `--help`.
 
-Results go to stdout, everything else to stderr. Exit status: 0 fine, 1 failed (or differs, where `--check` or `replay`
-asks), 2 misused or refused. `--json` prints results for programs. Colours are left out where `NO_COLOR` is set and in a
-pipe; `COLUMNS` sets the width of tables. What calls AWS takes `--region`, `--profile` and `--endpoint-url`, and without
-them what the AWS CLI would; `TIDEGATE_STACK` stands for `--stack`. `tidegate --install-completion` teaches your shell
-to complete commands and options.
+Results go to stdout, everything else to stderr: what takes over two seconds says there how far it is. Exit status:
+0 fine, 1 failed (or differs, where `--check` or `replay` asks), 2 misused or refused. `--json` prints results for
+programs. Colours are left out where `NO_COLOR` is set and in a pipe; `COLUMNS` sets the width of tables. What calls AWS
+takes `--region`, `--profile` and `--endpoint-url`, and without them what the AWS CLI would; `TIDEGATE_STACK` stands for
+`--stack`. `tidegate --install-completion` teaches your shell to complete commands and options.
 """
 AWS = ("region", "profile", "endpoint_url")
 

@@ -215,6 +215,6 @@ def _of_queue(case: Case, rate: float | None, was: Counts, waited: Floats, *, me
     most = waiting(case, was)[: len(waited)].max()
     yield f"Played so, what ran leaves {most:,} items waiting at most; CloudWatch saw {waited.max():,.0f}."
     yield (
-        f"Violated is what takes longer than {case.objective} minutes. The floors answered to the queue as it was: "
+        f"Late is what takes longer than {case.objective} minutes. The floors answered to the queue as it was: "
         "where what ran kept it shorter, Tidegate would have asked for more."
     )

@@ -67,7 +67,8 @@ def woken(wakes: Wakes) -> str:
 
 def table_of(found: Sequence[Compared]) -> Table:
     """Return the courses of each target beside each other."""
-    table = plain("target", "course", "instance-hours", "violated", "short minutes", "covered", "missed")
+    word = "late" if found and all(each.wakes is not None for each in found) else "violated"
+    table = plain("target", "course", "instance-hours", word, "short minutes", "covered", "missed")
     for column in table.columns[2:]:
         column.justify = "right"
     for each in found:

@@ -348,7 +348,7 @@ def test_a_queue_is_judged_by_the_same_play_under_what_ran_and_under_the_floors(
         "An instance is taken to finish 6 items a minute, all alike: as measured before, or stated.",
         "Played so, what ran leaves 40 items waiting at most; CloudWatch saw 40.",
         (
-            "Violated is what takes longer than 15 minutes. The floors answered to the queue as it was: where what ran kept "
+            "Late is what takes longer than 15 minutes. The floors answered to the queue as it was: where what ran kept "
             "it shorter, Tidegate would have asked for more."
         ),
     ]
@@ -357,6 +357,7 @@ def test_a_queue_is_judged_by_the_same_play_under_what_ran_and_under_the_floors(
 def test_the_page_shows_what_waited_and_each_wish_with_its_reason(queue: Desk, tmp_path: Path) -> None:
     page = tmp_path / "shadow.html"
     result = queue.run("shadow-report", "--html", str(page))
+    assert result.stdout.split("\n")[1].split()[:4] == ["target", "course", "instance-hours", "late"]
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (0, f"Page: {page}")
     told = page.read_text(encoding="utf-8")
     marks = re.findall(r'<td class="reason">(\w+)</td><td>(.*?)</td>', told)

@@ -54,7 +54,7 @@ def replay(  # noqa: PLR0913 - one argument an option
         str, typer.Argument(help="What explain calls it, TARGET@TIME, or a file it wrote with --json.")
     ],
     *,
-    stack: Annotated[str | None, typer.Option(help="CloudFormation stack of Tidegate; not for a file.")] = None,
+    stack: Annotated[str | None, typer.Option(help="CloudFormation stack that recorded it; none: a file.")] = None,
     as_json: Json = False,
     region: Region = None,
     profile: AwsProfile = None,

@@ -28,8 +28,9 @@ def shadow_report_command(  # noqa: PLR0913 - one argument an option
 
     Reads the recorded decisions and CloudWatch, and ends with a plain verdict for each target. `covered` are minutes in
     which too little ran and Tidegate's floors were enough, `missed` the other way round. Instances of Tidegate's serve
-    after what starts took on this endpoint. Of an asynchronous endpoint `violated` are late items, and how it was woken
-    from zero is compared. The page shows what ran beside the floors, and each wish with its reason.
+    after what starts took on this endpoint. Of asynchronous endpoints `late` items are told (beside others under
+    `violated`), and how they were woken from zero. The page shows what ran beside the floors, and each wish with its
+    reason.
 
     \b
     Examples:
