@@ -112,8 +112,15 @@ def main() -> None:
     given = parser.parse_args()
     console = Console(width=120)
     found = list[Death]()
-    for planned in standing(given.traces):
-        if planned.mode is Mode.REALTIME and (given.only is None or planned.path.stem in given.only):
+    cases = {
+        planned.path.name.partition(".")[0]: planned
+        for planned in standing(given.traces)
+        if planned.mode is Mode.REALTIME
+    }
+    if unknown := sorted({*(given.only or ())} - {*cases}):
+        parser.error(f"--only {' '.join(unknown)}: must be of {', '.join(cases)}")
+    for name, planned in cases.items():
+        if given.only is None or name in given.only:
             own = list(deaths(planned, given.kills, given.seed, given.before))
             console.print(f"{own[0].trace}: " + "; ".join(map(_said, own)), highlight=False)
             found += own
