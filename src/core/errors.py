@@ -14,12 +14,22 @@ TidegateError
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import extract_tb
 
 from typing_extensions import override
 
 
 class TidegateError(Exception):
     """Root of everything the core raises on purpose."""
+
+
+def said(err: Exception) -> str:
+    """Return what an error says; of a mistake of ours, which nobody raised on purpose, also what and where it is."""
+    if isinstance(err, TidegateError):
+        return str(err)
+    at = extract_tb(err.__traceback__)[-1]
+    return f"{type(err).__name__}: {err} ({Path(at.filename).name}:{at.lineno})"
 
 
 class ObservationError(TidegateError):

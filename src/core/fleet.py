@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from core.context import Context, Enrolment
 from core.decide import decide
-from core.errors import ConfigError, ObservationError, Problem, TidegateError
+from core.errors import ConfigError, ObservationError, Problem, TidegateError, said
 from core.instances import gpus_of, vcpus_of
 from core.learning.capacity import measure, queries
 from core.learning.choice import choose
@@ -114,7 +114,7 @@ class FleetSync:
         told: dict[ScalableTarget, str] = {}
         for each in able:
             memory, old = memories[each.target], fits.get(each.target)
-            with suppress(TidegateError):  # then it is learned in the next hour, and keeps no other target waiting
+            try:
                 measured_at = memory.measured.at if memory.measured else None
                 if each.profile.learn != "off" and self._due(each, measured_at, when):
                     memory = self._measure(each, memory, when)
@@ -129,6 +129,8 @@ class FleetSync:
                         continue
                     if found := fit(seen, capacity, profile.timezone, profile.start_of(memory.starts)):
                         self._ports.store.put_learned(each.target, choose(found, old, seen, profile))
+            except Exception as err:  # noqa: BLE001 - it is learned in the next hour, and keeps no other target waiting
+                told[each.target] = f"not learned: {said(err)}"
         return told
 
     def _due(self, enrolment: Enrolment, last: datetime | None, when: Pass) -> bool:
@@ -227,22 +229,8 @@ class FleetSync:
             self._quota = self._quota._replace(used=self._quota.used + 1)
         inventory = self._inventory(target, ctx.registered, ctx.profile.kind)
         inventory = replace(inventory, policies=self._with_alarms(ctx, inventory.policies))
-        others = foreign(inventory.policies, self._stage)
-        made = [p.name for p in others] + [a.name for a in foreign(inventory.scheduled_actions, self._stage)]
-        if made and not ctx.enrolment.adopt:
-            barred = replace(
-                ctx.memory,
-                enrolled=False,
-                first_seen_at=ctx.memory.first_seen_at or ctx.now,
-                tracking=tracking_policies(inventory.policies, target, self._stage),
-            )
-            if not when.dry_run and barred != ctx.memory:
-                store.record(target, barred, when.holder, when.now)
-            names = ", ".join(sorted(made))
-            error = f"left alone: others made {names}; `adopt: true` in the policy file replaces them (saved first)"
-            if others:
-                error += "; until then scale-in waits for their consent too"
-            return Outcome(target=target, status=Status.LEFT_ALONE, error=error)
+        if not ctx.enrolment.adopt and (left := self._left_to_others(ctx, inventory, when)):
+            return left
         ctx = as_found(self._reconciler.recovered(ctx), inventory.scheduled_actions, self._stage)
         original = store.original(target)
         before = (original or original_of(inventory, self._stage)).request_target
@@ -259,6 +247,22 @@ class FleetSync:
         if outcome.status in {Status.CHANGED, Status.UNCHANGED}:
             self._note_enrolment(ctx, self._ports.autoscaling.policies(target) if puts else inventory.policies, when)
         return outcome
+
+    def _left_to_others(self, ctx: Context, inventory: Inventory, when: Pass) -> Outcome | None:
+        """Leave alone a target on which others made policies or scheduled actions, and remember it as not ours."""
+        target, others = ctx.target, foreign(inventory.policies, self._stage)
+        made = [p.name for p in others] + [a.name for a in foreign(inventory.scheduled_actions, self._stage)]
+        if not made:
+            return None
+        known, first = tracking_policies(inventory.policies, target, self._stage), ctx.memory.first_seen_at or ctx.now
+        barred = replace(ctx.memory, enrolled=False, first_seen_at=first, tracking=known)
+        if not when.dry_run and barred != ctx.memory:
+            self._ports.store.record(target, barred, when.holder, when.now)
+        names = ", ".join(sorted(made))
+        error = f"left alone: others made {names}; `adopt: true` in the policy file replaces them (saved first)"
+        if others:
+            error += "; until then scale-in waits for their consent too"
+        return Outcome(target=target, status=Status.LEFT_ALONE, error=error)
 
     def _inventory(self, target: ScalableTarget, registered: Envelope | None, *kinds: Kind) -> Inventory:
         """Read what stands on a target, with our alarms made for these kinds."""

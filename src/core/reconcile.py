@@ -10,7 +10,7 @@ from typing import NamedTuple, assert_never
 from core import plan
 from core.context import Context, Decision, Enrolment
 from core.decide import decide, loaded, silent_since
-from core.errors import LeaseLostError, ObservationError, TidegateError
+from core.errors import LeaseLostError, ObservationError, TidegateError, said
 from core.model import (
     Capacity,
     Learned,
@@ -185,8 +185,8 @@ class Reconciler:
                 continue
             try:
                 outcomes.append((settle or self._settle)(seen, when))
-            except TidegateError as err:
-                outcomes.append(Outcome(target=seen.target, status=Status.FAILED, error=str(err)))
+            except Exception as err:  # noqa: BLE001 - a mistake of ours on one target must not cost the others theirs
+                outcomes.append(Outcome(target=seen.target, status=Status.FAILED, error=said(err)))
         return tuple(outcomes)
 
     def observe(

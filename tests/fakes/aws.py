@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from core.errors import ObservationError, TargetBusyError, TargetNotFoundError, TidegateError
+from core.errors import ObservationError, TargetBusyError, TargetNotFoundError
 from core.fleet import PROFILE_TAG
 from core.model import Capacity, Envelope, Missing, Observation, Point, Refusal, ScalableTarget, Serving, Starts
 from core.ports import MetricQuery, NativePolicy, Registration, ScheduledAction, Variant
@@ -20,7 +20,7 @@ Write = tuple[Any, ...]
 
 @dataclass(kw_only=True)
 class _Fake:
-    fail_on: dict[str, TidegateError | list[TidegateError]] = field(default_factory=dict)
+    fail_on: dict[str, Exception | list[Exception]] = field(default_factory=dict)
     writes: list[Write] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
 
@@ -34,7 +34,7 @@ class _Fake:
 
     def _maybe_fail(self, operation: str) -> None:
         match self.fail_on.get(operation):
-            case TidegateError() as error:
+            case Exception() as error:
                 raise error
             case [first, *rest]:
                 self.fail_on[operation] = rest

@@ -737,6 +737,13 @@ def test_history_that_cannot_be_read_stops_nothing_else() -> None:
     assert world.store.learned([world.orders]) == {}
 
 
+def test_a_mistake_in_a_fit_is_told_and_stops_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.fleet.fit", lambda *_: 1 / 0)
+    outcome = office_hours(World(), days=4).sync()["orders"]
+    assert outcome.status is Status.CHANGED
+    assert (outcome.remark or "").startswith("not learned: ZeroDivisionError: division by zero (test_fleet.py:")
+
+
 def test_without_time_a_fit_waits_for_the_next_hour() -> None:
     world = office_hours(World(clock_runs=timedelta(seconds=30)), days=4)
     world.sync()

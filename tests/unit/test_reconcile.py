@@ -95,6 +95,20 @@ def test_a_target_that_cannot_be_read_does_not_hold_up_the_others() -> None:
     }
 
 
+def test_a_mistake_of_ours_on_one_target_is_told_and_does_not_hold_up_the_others() -> None:
+    world = World()
+    world.document["endpoints"].append({"name": "other", "profile": "p"})
+    world.serving.add("other", count=4)
+    loaded(world.enrolled(), 7000)
+    world.autoscaling.fail_on["register"] = [KeyError(17)]
+    outcomes = world.tick()
+    assert {name: outcome.status for name, outcome in outcomes.items()} == {
+        "orders": Status.FAILED,
+        "other": Status.CHANGED,
+    }
+    assert (outcomes["orders"].error or "").startswith("KeyError: 17 (")
+
+
 def test_metrics_that_cannot_be_read_are_unknown_and_lower_nothing() -> None:
     world = loaded(World().enrolled(), 7000)
     world.tick()
