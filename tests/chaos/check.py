@@ -92,7 +92,7 @@ def _future(moment: Moment) -> _Future:
 HOURLY = {"trigger": "schedule"}
 
 
-def tick(cloud: CloudAccount, moment: Moment) -> State:
+def tick(cloud: CloudAccount, moment: Moment, *, hourly: bool = True) -> State:
     """Let a minute pass: the owner ticks, and FleetSync hears of endpoints that changed and comes by each hour.
 
     Without its hourly pass an alarm keeps an old threshold for as long as nothing happens to its endpoint.
@@ -100,7 +100,7 @@ def tick(cloud: CloudAccount, moment: Moment) -> State:
     for event in cloud.account.advance():
         if "EndpointStatus" in event["detail"]:
             invoke(cloud, "FleetSync", event)
-    if cloud.now.minute == SYNCED:
+    if hourly and cloud.now.minute == SYNCED:
         invoke(cloud, "FleetSync", HOURLY)
     owners = ("RealtimeTarget", "AsyncQueue", "BatchWindow")
     for owner in (moment.function,) if moment.function in owners else owners:

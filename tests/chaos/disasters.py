@@ -159,9 +159,12 @@ def _alone(cloud: CloudAccount) -> Snapshot:
 
 
 def _played(world: Snapshot, moment: Moment, minutes: int) -> tuple[list[State], Snapshot]:
-    """Let time pass for all owners; return what stands in each minute, and what is left."""
+    """Let time pass for all owners; return what stands in each minute, and what is left.
+
+    FleetSync has just come by: what it may learn of an instance at the next hour is not what a lost table is judged by.
+    """
     cloud = CloudAccount.of(world)
-    found = [tick(cloud, replace(moment, function="FleetSync")) for _ in range(minutes)]
+    found = [tick(cloud, replace(moment, function="FleetSync"), hourly=False) for _ in range(minutes)]
     return found, cloud.save()
 
 
