@@ -182,9 +182,9 @@ def test_the_command_line_says_every_problem_of_a_request_that_the_function_refu
     refused = tidegate(local, "override", "pin", QUIET, "99999", "--for", "20d", "--reason", "x")
     assert refused.returncode == 2
     assert [line.partition(" = ")[0] for line in refused.stderr.splitlines()] == [
-        "refused: capacity",
-        "duration",
-        "reason",
+        "refused: CAPACITY",
+        "--for",
+        "--reason",
     ]
 
 
