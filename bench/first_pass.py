@@ -27,7 +27,7 @@ class Raw(BytesIO):
 class Invocation:
     """Lambda's context object."""
 
-    function_name, aws_request_id = "tidegate-prod-realtime-target", "bench"
+    function_name, aws_request_id = "tidegate-prod", "bench"
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the time-out."""
