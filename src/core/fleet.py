@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from core.batches import batches
 from core.context import Context, Enrolment
 from core.decide import decide
 from core.errors import ConfigError, ObservationError, Problem, TidegateError, said
@@ -85,8 +86,8 @@ class FleetSync:
         found = self._discover(fleet, None if lost else endpoint)
         chosen = [e for e in found.enrolments if endpoint in {None, e.endpoint_name}]
         told: dict[ScalableTarget, str] = {}
-        for first in range(0, len(chosen) if endpoint is None and not when.dry_run else 0, AT_ONCE):
-            told |= self._learn(chosen[first : first + AT_ONCE], when)
+        for batch in batches(chosen if endpoint is None and not when.dry_run else (), AT_ONCE):
+            told |= self._learn(batch, when)
         with suppress(ObservationError):  # then AWS alone refuses what is too much
             self._quota = Quota(self._ports.autoscaling.count(), fleet.scalable_targets)
         turns = sorted(chosen, key=lambda e: (e.target.turn(24) - when.now.hour) % 24)  # each hour others come last

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple, assert_never
 
 from core import plan
+from core.batches import batches
 from core.context import Context, Decision, Enrolment
 from core.decide import decide, loaded, silent_since
 from core.errors import LeaseLostError, ObservationError, TidegateError, said
@@ -267,9 +268,9 @@ class Reconciler:
     ) -> tuple[Sequence[Enrolment], Mapping[ScalableTarget, Learned]]:
         """Return what fresh fits say of these minutes, and the enrolments, with the target that was raised for one."""
         able = {e.target: profile for e in enrolments if (profile := e.profile.forecasting)}
-        targets, found = [*able], dict[ScalableTarget, Learned]()
-        for first in range(0, len(able), AT_ONCE):
-            fits = self.ports.store.learned(targets[first : first + AT_ONCE])
+        found: dict[ScalableTarget, Learned] = {}
+        for targets in batches(able, AT_ONCE):
+            fits = self.ports.store.learned(targets)
             found |= {target: forecast.around(fit, now) for target, fit in fits.items() if now - fit.fitted_at <= FRESH}
         chosen = (target for target, fit in found.items() if fit.chosen is Option.FORECAST)
         by_forecast = {target for target in chosen if memories[target].raised(now)}

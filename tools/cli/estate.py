@@ -10,10 +10,10 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from cli.targets import refuse_unknown
-from core.aws.batches import batches
 from core.aws.cloudwatch import ALARMS_A_CALL
 from core.aws.errors import reading
 from core.aws.sagemaker import LISTED_A_CALL, SageMaker
+from core.batches import batches
 from core.errors import ObservationError
 from core.model import Capacity, Dimension, Envelope, Missing, ScalableTarget, Serving
 from core.ports import ScheduledAction, Variant
@@ -349,7 +349,7 @@ def _calling(cloudwatch: Any, arn: str) -> list[str]:  # noqa: ANN401 - boto3's 
 
 def _alarms(cloudwatch: Any, names: Sequence[str]) -> dict[str, Alarm]:  # noqa: ANN401 - boto3's client
     found: dict[str, Alarm] = {}
-    for batch in batches(names, ALARMS_A_CALL):
+    for batch in batches(dict.fromkeys(names), ALARMS_A_CALL):
         with reading(f"DescribeAlarms of {batch[0]} and {len(batch) - 1} more"):
             for page in cloudwatch.get_paginator("describe_alarms").paginate(AlarmNames=batch):
                 for each in page["MetricAlarms"]:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from core.aws.batches import batches
 from core.aws.errors import absent_is_fine, reading, writing
 from core.aws.pace import UNPACED, Pace
+from core.batches import batches
 from core.model import Envelope, Refusal, ScalableTarget, Starts
 from core.ports import NativePolicy, Registration, ScheduledAction
 
@@ -41,7 +41,7 @@ class ApplicationAutoScaling:
         wanted = {(target.resource_id, target.dimension.value): target for target in targets}
         pages = self._client.get_paginator("describe_scalable_targets")
         found: dict[ScalableTarget, Registration] = {}
-        for ids in batches((target.resource_id for target in targets), TARGETS_A_CALL):
+        for ids in batches(dict.fromkeys(target.resource_id for target in targets), TARGETS_A_CALL):
             with reading(f"DescribeScalableTargets of {ids[0]} and {len(ids) - 1} more"):
                 for page in pages.paginate(ServiceNamespace="sagemaker", ResourceIds=ids):
                     for item in page["ScalableTargets"]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from core.aws.batches import batches
 from core.aws.errors import is_absent, reading, writing
 from core.aws.pace import UNPACED, Pace
+from core.batches import batches
 from core.model import Missing, Observation, Point
 from core.ports import MetricQuery
 from core.times import MINUTE
@@ -40,7 +40,7 @@ class CloudWatch:
     ) -> Mapping[MetricQuery, Observation | Missing]:
         end = newest_complete_minute(now) + MINUTE
         seen: dict[MetricQuery, Observation | Missing] = {}
-        for batch in batches(queries, QUERIES_A_CALL):
+        for batch in batches(dict.fromkeys(queries), QUERIES_A_CALL):
             results = self._results([_request(i, query) for i, query in enumerate(batch)], end - span, end)
             seen |= {query: _observed(results.get(f"m{i}"), query, end - span, end) for i, query in enumerate(batch)}
         return seen
@@ -64,7 +64,7 @@ class CloudWatch:
     def alarm_states(self, names: Sequence[str]) -> Mapping[str, str]:
         pages = self._client.get_paginator("describe_alarms")
         states: dict[str, str] = {}
-        for batch in batches(names, ALARMS_A_CALL):
+        for batch in batches(dict.fromkeys(names), ALARMS_A_CALL):
             with reading(f"DescribeAlarms of {batch[0]} and {len(batch) - 1} more"):
                 for page in pages.paginate(AlarmNames=batch):
                     states |= {alarm["AlarmName"]: alarm["StateValue"] for alarm in page["MetricAlarms"]}
@@ -86,7 +86,7 @@ class CloudWatch:
             self._client.put_metric_alarm(**request)
 
     def delete_alarms(self, names: Sequence[str]) -> None:
-        for batch in batches(names, ALARMS_A_CALL):
+        for batch in batches(dict.fromkeys(names), ALARMS_A_CALL):
             with writing(f"DeleteAlarms {batch[0]} and {len(batch) - 1} more"):
                 self._delete(batch)
 

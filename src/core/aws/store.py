@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 from pydantic import TypeAdapter, ValidationError
 
-from core.aws.batches import batches
 from core.aws.errors import code_of, reading, writing
+from core.batches import batches
 from core.context import CONTEXTS, DECISIONS, Decision
 from core.errors import ObservationError
 from core.model import Dimension, Learned, Memory, Override, ScalableTarget
