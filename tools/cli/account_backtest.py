@@ -9,15 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from cli.backtest import Wanted, harmed, page_of, told
 from cli.cloudwatch_history import KEPT, NoHistoryError, read_history
 from cli.errors import MisusedError
 from cli.estate import read_estate
-from cli.output import in_lines
+from cli.output import watched
 from cli.own_policies import OWN, play
 from cli.queue_history import queue_case, read_queue
 from cli.tables import console
@@ -402,19 +400,15 @@ def judge_all(todo: Sequence[Subject], folder: Path | None) -> tuple[list[Line],
     Returns:
         What became of them, in their order, and the names of those that could not be judged, with the reason.
     """
-    err = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     found: dict[str, Line | tuple[str, str]] = {}
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with watched() as (bar, say):
         task = bar.add_task("endpoints judged", total=len(todo))
-        say = in_lines() if bar.disable else None
         with ProcessPoolExecutor(max_workers=min(os.cpu_count() or 1, max(1, len(todo)))) as pool:
             running = {pool.submit(tried, each, folder): each.name for each in todo}
             for done in as_completed(running):
                 found[running[done]] = done.result()
                 bar.advance(task)
-                if say:
-                    say(f"{len(found)} of {len(todo)} endpoints judged")
+                say(f"{len(found)} of {len(todo)} endpoints judged")
     ordered = [found[each.name] for each in todo]
     return [each for each in ordered if isinstance(each, Line)], [each for each in ordered if isinstance(each, tuple)]
 
@@ -423,18 +417,14 @@ def read_all(
     aws: Source, asked: Asked, now: datetime, only: Sequence[str]
 ) -> tuple[Estate, list[Subject], list[tuple[str, str]]]:
     """Read the account, and say what can be judged and what cannot, with progress on stderr."""
-    err = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     found: list[Subject] = []
     skipped: list[tuple[str, str]] = []
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with watched() as (bar, say):
         task = bar.add_task("endpoints read", total=None)
-        say = in_lines() if bar.disable else None
 
         def told(done: int, of: int) -> None:
             bar.update(task, completed=done, total=of)
-            if say:
-                say(f"{done} of {of} endpoints read")
+            say(f"{done} of {of} endpoints read")
 
         estate = read_estate(aws, now, only, told)
         total_hosted = len(estate.hosted)
@@ -442,8 +432,7 @@ def read_all(
         asked.prices.region = asked.prices.region or estate.region
         for number, each in enumerate(subjects(aws, estate, asked, now), start=1):
             bar.advance(task)
-            if say:
-                say(f"{number} of {total_hosted} histories read")
+            say(f"{number} of {total_hosted} histories read")
             if isinstance(each, Subject):
                 found.append(each)
             else:

@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from cli.cloudwatch_history import KEPT, read_history
 from cli.errors import MisusedError
-from cli.output import in_lines
+from cli.output import watched
 from cli.policy_file import read_policy_file
 from cli.tables import console
 from core.aws import clock
@@ -156,17 +155,13 @@ class Wanted:
 
 def judged(case: Case, wanted: Wanted) -> Verdict:
     """Let every policy play, showing progress on stderr."""
-    err = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with watched(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as (bar, say):
         task = bar.add_task("clairvoyant", total=None)
-        say = in_lines() if bar.disable else None
 
         def told(policy: str, share: float) -> None:
             now = f"{policy} {share:.0%}" if share else policy
             bar.update(task, description=now)
-            if say:
-                say(f"playing {now}")
+            say(f"playing {now}")
 
         return judge(case, wanted.profile, price=wanted.price, progress=told)
 

@@ -7,10 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Timer
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import typer
 
 from cli.errors import MisusedError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
 
 FAILED, REFUSED = 1, 2
 """Exit status: it failed, or it was misused or refused; 0 is fine."""
@@ -62,6 +66,22 @@ def in_lines(say: Callable[[str], None] = log, clock: Callable[[], float] = mono
             due = clock() + PAUSE
 
     return told
+
+
+@contextmanager
+def watched(*columns: "ProgressColumn") -> Iterator[tuple["Progress", Callable[[str], None]]]:
+    """Show a bar on stderr, with what there is to do counted if no columns are given.
+
+    What comes with it says the same in lines where no terminal shows the bar.
+    """
+    from rich import progress  # noqa: PLC0415 - as in `working`
+    from rich.console import Console  # noqa: PLC0415
+
+    err = Console(stderr=True)
+    counted = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn())
+    shown = columns or (*counted, progress.TimeElapsedColumn())
+    with progress.Progress(*shown, console=err, transient=True, disable=not err.is_terminal) as bar:
+        yield bar, in_lines() if bar.disable else lambda _: None
 
 
 @contextmanager

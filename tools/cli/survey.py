@@ -6,14 +6,12 @@ from itertools import groupby
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from cli import tables
 from cli.estate import STEPS, Endpoint, Estate, Hosted, Policy, Source, measured, read_estate
 from cli.findings import PUBLISHED, Finding
-from cli.output import count, in_lines, log
+from cli.output import count, log, watched
 from cli.targets import spelled
 from core.model import Capacity, ScalableTarget, Serving
 
@@ -22,15 +20,12 @@ KINDS = {Serving.REALTIME: "real-time", Serving.ASYNC: "asynchronous", Serving.I
 
 def read_with_progress(aws: Source, now: datetime, only: Sequence[str]) -> Estate:
     """Read the estate and show on stderr how far that is."""
-    watched = Console(stderr=True)
-    with Progress(console=watched, transient=True, disable=not watched.is_terminal) as progress:
-        task = progress.add_task("Reading endpoints", total=None)
-        say = in_lines() if progress.disable else None
+    with watched() as (bar, say):
+        task = bar.add_task("Reading endpoints", total=None)
 
         def told(done: int, of: int) -> None:
-            progress.update(task, completed=done, total=of)
-            if say:
-                say(f"{done} of {of} endpoints read")
+            bar.update(task, completed=done, total=of)
+            say(f"{done} of {of} endpoints read")
 
         return read_estate(aws, now, only, told)
 
