@@ -8,12 +8,16 @@ themselves take is not in it.
 import shelve
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import BytesIO, StringIO
 from typing import Any
 
-sys.path.append(sys.argv[1])
+sys.path.append(sys.argv[0].rpartition("/bench/")[0])
+from bench.invocation import Invocation, named
+
+sys.path[-1] = sys.argv[1]
 
 
 class Raw(BytesIO):
@@ -24,18 +28,9 @@ class Raw(BytesIO):
         yield self.read()
 
 
-class Invocation:
-    """Lambda's context object."""
-
-    function_name, aws_request_id = "tidegate-prod", "bench"
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return the time-out."""
-        return 50_000
-
-
 with shelve.open(sys.argv[2], "r") as shelf:  # noqa: S301 - our own
     answers = dict(shelf)
+times = Counter[str]()
 
 began, cpu = time.perf_counter(), time.process_time()
 from handlers import realtime_target  # noqa: E402
@@ -50,10 +45,7 @@ from core.aws import clock  # noqa: E402
 
 def send(request: Any, event_name: str, **_: object) -> AWSResponse:  # noqa: ANN401 - a prepared request
     """Answer below retries, signing and parsing."""
-    operation, body = event_name.split(".")[2], request.body or b""
-    text = body.decode() if isinstance(body, bytes) else body
-    name = operation if "Configuration" in operation else f"0 {operation} {text}"
-    status, content, headers = answers[name]
+    status, content, headers = answers[named(0, event_name.split(".")[2], request.body, times)]
     return AWSResponse(request.url, status, headers, Raw(content))
 
 
@@ -69,6 +61,6 @@ botocore.session.get_session = session
 clock.now = lambda: answers["0 at"]
 with redirect_stdout(StringIO()):
     began, cpu = time.perf_counter(), time.process_time() - cpu
-    realtime_target.handler({"trigger": "schedule"}, Invocation())
+    realtime_target.handler({"trigger": "schedule"}, Invocation(50))
     passed, cpu = time.perf_counter() - began, time.process_time() - cpu
 print(imported, imported + passed, cpu)

@@ -30,6 +30,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from rich.console import Console
 from rich.table import Table
 
+from bench.invocation import Invocation, named
 from simulator.transport import Raw
 
 if TYPE_CHECKING:
@@ -74,19 +75,6 @@ Answering = Callable[[str, str, AWSPreparedRequest], Reply]
 """Answers a request, given service, operation and what botocore would send."""
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """Lambda's context object."""
-
-    function: str
-    function_name: str = "tidegate-prod"
-    aws_request_id: str = "bench"
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return the time-out."""
-        return 1000 * TIMEOUT_S[self.function]
-
-
 @contextmanager
 def answered(answering: Answering) -> Iterator[None]:
     """Let every client made from now on be answered by a function, below retries, signing and parsing."""
@@ -104,27 +92,6 @@ def answered(answering: Answering) -> Iterator[None]:
         yield
 
 
-def key(operation: str, request: AWSPreparedRequest) -> str:
-    """Return what tells one request of a pass from the others; a configuration is asked for by tokens that differ."""
-    body = request.body or b""
-    return (
-        operation
-        if "Configuration" in operation
-        else f"{operation} {body.decode() if isinstance(body, bytes) else body}"
-    )
-
-
-def again(request: str, times: Counter[str]) -> str:
-    """Return what tells this request from equal ones before it in its pass: what was written since is in its answer."""
-    times[request] += 1
-    return request if times[request] == 1 or "Configuration" in request[:30] else f"{request} {times[request]}"
-
-
-def named(number: int, request: str) -> str:
-    """Return where an answer is kept; the configuration is the same in all passes, whichever of them asks for it."""
-    return request if "Configuration" in request[:30] else f"{number} {request}"
-
-
 def tick(at: datetime, function: str) -> None:
     """Invoke the deployed handler as it is."""
     from core.aws import clock  # noqa: PLC0415 - a process that only prints the table needs no controller
@@ -132,7 +99,7 @@ def tick(at: datetime, function: str) -> None:
 
     clock.now = lambda: at
     handler = {OWNER: realtime_target, SYNC: fleet_sync}[function].handler
-    handler({"trigger": "schedule"}, Invocation(function))
+    handler({"trigger": "schedule"}, Invocation(TIMEOUT_S[function]))
 
 
 def record(count: int, file: str, function: str = OWNER) -> None:
@@ -159,12 +126,12 @@ def record(count: int, file: str, function: str = OWNER) -> None:
     cloud = CloudAccount(account=account, document=document)
     ids = {"sagemaker": "sagemaker", "application-auto-scaling": "application-autoscaling"}
     kept: dict[str, Reply] = {}
-    calls, times = Counter[str](), Counter[str]()
+    calls, times, number = Counter[str](), Counter[str](), 0
 
     def answering(service: str, operation: str, request: AWSPreparedRequest) -> Reply:
         answer = cloud.answer(ids.get(service, service), operation, request)
         calls[operation] += 1
-        kept[again(key(operation, request), times)] = (answer.status, answer.body, dict(answer.headers))
+        kept[named(number, operation, request.body, times)] = (answer.status, answer.body, dict(answer.headers))
         return answer.status, answer.body, dict(answer.headers)
 
     with answered(answering), shelve.open(file) as shelf:  # noqa: S301 - our own
@@ -181,9 +148,7 @@ def record(count: int, file: str, function: str = OWNER) -> None:
             for each in (kept, calls, times):
                 each.clear()
             tick(account.now, function)
-            shelf[f"{number} at"], shelf[f"{number} calls"] = account.now, dict(calls)
-            for name, reply in kept.items():
-                shelf[named(number, name)] = reply
+            shelf.update({f"{number} at": account.now, f"{number} calls": dict(calls), **kept})
             account.advance()
 
 
@@ -221,7 +186,7 @@ def play(file: str, function: str = OWNER) -> None:
         def answering(_service: str, operation: str, request: AWSPreparedRequest) -> Reply:
             nonlocal reading
             began = time.process_time()
-            reply: Reply = shelf[named(number, again(key(operation, request), times))]
+            reply: Reply = shelf[named(number, operation, request.body, times)]
             reading += time.process_time() - began
             return reply
 
@@ -262,7 +227,7 @@ def measure(count: int, function: str = OWNER) -> Measured:
     calm, fits, fitting_s = found["seconds"][1:], 0, 0.0
     if function == SYNC:
         *calm, fitting_s = calm
-        fits = found["calls"][-1]["PutItem"] - found["calls"][1].get("PutItem", 0)
+        fits = found["calls"][-1].get("PutItem", 0) - found["calls"][1].get("PutItem", 0)
     warm = sorted(zip(calm, found["calls"][1:], strict=False), key=lambda each: each[0])[(len(calm) - 1) // 2]
     first = (count, found["seconds"][0], warm[0], found["peak_mib"], found["calls"][0], warm[1])
     return Measured(*first, fits, fitting_s)

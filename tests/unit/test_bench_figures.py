@@ -1,12 +1,15 @@
 """The arithmetic of `make cost` and `make speed`; what they count is counted elsewhere (tests/chaos/test_budget.py)."""
 
 import json
+import sysconfig
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from bench.artefact import FIRST_PASS, ROOT, fresh
 from bench.cost import DAYS, GOALS, PRICES, bill, stands
-from bench.scale import Measured, growth
+from bench.scale import Measured, alone, growth
 from simulator.cases import DAY
 
 
@@ -54,3 +57,16 @@ def test_growth_is_the_exponent_of_a_power_law(power: float, straight: bool) -> 
     exponent, fit = growth([Measured(1, 0.0, 99.0, 0.0, {}, {}), *found])
     assert (abs(exponent - power) < 1e-9) is straight
     assert (fit > 0.9999) is straight
+
+
+def test_a_first_pass_finds_the_answers_that_were_written_down(tmp_path: Path) -> None:
+    """As `make speed` runs it; what the artefact holds, and nothing else, is put beside each other by links."""
+    artefact, answers = tmp_path / "artefact", str(tmp_path / "answers")
+    artefact.mkdir()
+    for place in (Path(sysconfig.get_path("purelib")), ROOT / "src"):
+        for path in place.iterdir():
+            (artefact / path.name).symlink_to(path)
+    alone("record", "1", answers)
+    imported, passed, cpu = fresh([str(FIRST_PASS)], artefact, answers)
+    assert 0 < imported < passed
+    assert cpu > 0
