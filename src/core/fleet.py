@@ -234,8 +234,8 @@ class FleetSync:
             return left
         ctx = as_found(self._reconciler.recovered(ctx), inventory.scheduled_actions, self._stage)
         original = store.original(target)
-        before = (original or original_of(inventory, self._stage)).request_target
-        ctx = replace(ctx, memory=replace(ctx.memory, tracked_before=before))
+        before = (original or original_of(inventory, self._stage)).tracked
+        ctx = replace(ctx, memory=replace(ctx.memory, before_adoption=before))
         if not ctx.memory.raised(ctx.now):
             ctx = replace(ctx, enrolment=replace(ctx.enrolment, profile=ctx.profile.left_behind(before)))
         decision = decide(ctx)
@@ -304,7 +304,7 @@ class FleetSync:
         noted = replace(
             known,
             enrolled=True,
-            tracked_before=ctx.memory.tracked_before,
+            before_adoption=ctx.memory.before_adoption,
             scale_out_alarms=tuple(short(name, target) for name in scale_out_alarms(policies)),
             tracking=tracking_policies(policies, target, self._stage),
             missing_since=None,

@@ -326,6 +326,15 @@ class Tracking:
     foreign: bool = False
 
 
+class Tracked(NamedTuple):
+    """How target tracking of the user's own kept an instance or copy: requests a minute, cooldowns."""
+
+    target: float
+    scale_out_cooldown: timedelta
+    scale_in_cooldown: timedelta
+    disable_scale_in: bool
+
+
 class Starts(NamedTuple):
     """How long the newest scale-outs took, from order to service: where instances ran, and from zero."""
 
@@ -404,8 +413,8 @@ class Memory:
     falls_back_at: datetime | None = None
     """Request target that an owner wrote last, and when a schedule takes it back (ADR 0005)."""
 
-    tracked_before: float | None = None
-    """What the policy that stood before adoption kept an instance at, in requests a minute; None if none did."""
+    before_adoption: Tracked | None = None
+    """The policy that tracked requests before adoption; None if none did."""
 
     measured: Measured | None = None
     config_since: datetime | None = None

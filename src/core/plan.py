@@ -262,7 +262,7 @@ def plan_target(decision: Decision, stage: str) -> tuple[Action, ...]:
     raised, due = memory.raised(ctx.now), memory.falls_back_at
     own, may_rise = _own(decision), raised or not ctx.unknown
     forecast = own.forecasting if may_rise and _foreseen(ctx) else None
-    wanted = forecast or (own if may_rise else own.left_behind(memory.tracked_before))
+    wanted = forecast or (own if may_rise else own.left_behind(memory.before_adoption))
     targets = request_tracking(replace(ctx.enrolment, profile=wanted), stage)
     renewal = fallbacks(decision, stage, ctx.now + FALLS_BACK_AFTER)
     above = [policy.target for policy in targets] != [each.policy.target for each in renewal]
@@ -279,7 +279,7 @@ def plan_target(decision: Decision, stage: str) -> tuple[Action, ...]:
 def fallbacks(decision: Decision, stage: str, at: datetime) -> tuple[PutFallback, ...]:
     """Return what takes a raised request target back: to the profile's own or, if lower, what the user had."""
     ctx, own = decision.context, _own(decision)
-    left = own.left_behind(ctx.memory.tracked_before)
+    left = own.left_behind(ctx.memory.before_adoption)
     whose = "the profile's own" if left is own else "before adoption"
     kept = request_tracking(replace(ctx.enrolment, profile=left), stage)
     return tuple(PutFallback(policy, at, whose) for policy in kept)

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, 
 
 from core.fields import AtLeastMin, Duration, Name, Rate, Strict, Zone, between, duration_text, parsed
 from core.metrics import METRICS, QUEUE, SQS, MetricName
-from core.model import Kind, Mode, ScalableTarget, Serving, Signal, Starts, usual
+from core.model import Kind, Mode, ScalableTarget, Serving, Signal, Starts, Tracked, usual
 from core.policy_scaling import DeclaredPolicy, StepScaling, TargetTracking
 from core.policy_windows import Window
 from core.times import MINUTE
@@ -379,11 +379,16 @@ class Profile(Strict):
         """The profile that `forecasting` was made of."""
         return self._but(policies=None)
 
-    def left_behind(self, before: float | None) -> "Profile":
-        """Return the profile as it tracks requests when nobody lives: no higher than the user did before adoption."""
-        if self.policies is not None or before is None or all(p.target <= before for p in self.request_targets):
+    def left_behind(self, before: Tracked | None) -> "Profile":
+        """Return the profile as it tracks requests when nobody lives: as the user did before adoption, if lower.
+
+        With the user's cooldowns: at the same target, others have other instances in a rush (ADR 0005).
+        """
+        if self.policies is not None or before is None or all(p.target <= before.target for p in self.request_targets):
             return self
-        return self._but(policies=tuple(p.model_copy(update={"target": before}) for p in self.native_policies))
+        room = max(before.scale_in_cooldown, self.provisioning or timedelta(0))
+        user = before._replace(scale_in_cooldown=room)._asdict()
+        return self._but(policies=tuple(p.model_copy(update=user) for p in self.native_policies))
 
     def rated(self, capacity: float | None, share: float) -> "Profile":
         """Return the profile for instances that serve so many requests a minute; declared targets move with that.

@@ -22,6 +22,7 @@ from core.model import (
     Serving,
     Starts,
     Told,
+    Tracked,
 )
 from core.policy import Fleet
 
@@ -62,6 +63,14 @@ class NativePolicy:
         """The value that a target-tracking policy tracks."""
         return float(self.configuration["TargetValue"])
 
+    @property
+    def tracked(self) -> Tracked:
+        """What it tracks and how fast; where its cooldowns are not stated, AAS has defaults (facts 2.3)."""
+        out, into = (
+            timedelta(seconds=self.configuration.get(name, 300)) for name in ("ScaleOutCooldown", "ScaleInCooldown")
+        )
+        return Tracked(self.target, out, into, self.configuration.get("DisableScaleIn", False))
+
 
 @dataclass(frozen=True, slots=True)
 class ScheduledAction:
@@ -82,11 +91,11 @@ class Original:
     """False if the record was lost: release then leaves bounds and native policies as they are."""
 
     @property
-    def request_target(self) -> float | None:
-        """Requests a minute that AAS kept an instance or copy at; None if only CPU, concurrency or steps moved it."""
+    def tracked(self) -> Tracked | None:
+        """How AAS tracked requests for each instance or copy; None if only CPU, concurrency or steps moved it."""
         counts = ("InvocationsPerInstance", "InvocationsPerCopy")
         specs = [(p, p.configuration.get("PredefinedMetricSpecification", {})) for p in self.policies]
-        return min((p.target for p, s in specs if s.get("PredefinedMetricType", "").endswith(counts)), default=None)
+        return min((p.tracked for p, s in specs if s.get("PredefinedMetricType", "").endswith(counts)), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@
 user had before adoption is what it falls back to if that is less than 500.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -297,16 +298,19 @@ def test_a_lost_table_forgets_that_a_target_was_raised_and_not_what_latency_allo
     assert world.memory().target_factor == pytest.approx(allowed, abs=1e-4)
 
 
-def by_hand(metric: str, target: float) -> NativePolicy:
+def by_hand(metric: str, target: float, **settings: int | bool) -> NativePolicy:
     spec = {"PredefinedMetricSpecification": {"PredefinedMetricType": metric}}
-    return NativePolicy(f"by-hand-{metric}", "TargetTrackingScaling", {"TargetValue": target, **spec})
+    return NativePolicy(f"by-hand-{metric}", "TargetTrackingScaling", {"TargetValue": target, **spec, **settings})
 
 
-def adopting(*policies: NativePolicy, forecast: str = "balanced") -> World:
+def adopting(*policies: NativePolicy, forecast: str = "balanced", provisioning: str | None = None) -> World:
     """Somebody scaled `orders` before Tidegate came; FleetSync has just taken it over."""
     world = with_load(World())
     world.document["endpoints"][0]["adopt"] = True
-    world.document["profiles"]["p"] |= {"forecast": forecast}
+    world.document["profiles"]["p"] |= {
+        "forecast": forecast,
+        **({"provisioning": provisioning} if provisioning else {}),
+    }
     world.autoscaling.bounds[world.orders] = Envelope(1, 12)
     world.autoscaling.native[world.orders] = {each.name: each for each in policies}
     world.sync()
@@ -352,6 +356,26 @@ def test_it_falls_back_to_what_the_user_had_where_that_is_less(policies: list[Na
     assert not drifted(world)
 
 
+@pytest.mark.parametrize(
+    ("settings", "provisioning", "kept"),
+    [
+        ({}, None, (300, 300, False)),  # AAS's own where nothing is stated (facts 2.3); ours are 60 and 300
+        ({"ScaleOutCooldown": 180, "ScaleInCooldown": 900, "DisableScaleIn": True}, None, (180, 900, True)),
+        ({"ScaleInCooldown": 120}, "10m", (300, 600, False)),  # what was removed must be able to come back
+    ],
+)
+def test_it_falls_back_to_how_fast_the_user_had_it_too(
+    settings: Mapping[str, int | bool], provisioning: str | None, kept: tuple[int, int, bool]
+) -> None:
+    world = adopting(by_hand(REQUESTS, 350, **settings), provisioning=provisioning)
+    with_load(world).tick(tunes=True)
+    _, back = world.schedules.due[world.orders]
+    raised = world.autoscaling.native[world.orders][POLICY]
+    names = ("ScaleOutCooldown", "ScaleInCooldown", "DisableScaleIn")
+    assert tuple(back.configuration[name] for name in names) == kept
+    assert tuple(raised.configuration[name] for name in names) == (60, max(300, 600 if provisioning else 0), False)
+
+
 def test_without_a_forecast_too_what_is_more_than_the_user_had_expires() -> None:
     world = adopting(by_hand(REQUESTS, 350), forecast="off")
     assert (tracked(world), due(world)) == (350, None)
@@ -392,7 +416,7 @@ def test_a_target_enrolled_by_an_older_release_learns_it_within_the_hour() -> No
     """And one whose record is lost has nothing but the profile."""
     world = adopting(by_hand(REQUESTS, 350))
     tick(world)
-    older = replace(world.memory(), tracked_before=None)
+    older = replace(world.memory(), before_adoption=None)
     assert world.store.record(world.orders, older, "test", world.now)
     world.later(minutes=30)
     tick(world)
