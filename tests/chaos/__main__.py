@@ -36,16 +36,6 @@ SPARE = {
         for name in ("RealtimeTarget", "BatchWindow", "Override")
         for read in (f"{AAS}:DescribeScalingPolicies", "scheduler:GetSchedule")
     },
-    **{
-        ("BatchWindow", right): "where a forecast orders ahead for an endpoint with windows; here it does for others"
-        for right in (
-            f"{AAS}:PutScalingPolicy",
-            "iam:PassRole",
-            "scheduler:CreateSchedule",
-            "scheduler:UpdateSchedule",
-            "scheduler:DeleteSchedule",
-        )
-    },
     ("AsyncQueue", f"{AAS}:DescribeScalingPolicies"): "after the table was lost",
     ("FleetSync", "scheduler:GetSchedule"): "after the table was lost, if it comes by before the owner",
     **{

@@ -2,8 +2,8 @@
 
 What moves: `orders` gets a rush and loses it again, `ranks` answers too slowly, `documents` wakes from zero and falls
 idle, `nightly` has a window, `chat` refuses requests for want of a copy. Somebody deploys, somebody overrides, one
-policy disappears, and at the end half of the fleet leaves, one by its tag. `orders` and `ranks` get a forecast, which raises
-their target values; `orders` loses it again.
+policy disappears, and at the end half of the fleet leaves, one by its tag. `orders`, `ranks` and `nightly` get a forecast, which
+raises their target values; all but `ranks` lose it again.
 """
 
 from collections.abc import Mapping
@@ -43,6 +43,7 @@ DOCUMENT: Mapping[str, Any] = {
             "kind": "batch",
             "min_capacity": 1,
             "max_capacity": 10,
+            "objectives": {"requests_per_instance": 600},
             "windows": [{"name": "morning", "start": "09:00", "duration": "1h", "min_capacity": 5, "max_capacity": 6}],
         },
         "talk": COMPONENT,
@@ -224,8 +225,10 @@ def moments() -> tuple[Moment, ...]:
     account.deploy("orders", 1)
     teller.learn("orders", Option.FORECAST)
     teller.learn("ranks", Option.FORECAST)
+    teller.learn("nightly", Option.FORECAST)
     teller.until(110)
     teller.learn("orders", Option.GUARD)
+    teller.learn("nightly", Option.GUARD)
     teller.pass_of("FleetSync", _endpoint_news("orders"))
     names = {"ServiceNamespace": "sagemaker", "ResourceId": "endpoint/documents/variant/AllTraffic"}
     names["ScalableDimension"] = "sagemaker:variant:DesiredInstanceCount"
