@@ -71,8 +71,9 @@ build: .aws-sam/build/.done  ## Build the Lambda artefact
 	@touch $@
 
 # Of a folder of your own: make bench TRACES=DIR JSON=FILE
-bench: $(VENV)/.done  ## Every policy on every trace: writes docs/benchmarks*.md
+bench: $(VENV)/.done  ## Every policy on every trace: writes docs/benchmarks*.md; then prints what `speed` and `cost` do
 	$(BIN)/python -m bench.benchmarks $(if $(TRACES),--traces $(TRACES)) $(if $(JSON),--json $(JSON))
+	$(if $(TRACES),,$(MAKE) speed cost)
 
 # Half an hour of one core; fewer cells and events: make chaos ARGS="--cells 500 --events 2000"
 chaos: $(VENV)/.done  ## Every call of every pass x every fault, a kill after each, and mutated events
