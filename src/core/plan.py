@@ -22,7 +22,7 @@ OWN_WRITE_LAG = timedelta(minutes=2)
 _Named = TypeVar("_Named", NativePolicy, ScheduledAction)
 RENEW_BEFORE = timedelta(minutes=30)
 EXPIRY_REPEATS = "rate(15 minutes)"
-FALLS_BACK_AFTER, STAYS_AT_LEAST = timedelta(minutes=45), timedelta(minutes=15)
+FALLS_BACK_AFTER, STAYS_AT_LEAST = timedelta(minutes=20), timedelta(minutes=10)
 """How long after its last renewal a raised target falls back, and what is left when it is renewed (ADR 0005)."""
 
 

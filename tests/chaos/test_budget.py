@@ -139,7 +139,7 @@ def test_each_metric_is_paid_for_once_a_tick_and_a_hundred_targets_fit_into_one_
     assert 100 * metrics <= QUERIES_A_CALL
 
 
-def test_a_raised_floor_costs_a_renewal_each_half_hour_and_no_other_write() -> None:
+def test_a_raised_floor_costs_a_renewal_each_ten_minutes_and_no_other_write() -> None:
     cloud = CloudAccount.of(enrolled("realtime", 3, requests=3900))
     writes: Counter[str] = Counter()
     for _ in range(60):
@@ -168,8 +168,8 @@ def choose(cloud: CloudAccount, option: Option) -> None:
             table.put_learned(ScalableTarget.variant(f"realtime-{number:03}", "AllTraffic"), learned)
 
 
-def test_a_raised_target_costs_one_update_of_its_schedule_each_half_hour() -> None:
-    """It is due in 45 minutes and renewed when 15 are left: 2 an hour and target. One that is new is first looked for."""
+def test_a_raised_target_costs_one_update_of_its_schedule_each_ten_minutes() -> None:
+    """It is due in 20 minutes and renewed when 10 are left: 6 an hour and target. One that is new is first looked for."""
     cloud = CloudAccount.of(enrolled("realtime", 3))
     assert scheduled(cloud) == {}
     choose(cloud, Option.FORECAST)
@@ -179,7 +179,7 @@ def test_a_raised_target_costs_one_update_of_its_schedule_each_half_hour() -> No
         cloud.account.advance()
         if minute % 5 == 4:
             hour += Counter(scheduled(cloud))
-    assert hour == {"UpdateSchedule": 3 * 2}
+    assert hour == {"UpdateSchedule": 3 * 6}
     choose(cloud, Option.GUARD)
     assert scheduled(cloud) == {"DeleteSchedule": 3}
     assert scheduled(cloud) == {}

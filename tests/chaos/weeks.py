@@ -355,7 +355,7 @@ class Weeks(RuleBasedStateMachine):
             return
         COUNTED["minutes with a raised target"] += 1
         made = [each for each in account.scheduler.schedules.values() if watched.target.resource_id in str(each)]
-        soon = f"at({account.now + timedelta(minutes=47):%Y-%m-%dT%H:%M:%S})"  # clocks are up to 90 s wrong
+        soon = f"at({account.now + timedelta(minutes=22):%Y-%m-%dT%H:%M:%S})"  # clocks are up to 90 s wrong
         told = f"{watched.name} at {account.now:%d %H:%M} is raised, and falls back by {made}"
         assert any(each["ScheduleExpression"] <= soon for each in made), f"expiry: {told}"
 

@@ -21,7 +21,7 @@ from tests.builders import override, running
 from tests.world import World
 
 POLICY, REQUESTS = "tidegate-prod-track-requests_per_instance", "SageMakerVariantInvocationsPerInstance"
-AFTER = timedelta(minutes=45)
+AFTER = timedelta(minutes=20)
 
 
 def foreseeing() -> World:
@@ -87,30 +87,30 @@ def test_the_owner_raises_the_target_once_its_fallback_is_written() -> None:
     assert (tracked(world), due(world)) == (900, (world.now + AFTER, 500))
 
 
-def test_it_is_renewed_each_half_hour_and_nothing_else_is_written() -> None:
+def test_it_is_renewed_each_ten_minutes_and_nothing_else_is_written() -> None:
     world, begun, seen = raised(), World().now, []
     for _ in range(12):
         world.later(minutes=5)
         tick(world)
         seen += [((world.now - begun) // timedelta(minutes=1), name) for name in of_target(world)]
-    assert seen == [(30, "put_schedule"), (60, "put_schedule")]
+    assert seen == [(10 * n, "put_schedule") for n in range(1, 7)]
     assert due(world) == (world.now + AFTER, 500)
 
 
 def test_a_renewal_is_no_news_for_the_history() -> None:
     world, kept = raised(), 0
-    for _ in range(30):
+    for _ in range(20):
         kept = len(world.store.decisions)
         world.later(minutes=1)
         tick(world)
-    assert of_target(world) == ["put_schedule"]
+    assert of_target(world) == ["put_schedule"] * 2
     assert len(world.store.decisions) == kept
 
 
 def test_a_sync_leaves_it_while_its_owner_lives_and_no_longer() -> None:
     """FleetSync may live on where the owner's function fails: the forecast's orders have ended, so must its target."""
     world = raised()
-    world.later(minutes=44)
+    world.later(minutes=19)
     with_load(world).sync()
     assert tracked(world) == 900
     world.later(minutes=1)
@@ -120,7 +120,7 @@ def test_a_sync_leaves_it_while_its_owner_lives_and_no_longer() -> None:
 
 def test_an_owner_that_comes_back_notices_that_it_fired() -> None:
     world = raised()
-    world.later(minutes=45)
+    world.later(minutes=20)
     fire(world)
     assert tracked(world) == 500
     world.later(minutes=200)
@@ -207,7 +207,7 @@ def test_a_fallback_that_could_not_be_deleted_is_tried_again() -> None:
     assert due(world) is None
 
 
-@pytest.mark.parametrize(("passed", "writes"), [(29, []), (30, ["put_schedule"]), (45, [])])
+@pytest.mark.parametrize(("passed", "writes"), [(9, []), (10, ["put_schedule"]), (20, [])])
 def test_while_the_endpoint_changes_it_is_only_renewed(passed: int, writes: list[str]) -> None:
     world = raised()
     world.later(minutes=passed)
@@ -226,10 +226,10 @@ def capacity(world: World) -> Capacity:
 def test_while_the_load_is_unknown_it_is_renewed_and_not_raised() -> None:
     world = raised()
     world.metrics.fail_on["fetch"] = ObservationError("GetMetricData: Rate exceeded")
-    world.later(minutes=30)
+    world.later(minutes=10)
     tick(world)
     assert due(world) == (world.now + AFTER, 500)
-    world.later(minutes=45)
+    world.later(minutes=20)
     fire(world)
     tick(world)
     assert (tracked(world), due(world)) == (500, None)
@@ -241,7 +241,7 @@ def test_while_the_load_is_unknown_it_is_renewed_and_not_raised() -> None:
 def test_a_pause_lets_it_fall_as_it_lets_bounds() -> None:
     world = raised()
     world.store.put_override(override("pause", minutes_left=300))
-    world.later(minutes=40)
+    world.later(minutes=15)
     assert tick(world) is Status.PAUSED
     assert due(world) == (world.now + timedelta(minutes=5), 500)
 
@@ -346,7 +346,7 @@ def test_it_falls_back_to_what_the_user_had_where_that_is_less(policies: list[Na
     [said] = [str(action) for action in outcome.actions if "target fall back" in str(action)]
     whose = "before adoption" if back < 500 else "the profile's own"
     assert said == f"let the target fall back to {back:g} ({whose}) at {world.now + AFTER:%Y-%m-%dT%H:%MZ}"
-    world.later(minutes=44)
+    world.later(minutes=19)
     with_load(world).sync()
     assert tracked(world) == 900
     assert not drifted(world)
@@ -381,11 +381,11 @@ def test_without_a_forecast_too_what_is_more_than_the_user_had_expires() -> None
     assert (tracked(world), due(world)) == (350, None)
     tick(world)
     assert (tracked(world), due(world)) == (500, (world.now + AFTER, 350))
-    world.later(minutes=30)
+    world.later(minutes=10)
     with_load(world).sync()
     tick(world)
     assert (tracked(world), due(world)) == (500, (world.now + AFTER, 350))
-    world.later(minutes=45)
+    world.later(minutes=20)
     fire(world)
     with_load(world).sync()
     assert tracked(world) == 350
@@ -418,11 +418,11 @@ def test_a_target_enrolled_by_an_older_release_learns_it_within_the_hour() -> No
     tick(world)
     older = replace(world.memory(), before_adoption=None)
     assert world.store.record(world.orders, older, "test", world.now)
-    world.later(minutes=30)
+    world.later(minutes=10)
     tick(world)
     assert due(world) == (world.now + AFTER, 500)
     with_load(world).sync()
-    world.later(minutes=30)
+    world.later(minutes=10)
     tick(world)
     assert due(world) == (world.now + AFTER, 350)
     world.store.forget(world.orders)
