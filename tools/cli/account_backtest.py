@@ -356,9 +356,10 @@ def at_its_best(plain: Sequence[Score], ours: Score) -> Score:
 
 def advised(now: Score, best: Score, ours: Score) -> tuple[str, str]:
     """Return what to do in a few words, and why with the figures; losing is said as plainly as winning."""
-    helps = _compared(ours, best) not in {"worse", "same"}
+    traded = _compared(ours, now) == "mixed" and _compared(best, now) == "better"
+    helps = not traded and _compared(ours, best) not in {"worse", "same"}
     chosen, who = (ours, "Tidegate") if helps else (best, f"plain AAS ({best.policy} {best.knob})")
-    without = "" if helps else f" Tidegate would not help: {_figures(ours)}."
+    without = "" if helps else f" Tidegate would {'be a trade' if traded else 'not help'}: {_figures(ours)}."
     also = f" Plain AAS ({best.policy} {best.knob}) is a choice too: {_figures(best)}."
     match _compared(chosen, now):
         case "better":

@@ -295,6 +295,8 @@ ADVICE: dict[str, tuple[tuple[float, int], tuple[float, int], tuple[float, int],
     "better than now, and plain AAS dearer but better still": (
         (200, 900), (150, 100), (120, 200), HELPS, "Plain AAS (aas-target-tracking 0.6) is a choice too: 150.0"),
     "plain AAS does as much": ((200, 900), (120, 200), (121, 230), CHANGE, "Tidegate would not help: 121.0"),
+    "plain AAS is better than now, Tidegate a trade": (
+        (200, 100), (120, 100), (100, 200), CHANGE, "Tidegate would be a trade: 100.0"),
     "nothing to gain": ((120, 200), (130, 200), (121, 220), LEAVE, "Tidegate would not help: 121.0"),
     "worse": ((120, 200), (125, 400), (140, 300), LEAVE, "now it is 120.0 instance-hours, 0.20% violated"),
     "more hours, less violated": ((120, 900), (170, 200), (140, 200), TRADE, "Tidegate costs more and violates less"),
