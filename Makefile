@@ -114,7 +114,7 @@ schema: $(VENV)/.done  ## Write docs/fleet.schema.json from core.policy
 
 pictures: docs/images/architecture.svg  ## Draw the architecture anew from its text (needs Graphviz: apt-get install graphviz)
 
-screenshots: $(VENV)/.done  ## Take README's pictures of reports anew (needs Chromium)
+screenshots: $(VENV)/.done  ## Take the pictures of reports in README and docs anew (needs Chromium)
 	$(BIN)/python -m tests.browser.pictures
 
 # The hash tells a test that picture and text belong together.

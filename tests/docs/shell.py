@@ -17,11 +17,12 @@ from cli.main import app
 from core.aws import clock
 from core.fields import duration
 from core.times import MINUTE
+from tests.desk import Desk
 from tests.docs import accounts
 from tests.docs.pages import ROOT, Block, Turn, parts
 
 if TYPE_CHECKING:
-    from tests.desk import Desk
+    from tests.estates import People
 
 WIDTH = 118
 """Columns of the terminal that pages show."""
@@ -37,7 +38,7 @@ class Shell:
         for name in SHOWN:
             (folder / name).symlink_to(ROOT / name)
         self._folder = folder
-        self._account: Desk | None = None
+        self._account: Desk | People | None = None
 
     def turn(self, turn: Turn, made: ExitStack) -> None:
         """Enter an account, or let time pass there."""
@@ -45,7 +46,7 @@ class Shell:
             self._account = made.enter_context(accounts.ACCOUNTS[turn.said]())
             (self._folder / "fleet.yaml").unlink(missing_ok=True)
             return
-        assert self._account is not None, "no account, no time"
+        assert isinstance(self._account, Desk), "no stack, no time"
         self._account.minutes(duration(turn.said) // MINUTE)
 
     def run(self, command: str) -> str:
