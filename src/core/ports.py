@@ -223,10 +223,10 @@ class Autoscaling(Protocol):
         """Return how many targets SageMaker has in the Region, whoever registered them."""
 
     def refusal(self, target: ScalableTarget) -> Refusal | None:
-        """Return why the newest finished scaling activity of the target failed, None if it did not."""
+        """Return why the newest finished scaling activity of the target failed, None if it did not (facts 1.7)."""
 
     def starts(self, target: ScalableTarget, since: datetime | None) -> Starts:
-        """Return how long the newest scale-outs ordered since then took to serve, the newest first; at most 20."""
+        """Return how long the newest scale-outs ordered since then took to serve (algorithms 1), at most 20."""
 
     def register(self, target: ScalableTarget, envelope: Envelope) -> None:
         """Set both bounds; AAS moves the capacity inside them at once."""
@@ -238,16 +238,20 @@ class Autoscaling(Protocol):
         """Return every scaling policy of the target."""
 
     def put_policy(self, target: ScalableTarget, policy: NativePolicy) -> str:
-        """Create or replace a policy (not its alarm) and return its ARN."""
+        """Create or replace a policy (not its alarm) and return its ARN.
+
+        Raises:
+            TargetNotFoundError: also right after the first registration, which AAS takes a moment to see (facts 1.3).
+        """
 
     def delete_policy(self, target: ScalableTarget, name: str) -> None:
         """Delete a policy; absent is fine."""
 
     def scheduled_actions(self, target: ScalableTarget) -> tuple[ScheduledAction, ...]:
-        """Return every scheduled action of the target."""
+        """Return every scheduled action of the target, times in UTC."""
 
     def put_scheduled_action(self, target: ScalableTarget, action: ScheduledAction) -> None:
-        """Create or replace a scheduled action."""
+        """Create or replace a scheduled action; what its settings leave out is removed (facts 1.6)."""
 
     def delete_scheduled_action(self, target: ScalableTarget, name: str) -> None:
         """Delete a scheduled action; absent is fine."""

@@ -10,8 +10,9 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from cli.targets import refuse_unknown
+from core.aws.application_autoscaling import scheduled_action
 from core.aws.cloudwatch import ALARMS_A_CALL
-from core.aws.errors import reading
+from core.aws.errors import listed, reading
 from core.aws.sagemaker import LISTED_A_CALL, SageMaker
 from core.batches import batches
 from core.errors import ObservationError
@@ -23,9 +24,6 @@ QUOTA = ("application-autoscaling", "L-1AAF0700")
 
 USUAL_QUOTA = 500
 """Where nobody raised it (facts 1.9)."""
-
-SCHEDULE = ("Schedule", "Timezone", "StartTime", "EndTime", "ScalableTargetAction")
-"""What PutScheduledAction takes beside the target and the name."""
 
 OWNED = "tidegate-"
 """What the names of Tidegate's own policies and scheduled actions begin with, whatever its stage."""
@@ -236,13 +234,9 @@ def read_estate(aws: Source, now: datetime, only: Collection[str] = (), told: To
 
 
 def _listed(client: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - boto3's `sagemaker`
-    with reading("ListEndpoints"):
-        pages = client.get_paginator("list_endpoints").paginate(
-            SortBy="Name", SortOrder="Ascending", PaginationConfig={"PageSize": LISTED_A_CALL}
-        )
-        return sorted(
-            (each for page in pages for each in page["Endpoints"]), key=lambda each: str(each["EndpointName"])
-        )
+    order = {"SortBy": "Name", "SortOrder": "Ascending", "PaginationConfig": {"PageSize": LISTED_A_CALL}}
+    found = listed(client, "list_endpoints", "Endpoints", "ListEndpoints", **order)
+    return sorted(found, key=lambda each: str(each["EndpointName"]))
 
 
 def _endpoint(
@@ -293,7 +287,7 @@ def _registrations(aas: Any, cloudwatch: Any) -> dict[ScalableTarget, Registrati
     names = [alarm["AlarmName"] for policy in policies for alarm in policy.get("Alarms", ())]
     alarms = _alarms(cloudwatch, names)
     of_target = {key: tuple(_policy(each, alarms) for each in found) for key, found in _by_target(policies)}
-    scheduled = {key: tuple(_action(each) for each in found) for key, found in _by_target(actions)}
+    scheduled = {key: tuple(scheduled_action(each) for each in found) for key, found in _by_target(actions)}
     found: dict[ScalableTarget, Registration] = {}
     for each in targets:
         key = _target(each)
@@ -310,9 +304,7 @@ def _registrations(aas: Any, cloudwatch: Any) -> dict[ScalableTarget, Registrati
 
 def _all(aas: Any, operation: str, key: str) -> list[dict[str, Any]]:  # noqa: ANN401 - boto3's client
     """Return everything of one sort, in a call for each 10 or 50 instead of one a target."""
-    with reading(operation):
-        pages = aas.get_paginator(operation).paginate(ServiceNamespace="sagemaker")
-        return [each for page in pages for each in page[key]]
+    return listed(aas, operation, key, operation, ServiceNamespace="sagemaker")
 
 
 def _target(item: Mapping[str, Any]) -> ScalableTarget:
@@ -334,32 +326,24 @@ def _policy(item: Mapping[str, Any], alarms: Mapping[str, Alarm]) -> Policy:
     )
 
 
-def _action(item: Mapping[str, Any]) -> ScheduledAction:
-    settings = {name: item[name] for name in SCHEDULE if name in item}
-    in_utc = {k: v.astimezone(UTC) if isinstance(v, datetime) else v for k, v in settings.items()}
-    return ScheduledAction(item["ScheduledActionName"], in_utc)
-
-
 def _calling(cloudwatch: Any, arn: str) -> list[str]:  # noqa: ANN401 - boto3's client
     """Return the names of the alarms that have this policy among their actions, switched on or not."""
-    with reading(f"DescribeAlarms that call {arn}"):
-        pages = cloudwatch.get_paginator("describe_alarms").paginate(ActionPrefix=arn, AlarmTypes=["MetricAlarm"])
-        return [alarm["AlarmName"] for page in pages for alarm in page["MetricAlarms"]]
+    asked, what = {"ActionPrefix": arn, "AlarmTypes": ["MetricAlarm"]}, f"DescribeAlarms that call {arn}"
+    return [alarm["AlarmName"] for alarm in listed(cloudwatch, "describe_alarms", "MetricAlarms", what, **asked)]
 
 
 def _alarms(cloudwatch: Any, names: Sequence[str]) -> dict[str, Alarm]:  # noqa: ANN401 - boto3's client
     found: dict[str, Alarm] = {}
     for batch in batches(dict.fromkeys(names), ALARMS_A_CALL):
-        with reading(f"DescribeAlarms of {batch[0]} and {len(batch) - 1} more"):
-            for page in cloudwatch.get_paginator("describe_alarms").paginate(AlarmNames=batch):
-                for each in page["MetricAlarms"]:
-                    since = each.get("StateTransitionedTimestamp") or each.get("StateUpdatedTimestamp")
-                    found[each["AlarmName"]] = Alarm(
-                        name=each["AlarmName"],
-                        described=each,
-                        state=each.get("StateValue"),
-                        since=since and since.astimezone(UTC),
-                    )
+        what = f"DescribeAlarms of {batch[0]} and {len(batch) - 1} more"
+        for each in listed(cloudwatch, "describe_alarms", "MetricAlarms", what, AlarmNames=batch):
+            since = each.get("StateTransitionedTimestamp") or each.get("StateUpdatedTimestamp")
+            found[each["AlarmName"]] = Alarm(
+                name=each["AlarmName"],
+                described=each,
+                state=each.get("StateValue"),
+                since=since and since.astimezone(UTC),
+            )
     return found
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 from cli.errors import RefusedError
-from cli.estate import SCHEDULE, Alarm, Endpoint, Estate, Hosted, Policy, Registration, parts_of
+from cli.estate import Alarm, Endpoint, Estate, Hosted, Policy, Registration, parts_of
+from core.aws.application_autoscaling import SCHEDULE
 from core.model import Capacity, Dimension, Envelope, Missing, ScalableTarget, Serving
 from core.ports import ScheduledAction, Variant
 

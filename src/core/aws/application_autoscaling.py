@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from core.aws.errors import absent_is_fine, reading, writing
+from core.aws.errors import absent_is_fine, listed, reading, writing
 from core.aws.pace import UNPACED, Pace
 from core.batches import batches
 from core.model import Envelope, Refusal, ScalableTarget, Starts
@@ -27,7 +27,8 @@ _ORDER = re.compile(r"Setting desired .* to (\d+)")
 _REFUSALS = {"account-level service limit": "ResourceLimitExceeded", "InsufficientInstanceCapacity": ""}
 """A part of what an activity says to the error code it stands for; "" if it is the code itself."""
 
-_SETTINGS = ("Schedule", "Timezone", "StartTime", "EndTime", "ScalableTargetAction")
+SCHEDULE = ("Schedule", "Timezone", "StartTime", "EndTime", "ScalableTargetAction")
+"""What PutScheduledAction takes beside the target and the name."""
 
 
 class ApplicationAutoScaling:
@@ -39,24 +40,24 @@ class ApplicationAutoScaling:
 
     def registered(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Registration]:
         wanted = {(target.resource_id, target.dimension.value): target for target in targets}
-        pages = self._client.get_paginator("describe_scalable_targets")
         found: dict[ScalableTarget, Registration] = {}
         for ids in batches(dict.fromkeys(target.resource_id for target in targets), TARGETS_A_CALL):
-            with reading(f"DescribeScalableTargets of {ids[0]} and {len(ids) - 1} more"):
-                for page in pages.paginate(ServiceNamespace="sagemaker", ResourceIds=ids):
-                    for item in page["ScalableTargets"]:
-                        target = wanted.get((item["ResourceId"], item["ScalableDimension"]))
-                        if target:  # the resource may be registered under a dimension that is not ours
-                            found[target] = _registration(item)
+            for item in self._targets(f"{ids[0]} and {len(ids) - 1} more", ResourceIds=ids):
+                target = wanted.get((item["ResourceId"], item["ScalableDimension"]))
+                if target:  # the resource may be registered under a dimension that is not ours
+                    found[target] = _registration(item)
         return found
 
     def count(self) -> int:
-        with reading("DescribeScalableTargets of the Region"):
-            pages = self._client.get_paginator("describe_scalable_targets").paginate(ServiceNamespace="sagemaker")
-            return sum(len(page["ScalableTargets"]) for page in pages)
+        return len(self._targets("the Region"))
+
+    def _targets(self, whose: str, **more: object) -> "list[ScalableTargetTypeDef]":
+        what = f"DescribeScalableTargets of {whose}"
+        return listed(
+            self._client, "describe_scalable_targets", "ScalableTargets", what, ServiceNamespace="sagemaker", **more
+        )
 
     def refusal(self, target: ScalableTarget) -> Refusal | None:
-        """Return why the newest finished scaling activity of the target failed, None if it did not (facts 1.7)."""
         found = self._activities(target, ACTIVITIES_LOOKED_AT)
         over = [item for item in found if item["StatusCode"] not in {"Pending", "InProgress"}]
         newest = max(over, key=lambda item: item["StartTime"], default=None)
@@ -67,10 +68,7 @@ class ApplicationAutoScaling:
         return Refusal(newest.get("EndTime", newest["StartTime"]).astimezone(UTC), code, text)
 
     def starts(self, target: ScalableTarget, since: datetime | None) -> Starts:
-        """Return how long the newest scale-outs ordered since then took to serve, the newest first (algorithms 1).
-
-        An activity names only the count it asked for, so it is one if the successful one before it asked for less.
-        """
+        """An activity names only the count it asked for: it scales out if the successful one before asked for less."""
         done = sorted(
             (item["StartTime"], item["EndTime"], int(order[1]))
             for item in self._activities(target, ACTIVITIES_LEARNT_FROM)
@@ -100,26 +98,18 @@ class ApplicationAutoScaling:
             self._client.deregister_scalable_target(**_names(target))
 
     def policies(self, target: ScalableTarget) -> tuple[NativePolicy, ...]:
-        pages = self._client.get_paginator("describe_scaling_policies")
-        with reading(f"DescribeScalingPolicies of {target.resource_id}"):
-            return tuple(
-                NativePolicy(
-                    name=item["PolicyName"],
-                    policy_type=item["PolicyType"],
-                    configuration=dict[str, Any](item).get(_configuration_of(item["PolicyType"]), {}),
-                    alarm_names=tuple(alarm["AlarmName"] for alarm in item.get("Alarms", ())),
-                )
-                for page in pages.paginate(**_names(target))
-                for item in page["ScalingPolicies"]
+        what = f"DescribeScalingPolicies of {target.resource_id}"
+        return tuple(
+            NativePolicy(
+                name=item["PolicyName"],
+                policy_type=item["PolicyType"],
+                configuration=item.get(_configuration_of(item["PolicyType"]), {}),
+                alarm_names=tuple(alarm["AlarmName"] for alarm in item.get("Alarms", ())),
             )
+            for item in listed(self._client, "describe_scaling_policies", "ScalingPolicies", what, **_names(target))
+        )
 
     def put_policy(self, target: ScalableTarget, policy: NativePolicy) -> str:
-        """Create or replace a policy (not its alarm) and return its ARN.
-
-        Raises:
-            TargetNotFoundError: also right after the first registration, which AAS takes a moment to see (facts 1.3);
-                the next pass puts the policy.
-        """
         if policy.policy_type == "TargetTrackingScaling":
             self._pace.wait(ALARMS_OF_TRACKING)
         with writing(f"PutScalingPolicy {policy.name} on {target.resource_id}"):
@@ -130,17 +120,11 @@ class ApplicationAutoScaling:
             self._client.delete_scaling_policy(**_names(target), PolicyName=name)
 
     def scheduled_actions(self, target: ScalableTarget) -> tuple[ScheduledAction, ...]:
-        """Return every scheduled action of the target, times in UTC."""
-        pages = self._client.get_paginator("describe_scheduled_actions")
-        with reading(f"DescribeScheduledActions of {target.resource_id}"):
-            return tuple(
-                ScheduledAction(item["ScheduledActionName"], _settings(dict(item)))
-                for page in pages.paginate(**_names(target))
-                for item in page["ScheduledActions"]
-            )
+        what = f"DescribeScheduledActions of {target.resource_id}"
+        found = listed(self._client, "describe_scheduled_actions", "ScheduledActions", what, **_names(target))
+        return tuple(map(scheduled_action, found))
 
     def put_scheduled_action(self, target: ScalableTarget, action: ScheduledAction) -> None:
-        """Create or replace a scheduled action: what its settings leave out is removed (facts 1.6)."""
         settings: dict[str, Any] = dict(action.settings)
         with writing(f"PutScheduledAction {action.name} on {target.resource_id}"):
             self._client.put_scheduled_action(**_names(target), ScheduledActionName=action.name, **settings)
@@ -175,7 +159,8 @@ def _configuration_of(policy_type: str) -> str:
     return f"{policy_type}PolicyConfiguration"
 
 
-def _settings(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what PutScheduledAction would take; boto3 gives times in the machine's own zone."""
-    kept = {name: item[name] for name in _SETTINGS if name in item}
-    return {k: v.astimezone(UTC) if isinstance(v, datetime) else v for k, v in kept.items()}
+def scheduled_action(item: Mapping[str, Any]) -> ScheduledAction:
+    """Return one as PutScheduledAction would take it; boto3 gives times in the machine's own zone."""
+    kept = {name: item[name] for name in SCHEDULE if name in item}
+    in_utc = {k: v.astimezone(UTC) if isinstance(v, datetime) else v for k, v in kept.items()}
+    return ScheduledAction(item["ScheduledActionName"], in_utc)

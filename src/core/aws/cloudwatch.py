@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from core.aws.errors import is_absent, reading, writing
+from core.aws.errors import is_absent, listed, reading, writing
 from core.aws.pace import UNPACED, Pace
 from core.batches import batches
 from core.model import Missing, Observation, Point
@@ -62,22 +62,18 @@ class CloudWatch:
         return results
 
     def alarm_states(self, names: Sequence[str]) -> Mapping[str, str]:
-        pages = self._client.get_paginator("describe_alarms")
         states: dict[str, str] = {}
         for batch in batches(dict.fromkeys(names), ALARMS_A_CALL):
-            with reading(f"DescribeAlarms of {batch[0]} and {len(batch) - 1} more"):
-                for page in pages.paginate(AlarmNames=batch):
-                    states |= {alarm["AlarmName"]: alarm["StateValue"] for alarm in page["MetricAlarms"]}
+            found = self._alarms(f"of {batch[0]} and {len(batch) - 1} more", AlarmNames=batch)
+            states |= {alarm["AlarmName"]: alarm["StateValue"] for alarm in found}
         return states
 
     def alarms(self, prefix: str) -> Mapping[str, Mapping[str, Any]]:
-        pages = self._client.get_paginator("describe_alarms")
-        with reading(f"DescribeAlarms beginning with {prefix}"):
-            return {
-                alarm["AlarmName"]: dict(alarm)
-                for page in pages.paginate(AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm"])
-                for alarm in page["MetricAlarms"]
-            }
+        found = self._alarms(f"beginning with {prefix}", AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm"])
+        return {alarm["AlarmName"]: alarm for alarm in found}
+
+    def _alarms(self, which: str, **asked: object) -> list[dict[str, Any]]:
+        return listed(self._client, "describe_alarms", "MetricAlarms", f"DescribeAlarms {which}", **asked)
 
     def put_alarm(self, alarm: Mapping[str, Any]) -> None:
         request: dict[str, Any] = dict(alarm)

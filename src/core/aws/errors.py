@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -63,6 +63,13 @@ def or_none(what: str, read: Callable[[], _Read]) -> _Read | None:
             if is_absent(err):
                 return None
             raise
+
+
+def listed(client: Any, operation: str, field: str, what: str, **asked: object) -> list[Any]:  # noqa: ANN401 - boto3's
+    """Return that field's items of all pages of an operation; `what` names operation and subject."""
+    with reading(what):
+        pages = client.get_paginator(operation).paginate(**asked)
+        return [item for page in pages for item in page[field]]
 
 
 @contextmanager

@@ -25,7 +25,6 @@ class EventBus:
         self._stage = stage
 
     def tell(self, what: Told, override: Override, now: datetime, by: str | None = None) -> None:
-        """Put one event. `by` is the ID of the request that took the override's place."""
         detail = _DETAILS.dump_json({"stage": self._stage, "override": override, "superseded_by": by})
         with writing(f"PutEvents {what} {override.override_id}"):
             answer = self._client().put_events(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from core.aws.errors import or_none, reading, writing
+from core.aws.errors import listed, or_none, reading, writing
 from core.errors import ObservationError
 from core.model import Capacity, Dimension, Missing, ScalableTarget, Serving
 from core.ports import Variant
@@ -156,13 +156,11 @@ class SageMaker:
 
     def tagged(self) -> Mapping[str, Mapping[str, str]]:
         found: dict[str, Mapping[str, str]] = {}
-        with reading("GetResources of endpoints"):
-            pages = self._tagging().get_paginator("get_resources")
-            for page in pages.paginate(ResourceTypeFilters=["sagemaker:endpoint"]):
-                for resource in page["ResourceTagMappingList"]:
-                    name = resource["ResourceARN"].rsplit("/", 1)[1]
-                    tags = {tag["Key"]: tag["Value"] for tag in resource["Tags"] if not tag["Key"].startswith("aws:")}
-                    found[name.lower()] = tags
+        asked, what = {"ResourceTypeFilters": ["sagemaker:endpoint"]}, "GetResources of endpoints"
+        for resource in listed(self._tagging(), "get_resources", "ResourceTagMappingList", what, **asked):
+            name = resource["ResourceARN"].rsplit("/", 1)[1]
+            tags = {tag["Key"]: tag["Value"] for tag in resource["Tags"] if not tag["Key"].startswith("aws:")}
+            found[name.lower()] = tags
         return found
 
     def set_count(self, target: ScalableTarget, count: int) -> None:
@@ -197,18 +195,16 @@ class SageMaker:
 
     def _components(self, endpoint: str, variants: Mapping[str, Variant]) -> list[Variant]:
         """Return the inference components of an endpoint."""
-        with reading(f"ListInferenceComponents of {endpoint}"):
-            pages = self._client().get_paginator("list_inference_components").paginate(EndpointNameEquals=endpoint)
-            return [
-                replace(
-                    variants[seen["VariantName"]],
-                    target=ScalableTarget.component(seen["InferenceComponentName"]),
-                    serving=Serving.INFERENCE_COMPONENT,
-                )
-                for page in pages
-                for seen in page["InferenceComponents"]
-                if seen["VariantName"] in variants
-            ]
+        asked, what = {"EndpointNameEquals": endpoint}, f"ListInferenceComponents of {endpoint}"
+        return [
+            replace(
+                variants[seen["VariantName"]],
+                target=ScalableTarget.component(seen["InferenceComponentName"]),
+                serving=Serving.INFERENCE_COMPONENT,
+            )
+            for seen in listed(self._client(), "list_inference_components", "InferenceComponents", what, **asked)
+            if seen["VariantName"] in variants
+        ]
 
     def _copies(self, name: str) -> Capacity | Missing:
         """Return the copies of an inference component."""

@@ -1,4 +1,4 @@
-"""EventBridge Scheduler as the port `Schedules`: it calls Application Auto Scaling itself, without any code of ours."""
+"""EventBridge Scheduler as the port `Schedules`, which says what each method does: it calls AAS without any of us."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,6 @@ class Scheduler:
         self._role = role
 
     def put(self, target: ScalableTarget, policy: NativePolicy, at: datetime) -> None:
-        """Have AAS given this policy at `at` (UTC) whatever becomes of us; it replaces the one of the target before."""
         schedule: dict[str, Any] = {
             "Name": schedule_name(self._stage, target),
             "Description": f"Takes {policy.name} back to {policy.target:g} if Tidegate does not renew this in time.",
@@ -51,13 +50,11 @@ class Scheduler:
                 self._client().create_schedule(**schedule)
 
     def delete(self, target: ScalableTarget) -> None:
-        """Have it not given any more; absent is fine."""
         name = schedule_name(self._stage, target)
         with writing(f"DeleteSchedule {name}"), absent_is_fine():
             self._client().delete_schedule(Name=name)
 
     def left_behind(self, target: ScalableTarget) -> float | None:
-        """Return the target value that AAS will be given, None if nothing is due."""
         name = schedule_name(self._stage, target)
         found = or_none(f"GetSchedule {name}", lambda: self._client().get_schedule(Name=name))
         return found and json.loads(found["Target"]["Input"])["TargetTrackingScalingPolicyConfiguration"]["TargetValue"]

@@ -18,7 +18,7 @@ days late, so expiry is checked on read. Times come from the caller, never from 
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 from pydantic import TypeAdapter, ValidationError
 
-from core.aws.errors import code_of, reading, writing
+from core.aws.errors import code_of, listed, reading, writing
 from core.batches import batches
 from core.context import CONTEXTS, DECISIONS, Decision
 from core.errors import ObservationError
@@ -196,16 +196,11 @@ class Table:
                 raise ObservationError(f"BatchGetItem {what}: DynamoDB left keys over {ROUNDS} times")
         return found
 
-    def _partition(self, pk: str) -> Iterator["Item"]:
-        """Yield every item of a partition, read consistently."""
-        with reading(f"Query of {pk}"):
-            for page in self._client.get_paginator("query").paginate(
-                TableName=self._name,
-                KeyConditionExpression="pk = :pk",
-                ExpressionAttributeValues={":pk": {"S": pk}},
-                ConsistentRead=True,
-            ):
-                yield from page["Items"]
+    def _partition(self, pk: str) -> list["Item"]:
+        """Return every item of a partition, read consistently."""
+        asked = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": {"S": pk}}}
+        what = f"Query of {pk}"
+        return listed(self._client, "query", "Items", what, TableName=self._name, ConsistentRead=True, **asked)
 
     def _put(self, item: "Item") -> None:
         with writing(f"PutItem {_name_of(item)}"):
