@@ -82,7 +82,3 @@ def test_a_job_is_found_by_the_clock_it_follows(_what: str, first: str, zone: st
     """It begins two hours into the history, and an hour sooner from the fifth day on."""
     minutes = nightly(121, shifts=(60, 60, 60, 60, 0, 0, 0))
     assert recurring(minutes, C, wall_clock(datetime.fromisoformat(first), ZoneInfo(zone))) == (found,)
-
-
-def test_the_floor_stays_until_the_load_of_the_latest_start_carries_on_by_itself() -> None:
-    assert Recurring(120, 219, 5, WEEK, 7).minutes == 129

@@ -164,7 +164,7 @@ def windows_of(case: Case) -> list[dict[str, Any]]:
     ]
 
 
-def found_windows(case: Case, minutes: int, zone: ZoneInfo = UTC) -> list[tuple[Recurring, dict[str, Any]]]:
+def found_windows(case: Case, seen: int, zone: ZoneInfo = UTC) -> list[tuple[Recurring, dict[str, Any]]]:
     """Return what recurs in the first minutes of a case, and the batch windows that say so (algorithms 10).
 
     A day of the week is left out if two or more of them are known and it came on none. Days and times are those of
@@ -176,17 +176,18 @@ def found_windows(case: Case, minutes: int, zone: ZoneInfo = UTC) -> list[tuple[
         return DAYS[(first.weekday() + day) % 7]
 
     found = []
-    for job in recurring(case.requests[:minutes].tolist(), case.capacity, wall_clock(first, zone)):
+    for job in recurring(case.requests[:seen].tolist(), case.capacity, wall_clock(first, zone)):
         if job.instances <= case.minimum:
             continue
         came = {named(day) for day in job.days}
         twice = {named(day) for day in range(7, job.known)}
         days = [day for day in DAYS if day in came or day not in twice]
+        minutes = job.latest - job.earliest + OPENING  # until the load of the latest carries on by itself
         window = {
             "name": f"found-{job.earliest // 60:02d}{job.earliest % 60:02d}",
             "start": f"{job.earliest // 60:02d}:{job.earliest % 60:02d}",
-            "duration": f"{job.minutes}m",
-            **({"hand_over": f"{OPENING}m"} if job.minutes > OPENING else {}),
+            "duration": f"{minutes}m",
+            **({"hand_over": f"{OPENING}m"} if minutes > OPENING else {}),
             "min_capacity": min(job.instances, case.maximum),
             **({} if zone == UTC else {"timezone": zone.key}),
             **({} if len(days) == len(DAYS) else {"days": days}),

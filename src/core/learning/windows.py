@@ -56,11 +56,6 @@ class Recurring:
     known: int
     """Days in the history."""
 
-    @property
-    def minutes(self) -> int:
-        """From the earliest start until the load of the latest carries on by itself."""
-        return self.latest - self.earliest + OPENING
-
 
 def busy(loads: Sequence[float], capacity: float) -> Iterator[int]:
     """Yield the minutes of which the mean with the two beside is above `BUSY` of what one instance serves."""

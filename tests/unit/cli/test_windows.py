@@ -73,6 +73,13 @@ def test_what_recurs(_what: str, requests: np.ndarray, zone: ZoneInfo, window: d
     assert found == {"name": "found-0159", "start": "01:59", "duration": "30m", "min_capacity": 5} | window
 
 
+def test_the_floor_stays_until_the_load_of_the_latest_start_carries_on_by_itself() -> None:
+    """Every other night the job begins 99 minutes later: 99 + 30."""
+    requests = np.concatenate([np.roll(nightly(1, on=(0,)), 99 * (day % 2)) for day in range(7)])
+    [(_, found)] = found_windows(case(requests), len(requests))
+    assert (found["start"], found["duration"], found["hand_over"]) == ("01:59", "129m", "30m")
+
+
 def test_what_the_minimum_serves_needs_no_window() -> None:
     requests = nightly(7) // 5
     assert found_windows(case(requests), len(requests)) == []
