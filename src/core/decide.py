@@ -61,6 +61,8 @@ def decide(ctx: Context) -> Decision:
         if step := rule(ctx, wanted):
             steps.append(step)
             wanted = step.after
+    # A ceiling that holds native policies back outlives us much shorter than other bounds (ADR 0002).
+    lasts = ORDER_EXPIRY if any(step.reason is Reason.ORDER_NOT_SHOWN for step in steps) else EXPIRY
     asked = next(step for step in reversed(steps) if step.rule in {"demand", "guard", "forecast", "outage"})
     return Decision(
         context=ctx,
@@ -72,7 +74,7 @@ def decide(ctx: Context) -> Decision:
         ),
         target_factor=_target_factor(ctx),
         paused=any(step.reason is Reason.OVERRIDE_PAUSE for step in steps),
-        valid_until=max([ctx.now + _shortest(steps), *(step.valid_until for step in steps if step.valid_until)]),
+        valid_until=max([ctx.now + lasts, *(step.valid_until for step in steps if step.valid_until)]),
     )
 
 
@@ -285,11 +287,6 @@ def override(ctx: Context, wanted: Envelope) -> Step | None:
     return Step(rule="override", reason=reason, before=wanted, after=after, seen=seen, valid_until=chosen.expires_at)
 
 
-def _shortest(steps: list[Step]) -> timedelta:
-    """Return how long bounds may outlive us; a ceiling that holds native policies back, much shorter (ADR 0002)."""
-    return ORDER_EXPIRY if any(step.reason is Reason.ORDER_NOT_SHOWN for step in steps) else EXPIRY
-
-
 def echo(ctx: Context, wanted: Envelope) -> Step | None:
     """Keep native policies from answering once more what an order of ours has answered.
 
@@ -324,7 +321,7 @@ def echo(ctx: Context, wanted: Envelope) -> Step | None:
 
 def bounds(ctx: Context, wanted: Envelope) -> Step | None:
     """Let nothing escape: at most the policy maximum and the fleet's cap, at least the lowest minimum of the kind."""
-    highest = min(ctx.profile.max_capacity, ctx.enrolment.fleet_max)
+    highest = ctx.policy_envelope.ceiling
     lowest = min(ctx.profile.serving.lowest, highest)
     floor = min(max(wanted.floor, lowest), highest)
     after = Envelope(floor, min(max(wanted.ceiling, floor), highest))

@@ -1,16 +1,4 @@
-"""What can go wrong, as a tree; each leaf says what the shell does.
-
-```text
-TidegateError
-|-- ConfigError              the policy's fault; this target only; never retried
-|-- ActuationError           a write failed; the next tick decides afresh
-|   |-- ThrottledError       AWS asked for patience
-|   |-- TargetBusyError      another change is in flight: normal, no alarm
-|   `-- TargetNotFoundError  the endpoint or registration is gone
-|-- ObservationError         a read failed; nothing is decided for this target
-`-- LeaseLostError           our time for writing is over; the next tick goes on
-```
-"""
+"""What can go wrong, and what the shell does about it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,11 +21,11 @@ def said(err: Exception) -> str:
 
 
 class ObservationError(TidegateError):
-    """A read that a decision needs failed."""
+    """A read that a decision needs failed: nothing is decided for this target."""
 
 
 class ActuationError(TidegateError):
-    """A write failed."""
+    """A write failed: the next tick decides afresh."""
 
 
 class ThrottledError(ActuationError):
@@ -45,7 +33,7 @@ class ThrottledError(ActuationError):
 
 
 class TargetBusyError(ActuationError):
-    """The target is being changed by somebody else (ConcurrentUpdateException, endpoint Updating)."""
+    """The target is being changed by somebody else (ConcurrentUpdateException, endpoint Updating): normal, no alarm."""
 
 
 class TargetNotFoundError(ActuationError):
@@ -53,7 +41,7 @@ class TargetNotFoundError(ActuationError):
 
 
 class LeaseLostError(TidegateError):
-    """The lease ran out before everything was written."""
+    """The lease ran out before everything was written: the next tick goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +62,10 @@ class Problem:
 
 
 class ConfigError(TidegateError):
-    """A policy document, an event or an endpoint's settings cannot be used; carries every problem found."""
+    """A policy document, an event or an endpoint's settings cannot be used; carries every problem found.
+
+    It concerns this target only, and is never retried.
+    """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)

@@ -353,13 +353,9 @@ def foreign(found: tuple[_Named, ...], stage: str) -> tuple[_Named, ...]:
 
 def _standing(ctx: Context) -> Envelope | None:
     """Return what is registered, believing our own fresh write over a read that lags behind it."""
-    if ctx.registered is not None and _just_written(ctx) and ctx.memory.written is not None:
-        return ctx.memory.written
-    return ctx.registered
-
-
-def _just_written(ctx: Context) -> bool:
-    return ctx.memory.written_at is not None and ctx.now - ctx.memory.written_at < OWN_WRITE_LAG
+    written, at = ctx.memory.written, ctx.memory.written_at
+    fresh = at is not None and ctx.now - at < OWN_WRITE_LAG
+    return written if ctx.registered is not None and written is not None and fresh else ctx.registered
 
 
 def _expiry(decision: Decision, envelope: Envelope) -> tuple[Action, ...]:

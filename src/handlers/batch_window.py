@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from core.context import Enrolment
 from core.model import Kind
 from core.overrides import untold
 from core.reconcile import Ports
@@ -18,7 +17,9 @@ EDGE = timedelta(minutes=5)
 
 def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
     """Return the function Lambda calls."""
-    visit = make_owner(_concerns, runtime, tunes=True)
+    visit = make_owner(
+        lambda e, now: e.profile.kind is Kind.BATCH or edge_within(e.profile.windows, now, EDGE), runtime, tunes=True
+    )
 
     def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         try:
@@ -35,10 +36,6 @@ def _tell(ports: Ports, now: datetime) -> None:
     for news, override in untold(ports.store.overrides(), now):
         ports.events.tell(news, override, now)
         ports.store.tell_override(replace(override, told=news))
-
-
-def _concerns(enrolment: Enrolment, now: datetime) -> bool:
-    return enrolment.profile.kind is Kind.BATCH or edge_within(enrolment.profile.windows, now, EDGE)
 
 
 handler = make_handler(from_environment)

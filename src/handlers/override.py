@@ -32,8 +32,8 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
         unknown = partial(_unknown, tidegate.reconciler.enrolments(fleet))
         request = parse_override(event, now, fleet.longest_override, unknown)
         wish = request.as_override(now, context.aws_request_id)
-        others = [o for o in in_force(ports.store.overrides(), now) if o.place == wish.place]
-        others = [o for o in others if o.override_id != wish.override_id]
+        standing = in_force(ports.store.overrides(), now)
+        others = [o for o in standing if o.place == wish.place and o.override_id != wish.override_id]
         if wish.action is OverrideAction.RESUME:  # it must be known for as long as what it ends
             wish = replace(wish, expires_at=max([now, *(o.expires_at for o in others)]))
         if request.dry_run:
