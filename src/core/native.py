@@ -251,9 +251,9 @@ class _Shapes:
         starts = [0.0, *(level * each for level in levels[:-1])]  # above the threshold: one message is 0
         spans = zip(starts, [*starts[1:], None], levels, strict=True)
         steps = [_adjustment(low, high, level) for low, high, level in spans]
-        some = self._alarm("queue-out", "GreaterThanOrEqualToThreshold", 1.0, NOTICED_MINUTES, _waiting(queue))
+        some = self.alarm(_waiting(queue), "queue-out", "GreaterThanOrEqualToThreshold", 1.0, NOTICED_MINUTES)
         minutes = int(profile.idle_after.total_seconds() // 60)
-        none = self._alarm("queue-in", "LessThanOrEqualToThreshold", 0.0, minutes, _waiting(queue))
+        none = self.alarm(_waiting(queue), "queue-in", "LessThanOrEqualToThreshold", 0.0, minutes)
         return [
             self._step("queue-out", "ExactCapacity", steps, some),
             self._step("queue-in", "ExactCapacity", [_adjustment(None, 0.0, profile.min_capacity)], none),
@@ -287,13 +287,10 @@ class _Shapes:
         ]
         return {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions}
 
-    def alarm(self, metric: Metric, what: str, comparison: str, threshold: float, minutes: int) -> dict[str, Any]:
-        """Return an alarm over so many minutes in a row."""
-        return self._alarm(what, comparison, threshold, minutes, self._measured(metric, period=60))
-
-    def _alarm(
-        self, what: str, comparison: str, threshold: float, minutes: int, measured: Mapping[str, Any]
+    def alarm(
+        self, metric: Metric | Mapping[str, Any], what: str, comparison: str, threshold: float, minutes: int
     ) -> dict[str, Any]:
+        """Return an alarm over so many minutes in a row, on a metric of the catalogue or what PutMetricAlarm takes."""
         return {
             "AlarmName": f"{self._alarm_prefix}{what}",
             "AlarmDescription": "Made by Tidegate to scale by; edits are undone by the next sync.",
@@ -302,7 +299,7 @@ class _Shapes:
             "Threshold": threshold,
             "ComparisonOperator": comparison,
             "TreatMissingData": "missing",
-            **measured,
+            **(self._measured(metric, period=60) if isinstance(metric, Metric) else metric),
         }
 
     def _measured(self, metric: Metric, period: int | None) -> dict[str, Any]:

@@ -115,19 +115,14 @@ class SageMaker:
         endpoint = self._endpoint(name)
         if endpoint is None:
             return Missing(f"endpoint {name} does not exist")
-        for variant in endpoint.get("ProductionVariants", ()):
-            if variant["VariantName"] == variant_name:
-                current, desired = _counts(variant, target.dimension)
-                if current is not None:
-                    return Capacity(
-                        current,
-                        current if desired is None else desired,
-                        endpoint["EndpointStatus"],
-                        endpoint["CreationTime"].astimezone(UTC),
-                        endpoint["EndpointConfigName"],
-                    )
-        counted = "instances" if target.dimension is Dimension.INSTANCES else "provisioned concurrency"
-        return Missing(f"variant {variant_name} of {name} does not exist or counts no {counted}")
+        variant = next((v for v in endpoint.get("ProductionVariants", ()) if v["VariantName"] == variant_name), None)
+        current, desired = _counts(variant, target.dimension) if variant else (None, None)
+        if current is None:
+            counted = "instances" if target.dimension is Dimension.INSTANCES else "provisioned concurrency"
+            return Missing(f"variant {variant_name} of {name} does not exist or counts no {counted}")
+        created_at, config = endpoint["CreationTime"].astimezone(UTC), endpoint["EndpointConfigName"]
+        ordered = current if desired is None else desired
+        return Capacity(current, ordered, endpoint["EndpointStatus"], created_at, config)
 
     def variants(self, endpoint: str) -> tuple[Variant, ...]:
         """Return the endpoint's variants and inference components, none if it does not exist.

@@ -56,8 +56,6 @@ _ORIGINALS = TypeAdapter(Original)
 _LEARNED = TypeAdapter(Learned)
 
 _COPY = ("POLICY", "COPY")
-_UNCHANGED = "version = :version"
-_STILL_NEW = "(attribute_not_exists(version) OR version = :version)"
 _FREE_OR_MINE = "(attribute_not_exists(lease_until) OR lease_until <= :now OR lease_holder = :holder)"
 
 
@@ -222,7 +220,7 @@ class Table:
         self, target: ScalableTarget, wanted: str, values: "Item", version: int, holder: str, now: datetime
     ) -> bool:
         """Change the STATE item if version and lease allow it."""
-        unchanged = _UNCHANGED if version else _STILL_NEW
+        unchanged = "version = :version" if version else "(attribute_not_exists(version) OR version = :version)"
         compared: Item = {":version": {"N": str(version)}, ":holder": {"S": holder}, ":now": {"N": _milliseconds(now)}}
         return _allowed(
             f"UpdateItem state of {target.resource_id}",
