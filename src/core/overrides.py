@@ -155,8 +155,6 @@ def parse_override(
 SOON = timedelta(minutes=15)
 """Before its end it is told that an override ends; a short one is half over by then."""
 
-_NARROWEST_FIRST = tuple(Scope)
-
 
 def standing(found: Iterable[Override]) -> list[Override]:
     """Return the overrides that no `resume` ended, expired ones too; it ends all of its place up to itself."""
@@ -169,7 +167,7 @@ def standing(found: Iterable[Override]) -> list[Override]:
 def in_force(found: Iterable[Override], now: datetime) -> list[Override]:
     """Return the overrides that stand and have not expired: the narrowest scope first, then the newest."""
     alive = (o for o in standing(found) if now < o.expires_at)
-    return sorted(alive, key=lambda o: (-_NARROWEST_FIRST.index(o.scope), o.created_at, o.override_id), reverse=True)
+    return sorted(alive, key=lambda o: (-[*Scope].index(o.scope), o.created_at, o.override_id), reverse=True)
 
 
 def untold(found: Iterable[Override], now: datetime) -> list[tuple[Told, Override]]:

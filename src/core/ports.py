@@ -133,7 +133,12 @@ class PolicySource(Protocol):
         """Why the document that was read last is not the newest one; None if it is."""
 
     def fleet(self) -> Fleet:
-        """Return the document in force, the last good one if need be. Raises ConfigError or ObservationError."""
+        """Return the document in force, the last good one if need be.
+
+        Raises:
+            ConfigError: with every problem of the document, if nobody knows a good one.
+            ObservationError: if it cannot be read, likewise.
+        """
 
     def keep(self) -> None:
         """Keep a copy of the document in force for when it cannot be read. Raises ActuationError."""

@@ -1,4 +1,4 @@
-"""The policy document from AWS AppConfig as the port `PolicySource`."""
+"""The policy document from AWS AppConfig as the port `PolicySource`, which says what each method does."""
 
 import json
 from typing import Protocol
@@ -54,12 +54,6 @@ class AppConfigPolicies:
         self._parsed: tuple[bytes, Fleet] | None = None
 
     def fleet(self) -> Fleet:
-        """Return the document in force.
-
-        Raises:
-            ConfigError: with every problem of the document, if there never was a good one.
-            ObservationError: if AppConfig does not answer, and nobody knows a good one.
-        """
         try:
             fleet = self._parse(self._content())
         except (ConfigError, ObservationError) as err:

@@ -62,10 +62,10 @@ class SageMaker:
     def running(
         self, targets: Sequence[ScalableTarget], now: datetime
     ) -> Mapping[ScalableTarget, Capacity | Missing | ObservationError]:
-        """Return the capacity of each target, or why it cannot be read.
+        """Describe no more than need be, and each in 5 minutes.
 
-        What was described in the last 5 minutes, was at rest, and is listed with the same status and time of
-        modification is not described again. (That every change moves one of them is inferred; AWS does not say so.)
+        What was at rest, and is listed with the same status and time of modification, is not described again. (That
+        every change moves one of them is inferred; AWS does not say so.)
         """
         found: dict[ScalableTarget, Capacity | Missing | ObservationError] = {**self._unchanged(targets, now)}
         for target in targets:
@@ -125,10 +125,7 @@ class SageMaker:
         return Capacity(current, ordered, endpoint["EndpointStatus"], created_at, config)
 
     def variants(self, endpoint: str) -> tuple[Variant, ...]:
-        """Return the endpoint's variants and inference components, none if it does not exist.
-
-        The resource IDs use the name as SageMaker spells it, for ARNs (so what `tagged` finds) have it in lower case.
-        """
+        """Resource IDs have the name as SageMaker spells it; ARNs, so what `tagged` finds, have it in lower case."""
         found = self._endpoint(endpoint)
         if found is None:
             return ()

@@ -10,7 +10,7 @@ TARGET#<resource id>#<dimension>   STATE                version, lease_until, le
 FLEET                              ROSTER#<resource id>#<dimension>   resource_id, dimension, profile, by_tag, ...
                                    SYNCED               nothing: that it is there says that the roster is whole
 OVERRIDES                          <id>                 body, expires_at
-POLICY                             COPY                 body: the last good policy document, compressed
+POLICY                             COPY                 body: the last good document, compressed: an item holds 400 kB
 ```
 
 Overrides of every scope are one partition, so that a pass reads all of them in one call. DynamoDB removes expired items
@@ -97,7 +97,6 @@ class Table:
         self._delete("FLEET", _roster_sk(target))
 
     def put_decision(self, decision: Decision, outcome: str) -> None:
-        """Keep a decision with its whole context for 90 days, and beside it others of the same millisecond."""
         context, seen = decision.context, CONTEXTS.dump_json(decision.context)
         at = context.now.astimezone(UTC).isoformat(timespec="milliseconds")
         item: Item = {
@@ -111,12 +110,11 @@ class Table:
         self._put(item)
 
     def learned(self, targets: Sequence[ScalableTarget]) -> Mapping[ScalableTarget, Learned]:
-        """Return the newest fit of those targets that have one; what another release wrote may not be readable."""
         items = self._items({(_pk(target), "LEARNED") for target in targets}, f"fits of {len(targets)} targets")
         found = {}
         for target in targets:
             if item := items.get((_pk(target), "LEARNED")):
-                with suppress(ValidationError, KeyError, zlib.error):
+                with suppress(ValidationError, KeyError, zlib.error):  # another release may have written it
                     found[target] = _LEARNED.validate_json(zlib.decompress(item["body"]["B"]))
         return found
 
@@ -167,12 +165,10 @@ class Table:
         return self._put_once({**_key(_pk(target), "ORIGINAL"), "body": {"S": _ORIGINALS.dump_json(original).decode()}})
 
     def policy_copy(self) -> bytes | None:
-        """Return the last good policy document, None if there is none."""
         item = self._items({_COPY}, "copy of the policy document").get(_COPY)
         return zlib.decompress(item["body"]["B"]) if item else None
 
     def put_policy_copy(self, content: bytes) -> None:
-        """Keep a policy document, compressed: an item holds 400 kB."""
         self._put({**_key(*_COPY), "body": {"B": zlib.compress(content)}})
 
     def _items(self, keys: Iterable[tuple[str, str]], what: str) -> dict[tuple[str, str], "Item"]:
