@@ -148,6 +148,7 @@ def forecast(ctx: Context, wanted: Envelope) -> Step | None:
         seen={
             "chosen": ctx.learned.chosen.value,
             "fit": f"{ctx.learned.fitted_at:%Y-%m-%dT%H:%MZ}",
+            "price": round(price * ctx.learned.dearness, 1),
             "order_below": float(found.order),
             "order_up_to": float(found.up_to),
             "keep": float(found.keep),

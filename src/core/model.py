@@ -541,6 +541,9 @@ class Learned:
     chosen: Option = Option.FORECAST
     """What orders ahead until the next fit."""
 
+    dearness: float = 1.0
+    """Factor of the knob's price: what load costs here, by what it costs where instances are half used."""
+
     judged: tuple[Judged, ...] = ()
     """The last days that were replayed, newest first; not part of what a decision needs."""
 

@@ -100,6 +100,44 @@ class TestChoice:
         assert around(full, NOW).chosen is WINDOWS
 
 
+class TestPrice:
+    """The knob's price is in proportion to what an instance-minute of load costs here; at two it is what it says."""
+
+    @pytest.mark.parametrize(
+        ("paid", "load", "dearness"),
+        [
+            ([2000], 5000, 1.0),  # two for each of 1000
+            ([1300], 5000, 0.65),
+            ([2000, 2800], 5000, 1.2),  # both days together
+            ([9000], 5000, 2.0),  # 4.5, but two is the most: the price of the next position
+            ([9000], 299, 1.0),  # an instance serves 1000 a minute: below 0.3 of it a minute is idle
+            ([], 5000, 1.0),
+        ],
+    )
+    def test_it_is_learned_from_what_was_judged(self, paid: list[int], load: float, dearness: float) -> None:
+        old = replace(OFFICE, judged=tuple(a_day((each, 0, 0)) for each in paid))
+        assert choose(OFFICE, old, flat(load, OFFICE.fitted_at - DAY), PLAIN).dearness == dearness
+
+    @pytest.mark.parametrize(("active", "dearness"), [(0.39, 1.0), (0.4, 0.65)])
+    def test_what_is_mostly_idle_says_nothing(self, active: float, dearness: float) -> None:
+        newest = OFFICE.fitted_at - DAY
+        load = Observation(tuple(Point(newest - i * MINUTE, 5000.0 * (i < 1000 * active)) for i in range(999, -1, -1)))
+        old = replace(OFFICE, judged=(a_day((1300, 0, 0)),))
+        assert choose(OFFICE, old, load, PLAIN).dearness == dearness
+
+    def test_each_day_is_judged_at_the_knobs_own(self) -> None:
+        """Or what is learned today would change what is learned tomorrow."""
+        seen = trace(2, until=OFFICE.fitted_at + DAY)
+        assert judge(replace(OFFICE, dearness=2.0), seen, PLAIN) == judge(OFFICE, seen, PLAIN)
+
+    @pytest.mark.parametrize(("dearness", "price"), [(0.65, 20.8), (1.0, 32.0), (2.0, 64.0)])
+    def test_a_decision_names_it(self, dearness: float, price: float) -> None:
+        seen = chosen(FORECAST, flat(500.0, NOW), dearness=dearness)
+        said = next(step.seen for step in decide(seen).steps if step.rule == "forecast")
+        assert said["price"] == price
+        assert decide(CONTEXTS.validate_json(CONTEXTS.dump_json(seen))) == decide(seen)
+
+
 class TestJudge:
     """A fit of 03:00, and the day after it."""
 
@@ -167,10 +205,10 @@ class TestJudge:
         assert all(3 * EVERY * passes < paid < 5 * EVERY * passes for paid in found.instances.values())
 
 
-def chosen(option: Option, load: Observation, count: int = 2) -> Context:
+def chosen(option: Option, load: Observation, count: int = 2, dearness: float = 1.0) -> Context:
     """Return what a pass sees under an option, as the reconciler makes it: no forecast, no other target."""
     now = load.newest.at + LAG * MINUTE
-    learned = around(replace(OFFICE, chosen=option, habits=(HABIT,)), now)
+    learned = around(replace(OFFICE, chosen=option, habits=(HABIT,), dearness=dearness), now)
     made = context(load=load, now=now, capacity=running(count), learned=learned)
     standing_by = PLAIN.forecasting if option is FORECAST else PLAIN
     assert standing_by is not None

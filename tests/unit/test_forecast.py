@@ -241,17 +241,25 @@ class TestForesight:
         assert (wish.order, wish.up_to) == (1, up_to)
 
     @pytest.mark.parametrize(
-        ("price", "load", "order"),
+        ("price", "load", "dearness", "order"),
         [
-            pytest.param(64, 9.5, 10, id="strict: no error was ever above 9.5 instances"),
-            pytest.param(128, 9.5, 11, id="critical: 10.45 comes once in 500; 128 x 0.7 x 0.002 x 10.45 = 1.9 > 1"),
-            pytest.param(128, 1.9, 2, id="critical: a third instance for 2.09 is not worth it: 0.37 < 1"),
+            pytest.param(64, 9.5, 1.0, 10, id="strict: no error was ever above 9.5 instances"),
+            pytest.param(64, 9.5, 2.0, 10, id="strict, where load is dear: it is still strict"),
+            pytest.param(
+                128, 9.5, 1.0, 11, id="critical: 10.45 comes once in 500; 128 x 0.7 x 0.002 x 10.45 = 1.9 > 1"
+            ),
+            pytest.param(128, 9.5, 0.6, 11, id="critical, where load is cheap: 1.1 > 1"),
+            pytest.param(128, 9.5, 0.5, 10, id="critical, where it is cheaper: 0.9 < 1"),
+            pytest.param(128, 1.9, 1.0, 2, id="critical: a third instance for 2.09 is not worth it: 0.37 < 1"),
         ],
     )
-    def test_critical_counts_on_what_no_error_reached(self, price: float, load: float, order: int) -> None:
+    def test_critical_counts_on_what_no_error_reached(
+        self, price: float, load: float, dearness: float, order: int
+    ) -> None:
         tables = (((0,) * len(QUANTILES),) * len(LEVELS),) * 3
         as_now = (0.0,) * len(OFFICE.lines[0])
         learned = replace(OFFICE, lines=(as_now,) * 3, errors=dict.fromkeys(range(24), tables), peak=20 * C)
+        learned = replace(learned, dearness=dearness)
         wish = foresee(learned, flat(load * C, OFFICE.fitted_at), capacity=C, price=price)
         assert wish is not None
         assert wish.order == order

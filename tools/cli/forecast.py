@@ -96,6 +96,9 @@ class Outlook:
     """So many days the options were replayed."""
 
     chosen: str
+    dearness: float
+    """The factor of the knob's price."""
+
     options: list[Played]
     changed: list[tuple[datetime, str]]
     played: list[Played]
@@ -148,6 +151,7 @@ def outlook_of(source: Source, now: datetime, *, hours: int, told: Callable[[str
         bound=(fmean(day.under for day in week), fmean(day.promised for day in week)) if week else None,
         days=days_of(learned.judged),
         chosen=learned.chosen.value,
+        dearness=learned.dearness,
         options=list(_options(learned.judged)),
         changed=list(_changed(source, now - WEEK)),
         played=list(_played(ctx, history, capacity, told)) if told else [],
@@ -296,5 +300,7 @@ def lines_of(found: Outlook) -> Iterable[str]:
     enough = found.days >= LEAST
     why = f"cheapest of {found.days} days, or near it" if enough else f"choosing takes {LEAST} replayed days"
     yield f"Orders ahead: {found.chosen} ({why})."
+    dear = f"{found.dearness:.2f} times the knob's, as load in time costs here by what it costs at a target of 0.5"
+    yield f"Price: {'the knob' + chr(39) + 's' if found.dearness == 1 else dear}."
     newest = "".join(f"; {bounds} at {at:%Y-%m-%dT%H:%MZ}" for at, bounds in found.changed[-3:])
     yield f"The forecast changed bounds {len(found.changed)} times in that time{newest}."

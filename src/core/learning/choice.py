@@ -10,7 +10,7 @@ from core.learning.fit import EVERY
 from core.model import Judged, Learned, Observation, Option
 from core.policy import Profile
 from core.signals import utilisation
-from core.signals.forecast import FRESH, LAG, around, foresee, span
+from core.signals.forecast import ACTIVE, FRESH, LAG, around, foresee, span
 from core.times import A_DAY, MINUTE
 
 MOST, LEAST = 14, 7
@@ -21,6 +21,10 @@ MARGIN = 0.1
 
 WHOLE = 1 / 12
 """Share of a day that must be known of it: a fit that was belied (ADR 0003) leaves a day in parts, and these count."""
+
+USUAL, DEAREST, BUSY = 2.0, 2.0, 0.4
+"""Instance-minutes paid for one of load (as at a target of 0.5) at which the knob's price is what it says; the most by
+which it is multiplied, to that of the next position; and the share of active minutes below which waiting is paid."""
 
 ALARM = 3
 """Minutes above its target after which tracking orders (facts 2.1)."""
@@ -40,12 +44,24 @@ def choose(found: Learned, before: Learned | None, seen: Observation, profile: P
     price = profile.forecast_price
     days = tuple(day for day in before.judged if day.price == price) if before else ()
     days = _with(judge(before, seen, profile) if before else None, days)[:MOST]
+    found = replace(found, judged=days, dearness=_dearness(days, seen, profile.capacity_per_instance))
     if before is None or days_of(days) < LEAST:
-        return replace(found, judged=days)
+        return found
     costs = costs_of(days)
     best = min(costs, key=costs.__getitem__)
     chosen = best if costs[best] <= (1 - MARGIN) * costs[before.chosen] else before.chosen
-    return replace(found, chosen=chosen, judged=days)
+    return replace(found, chosen=chosen)
+
+
+def _dearness(days: Sequence[Judged], seen: Observation, capacity: float | None) -> float:
+    """Return what load costs here, by `USUAL`: so a percent of the requests is worth one share of any target's bill.
+
+    Paid is what the forecast holds at the knob's own price, so what is found does not change what will be found.
+    """
+    load, paid = sum(day.load for day in days), sum(day.instances[Option.FORECAST] for day in days)
+    if not load or not capacity or fmean(point.value > ACTIVE * capacity for point in seen.points) < BUSY:
+        return 1.0
+    return round(min(paid / load / USUAL, DEAREST), 2)
 
 
 def days_of(days: Sequence[Judged]) -> int:
@@ -92,7 +108,7 @@ def judge(learned: Learned, seen: Observation, profile: Profile) -> Judged | Non
     for now, part, past in _passes(learned, seen):
         tracked = _tracked(profile, past)
         for option, counts in ordered.items():
-            wish = foresee(replace(part, chosen=option), past, capacity=capacity, price=price)
+            wish = foresee(replace(part, chosen=option, dearness=1.0), past, capacity=capacity, price=price)
             if wish is None:  # too little is known, under each option
                 break
             asked = _tracked(standing_by, past) if option is Option.FORECAST else tracked

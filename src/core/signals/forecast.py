@@ -263,8 +263,10 @@ def foresee(learned: Learned, seen: Observation, *, capacity: float, price: floa
         learned: the fit, or its part around `newest`.
         seen: requests of the last minutes (`span`).
         capacity: requests a minute one instance serves (`c`).
-        price: instance-minutes that are worth one instance-minute of requests in time (`lambda`).
+        price: instance-minutes that are worth one instance-minute of requests in time (`lambda`), where one such
+            costs two: it is in proportion to what it costs here.
     """
+    cautious, price = price >= CAUTIOUS, price * learned.dearness
     habits = learned.habits if learned.chosen is not Option.GUARD else ()
     waiting = max([0, *(ready_for(learned, habit, seen, capacity, price) for habit in habits)])
     if learned.chosen is not Option.FORECAST:
@@ -283,7 +285,7 @@ def foresee(learned: Learned, seen: Observation, *, capacity: float, price: floa
         recent = load[KEPT - 1 - back : len(load) - back]
         needed = math.ceil(round(recent[-1] / capacity, 9))
         ahead = outlook(learned, recent, newest - back * MINUTE, capacity)
-        if price >= CAUTIOUS:
+        if cautious:
             ahead = [_and_beyond(points) for points in ahead]
         first = max(needed, waiting, count(ahead[1], 0.7 * price))
         keep = max(keep, first, *(count(points, price) for points in ahead))
