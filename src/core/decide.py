@@ -25,7 +25,7 @@ from core.model import (
 from core.overrides import in_force
 from core.policy_scaling import StepScaling
 from core.signals import recommendations
-from core.signals.forecast import HELD, foresee, silent, usual_floor
+from core.signals.forecast import HELD, foresee, price_of, silent, usual_floor
 from core.signals.utilisation import instances
 from core.signals.window import needs
 
@@ -148,7 +148,7 @@ def forecast(ctx: Context, wanted: Envelope) -> Step | None:
         seen={
             "chosen": ctx.learned.chosen.value,
             "fit": f"{ctx.learned.fitted_at:%Y-%m-%dT%H:%MZ}",
-            "price": round(price * ctx.learned.dearness, 1),
+            "price": round(price_of(ctx.learned, price), 1),
             "order_below": float(found.order),
             "order_up_to": float(found.up_to),
             "keep": float(found.keep),

@@ -18,7 +18,7 @@ from core.aws.store import Table
 from core.learning.choice import LEAST, costs_of, days_of
 from core.model import Envelope, Observation, Point, Reason
 from core.policy import USUAL_START
-from core.signals.forecast import LAG, LOOK, SCALE, SLOT, foresee
+from core.signals.forecast import LAG, LOOK, SCALE, SLOT, foresee, price_of
 from simulator.cases import Scale, case_from
 from simulator.oracle import clairvoyant
 from simulator.replay import replay
@@ -96,8 +96,8 @@ class Outlook:
     """So many days the options were replayed."""
 
     chosen: str
-    dearness: float
-    """The factor of the knob's price."""
+    price: float
+    """In force: the knob's, in proportion to what load costs here."""
 
     options: list[Played]
     changed: list[tuple[datetime, str]]
@@ -151,7 +151,7 @@ def outlook_of(source: Source, now: datetime, *, hours: int, told: Callable[[str
         bound=(fmean(day.under for day in week), fmean(day.promised for day in week)) if week else None,
         days=days_of(learned.judged),
         chosen=learned.chosen.value,
-        dearness=learned.dearness,
+        price=round(price_of(learned, profile.forecast_price), 1),
         options=list(_options(learned.judged)),
         changed=list(_changed(source, now - WEEK)),
         played=list(_played(ctx, history, capacity, told)) if told else [],
@@ -300,7 +300,6 @@ def lines_of(found: Outlook) -> Iterable[str]:
     enough = found.days >= LEAST
     why = f"cheapest of {found.days} days, or near it" if enough else f"choosing takes {LEAST} replayed days"
     yield f"Orders ahead: {found.chosen} ({why})."
-    dear = f"{found.dearness:.2f} times the knob's, as load in time costs here by what it costs at a target of 0.5"
-    yield f"Price: {'the knob' + chr(39) + 's' if found.dearness == 1 else dear}."
+    yield f"Price in force: {found.price:g}, by what load costs here."
     newest = "".join(f"; {bounds} at {at:%Y-%m-%dT%H:%MZ}" for at, bounds in found.changed[-3:])
     yield f"The forecast changed bounds {len(found.changed)} times in that time{newest}."

@@ -256,6 +256,11 @@ class Wish:
         return self.up_to if desired < self.order else min(desired, self.keep)
 
 
+def price_of(learned: Learned, price: float) -> float:
+    """Return the price in force: the knob's, in proportion to what load costs here; but `critical` spares nothing."""
+    return price if price >= CAUTIOUS else price * learned.dearness
+
+
 def foresee(learned: Learned, seen: Observation, *, capacity: float, price: float) -> Wish | None:
     """Return the instances to order and to keep (algorithms 6), None where too little is known.
 
@@ -266,7 +271,7 @@ def foresee(learned: Learned, seen: Observation, *, capacity: float, price: floa
         price: instance-minutes that are worth one instance-minute of requests in time (`lambda`), where one such
             costs two: it is in proportion to what it costs here.
     """
-    cautious, price = price >= CAUTIOUS, price * learned.dearness
+    cautious, price = price >= CAUTIOUS, price_of(learned, price)
     habits = learned.habits if learned.chosen is not Option.GUARD else ()
     waiting = max([0, *(ready_for(learned, habit, seen, capacity, price) for habit in habits)])
     if learned.chosen is not Option.FORECAST:
