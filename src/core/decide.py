@@ -366,7 +366,7 @@ def deadline(ctx: Context, wanted: Envelope) -> Step | None:
 
 
 def blocked(ctx: Context, wanted: Envelope) -> Step | None:
-    """Name the policies that hold scale-in back while more runs than the floor; it moves nothing (facts 2.4, 2.5).
+    """Name what holds scale-in back while more runs than the floor; it moves nothing (facts 2.4, 2.5).
 
     AAS scales in only if every tracking policy that may do so sees little load: one whose metric is silent never does.
     """
@@ -384,6 +384,8 @@ def blocked(ctx: Context, wanted: Envelope) -> Step | None:
             why[policy.name] = "its metric is or was silent, and scale-in needs all policies"
         elif policy.foreign and state == "OK":
             why[policy.name] = "made by somebody else, and it does not agree"
+    if ctx.scaling_out is None and ctx.memory.scale_out_alarms and ctx.profile.settling_target is not None:
+        why["direct"] = "whether an alarm orders more is not known"
     if not why:
         return None
     return Step(rule="blocked", reason=Reason.SCALE_IN_BLOCKED, before=wanted, after=wanted, seen=why)

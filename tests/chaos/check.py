@@ -25,8 +25,8 @@ from tests.chaos.passes import (
 from tests.chaos.story import TARGETS, Moment, replayed
 from tests.chaos.wire import Call
 
-UNSURE = {"MetricsUnknown", "StateLost"}
-"""Reasons by which a reply says that it did not know enough."""
+UNSURE = {"MetricsUnknown", "StateLost", "ScaleInBlocked"}
+"""Reasons by which a reply says that it did not know enough, or what it could not do."""
 
 NOT_DONE = {"busy", "waiting", "not_enrolled", "failed", "left_alone"}
 

@@ -133,8 +133,15 @@ def test_a_held_floor_is_held_for_an_hour_not_for_ever() -> None:
 def test_alarm_states_that_cannot_be_read_only_forbid_the_direct_scale_in() -> None:
     world = loaded(World().enrolled(), 1200)
     world.metrics.fail_on["alarm_states"] = [ObservationError("DescribeAlarms: throttled")]
-    assert world.tick()["orders"].status is Status.UNCHANGED
-    assert world.tick()["orders"].status is Status.CHANGED
+    outcome = world.tick()["orders"]
+    assert outcome.status is Status.UNCHANGED
+    assert outcome.decision is not None
+    [said] = [step.seen for step in outcome.decision.steps if step.reason is Reason.SCALE_IN_BLOCKED]
+    assert said == {"direct": "whether an alarm orders more is not known"}
+    outcome = world.tick()["orders"]
+    assert outcome.status is Status.CHANGED
+    assert outcome.decision is not None
+    assert not [step for step in outcome.decision.steps if step.reason is Reason.SCALE_IN_BLOCKED]
     assert world.writes == ["set_count"]
 
 
