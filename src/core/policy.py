@@ -323,25 +323,26 @@ class Profile(Strict):
         room above it carries the minutes an instance takes to start. A queue at half of what an instance drains
         within the objective (algorithms 9). Without a known capacity, CPU at 70 % per core, or GPU for a component.
         Provisioned concurrency at half in use, AWS's own example (facts 3.5), but not with its cooldowns of a second:
-        what was added shows only minutes later, and would be added again.
+        what was added shows only minutes later, and would be added again. All with AAS's own cooldowns (2.3): shorter
+        ones cost more than they save (docs/algorithms.md 14).
         """
         if self.policies is not None:
             return self.policies
         if self.followed_queue:
             return ()  # `core.native` makes the steps
         metric: MetricName
-        rate, cooldown = self.objectives.requests_per_instance, MINUTE
+        rate = self.objectives.requests_per_instance
         if self.queued and self.objectives.items_per_minute is None:
             return ()
         if self.queued:
             metric, target = "backlog_per_instance", self.backlog_target
         elif self.serving is Serving.SERVERLESS:
-            metric, target, cooldown = "provisioned_concurrency", 0.5, 3 * MINUTE
+            metric, target = "provisioned_concurrency", 0.5
         elif rate is not None:
             metric, target = self.request_metric, round(RESTING_TARGET * rate, 2)
         else:
             metric, target = ("gpu" if self.serving is Serving.INFERENCE_COMPONENT else "cpu"), 70.0
-        return (TargetTracking(type="target_tracking", metric=metric, target=target, scale_out_cooldown=cooldown),)
+        return (TargetTracking(type="target_tracking", metric=metric, target=target),)
 
     @property
     def backlog_target(self) -> float:

@@ -80,7 +80,7 @@ class TargetTracking(Strict):
     target: float = Field(ge=0.0001, allow_inf_nan=False)
     """In the metric's unit: requests, items, percent; `cpu` per core, `gpu` and `gpu_memory` per GPU."""
 
-    scale_out_cooldown: Duration = Field(default=timedelta(seconds=60))
+    scale_out_cooldown: Duration = Field(default=timedelta(seconds=300))
     scale_in_cooldown: Duration = Field(default=timedelta(seconds=300))
     disable_scale_in: bool = False
 

@@ -112,7 +112,8 @@ def test_a_serverless_variant_has_the_concurrency_its_requests_need() -> None:
 
 
 @pytest.mark.parametrize(
-    ("out", "into", "unit_minutes", "most"), [("1m", "1m", 2546, 36), ("1m", "5m", 2198, 36), ("3m", "5m", 1874, 18)]
+    ("out", "into", "unit_minutes", "most"),
+    [("1m", "1m", 2546, 36), ("1m", "5m", 2198, 36), ("3m", "5m", 1874, 18), ("5m", "5m", 1874, 18)],
 )
 def test_cooldowns_shorter_than_the_metric_takes_to_show_swing(
     out: str, into: str, unit_minutes: int, most: int

@@ -359,7 +359,7 @@ def test_it_falls_back_to_what_the_user_had_where_that_is_less(policies: list[Na
 @pytest.mark.parametrize(
     ("settings", "provisioning", "kept"),
     [
-        ({}, None, (300, 300, False)),  # AAS's own where nothing is stated (facts 2.3); ours are 60 and 300
+        ({}, None, (300, 300, False)),  # AAS's own where nothing is stated (facts 2.3), as ours
         ({"ScaleOutCooldown": 180, "ScaleInCooldown": 900, "DisableScaleIn": True}, None, (180, 900, True)),
         ({"ScaleInCooldown": 120}, "10m", (300, 600, False)),  # what was removed must be able to come back
     ],
@@ -373,7 +373,7 @@ def test_it_falls_back_to_how_fast_the_user_had_it_too(
     raised = world.autoscaling.native[world.orders][POLICY]
     names = ("ScaleOutCooldown", "ScaleInCooldown", "DisableScaleIn")
     assert tuple(back.configuration[name] for name in names) == kept
-    assert tuple(raised.configuration[name] for name in names) == (60, max(300, 600 if provisioning else 0), False)
+    assert tuple(raised.configuration[name] for name in names) == (300, max(300, 600 if provisioning else 0), False)
 
 
 def test_without_a_forecast_too_what_is_more_than_the_user_had_expires() -> None:

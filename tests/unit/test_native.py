@@ -72,7 +72,7 @@ def test_the_tutorials_four_policies_become_these() -> None:
         "step-cpu-in",
         "saturation",
     ]
-    cooldowns = {"ScaleOutCooldown": 60, "ScaleInCooldown": 300, "DisableScaleIn": False}
+    cooldowns = {"ScaleOutCooldown": 300, "ScaleInCooldown": 300, "DisableScaleIn": False}
     assert found["track-requests_per_instance"].configuration == {
         "TargetValue": 1000.0,
         "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
@@ -233,7 +233,7 @@ def test_default_targets() -> None:
 
 def test_a_default_cooldown_makes_room_for_what_an_instance_takes_to_start() -> None:
     found = natives({**REALTIME, "provisioning": "9m"})["track-requests_per_instance"].configuration
-    assert (found["ScaleOutCooldown"], found["ScaleInCooldown"]) == (60, 540)
+    assert (found["ScaleOutCooldown"], found["ScaleInCooldown"]) == (300, 540)
 
 
 def test_queue_metrics_carry_the_endpoint_dimension_only() -> None:
