@@ -59,7 +59,7 @@ class Found:
 
     enrolments: list[Enrolment]
     rejected: list[tuple[str, Outcome]]
-    """Each with the name of its endpoint, which may have several."""
+    """Each with the name of its endpoint, which may have several, in lower case."""
 
     remarks: dict[ScalableTarget, str]
     """What will not be as the profile says."""
@@ -172,8 +172,11 @@ class FleetSync:
                 continue
             try:
                 profile = _profile(fleet, profile_name, endpoint, by_tag=entry is None)
-                for seen in self._variants(endpoint, entry, profile):
-                    name = seen.target.names.get("EndpointName", endpoint)
+                hosted = self._ports.serving.variants(endpoint)
+                name = hosted[0].target.names["EndpointName"] if hosted else endpoint  # as SageMaker spells it
+                if entry and name != endpoint:
+                    raise _refused(endpoint, "name", endpoint, f"SageMaker spells it {name}")
+                for seen in _enrolled(hosted, endpoint, entry, profile):
                     place = Place(profile_name, entry is None, name, tagged.get(endpoint.lower(), {}))
                     found.enrolments.append(_counted(enrolment_of(fleet, seen.target, place, entry), seen))
                     component = seen.serving is Serving.INFERENCE_COMPONENT
@@ -187,36 +190,7 @@ class FleetSync:
                 # Nor is a tag: whoever may tag an endpoint could fail each pass, and roll every new policy back.
                 mistagged = entry is None and isinstance(err, ConfigError)
                 status = Status.WAITING if coming else Status.LEFT_ALONE if mistagged else Status.FAILED
-                found.rejected.append((endpoint, Outcome(target=target, status=status, error=str(err))))
-        return found
-
-    def _variants(self, endpoint: str, entry: Endpoint | None, profile: Profile) -> list[Variant]:
-        """Return what one endpoint enrols: what the file names, else its inference components, else its variants.
-
-        Raises:
-            ConfigError: where there is none, SageMaker scales it itself, or the profile is for something else.
-        """
-        hosted = self._ports.serving.variants(endpoint)
-        components = [v for v in hosted if v.serving is Serving.INFERENCE_COMPONENT]
-        if entry is None:
-            found = components or list(hosted)
-        else:  # whatever is counted there
-            wanted = entry.target(profile.serving).resource_id.lower()
-            found = [v for v in hosted if v.target.resource_id.lower() == wanted]
-        if not found:
-            field = "inference_component" if entry and entry.inference_component else "variant"
-            there = [v for v in hosted if (v in components) == (field == "inference_component")]
-            names = ", ".join(sorted(_name(v) for v in there)) or "none"
-            allowed = f"the endpoint's {field}s are {names}" if hosted else "no such endpoint in SageMaker"
-            raise _refused(endpoint, field, f"{endpoint}/{getattr(entry, field, '*')}", allowed)
-        for each in found:
-            if each.serving is not profile.serving:
-                allowed = f"its profile is for serving: {profile.serving}"
-                raise _refused(endpoint, "profile", each.serving.value, allowed)
-            if each.managed_minimum is not None and each not in components:
-                names = ", ".join(map(_name, components)) or "there are none yet"
-                allowed = "SageMaker scales its instances itself: enrol its inference components ({}) by their copies"
-                raise _refused(endpoint, "variant", _name(each), allowed.format(names))
+                found.rejected.append((endpoint.lower(), Outcome(target=target, status=status, error=str(err))))
         return found
 
     def _settle(self, ctx: Context, when: Pass) -> Outcome:
@@ -321,7 +295,7 @@ class FleetSync:
         for target, place in (self._ports.store.roster() or {}).items():
             if target in present:
                 continue
-            stays = not release or place.endpoint in rejected
+            stays = not release or place.endpoint.lower() in rejected
             stays = stays or (place.by_tag and not self._gone_for_long(target, when))
             if not stays:
                 outcomes.append(self.release(target, when))
@@ -354,6 +328,35 @@ class FleetSync:
             return Outcome(target=target, status=Status.RELEASED, actions=actions)
         except TidegateError as err:
             return Outcome(target=target, status=Status.FAILED, error=str(err))
+
+
+def _enrolled(hosted: Sequence[Variant], endpoint: str, entry: Endpoint | None, profile: Profile) -> list[Variant]:
+    """Return what an endpoint enrols: what the file names, else its inference components, else its variants.
+
+    Raises:
+        ConfigError: where there is none, SageMaker scales it itself, or the profile is for something else.
+    """
+    components = [v for v in hosted if v.serving is Serving.INFERENCE_COMPONENT]
+    if entry is None:
+        found = components or list(hosted)
+    else:  # whatever is counted there
+        wanted = entry.target(profile.serving).resource_id
+        found = [v for v in hosted if v.target.resource_id == wanted]
+    if not found:
+        field = "inference_component" if entry and entry.inference_component else "variant"
+        there = [v for v in hosted if (v in components) == (field == "inference_component")]
+        names = ", ".join(sorted(_name(v) for v in there)) or "none"
+        allowed = f"the endpoint's {field}s are {names}" if hosted else "no such endpoint in SageMaker"
+        raise _refused(endpoint, field, f"{endpoint}/{getattr(entry, field, '*')}", allowed)
+    for each in found:
+        if each.serving is not profile.serving:
+            allowed = f"its profile is for serving: {profile.serving}"
+            raise _refused(endpoint, "profile", each.serving.value, allowed)
+        if each.managed_minimum is not None and each not in components:
+            names = ", ".join(map(_name, components)) or "there are none yet"
+            allowed = "SageMaker scales its instances itself: enrol its inference components ({}) by their copies"
+            raise _refused(endpoint, "variant", _name(each), allowed.format(names))
+    return found
 
 
 def _counted(enrolment: Enrolment, seen: Variant) -> Enrolment:

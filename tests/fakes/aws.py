@@ -257,8 +257,9 @@ class FakeServing(_Fake):
         return found
 
     def variants(self, endpoint: str) -> tuple[Variant, ...]:
+        """Names are found in any case, as SageMaker finds them."""
         self._read("variants")
-        return self.endpoints.get(endpoint, ())
+        return next((hosted for name, hosted in self.endpoints.items() if name.lower() == endpoint.lower()), ())
 
     def tagged(self) -> Mapping[str, Mapping[str, str]]:
         self._read("tagged")

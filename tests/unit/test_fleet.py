@@ -546,6 +546,42 @@ def test_components_of_an_endpoint_that_cannot_be_read_right_stay() -> None:
     assert {chat, embed} <= set(world.autoscaling.bounds)
 
 
+def test_components_of_a_tagged_endpoint_know_its_name_as_sagemaker_spells_it() -> None:
+    """The tag's ARN has it in lower case; dimensions of metrics and news of the endpoint do not."""
+    world = World()
+    world.document["profiles"]["c"] = dict(COMPONENT)
+    world.serving.add("LLM", managed_minimum=0, profile="c")
+    chat = world.serving.add_component("chat-8b", "LLM")
+    world.sync()
+    names = {e.target: e.endpoint_name for e in world.reconciler.enrolments(world.reconciler.ports.policies.fleet())}
+    assert names[chat] == "LLM"
+    assert set(world.sync("LLM")) == {"chat-8b"}
+
+
+def test_a_tagged_endpoint_that_cannot_be_read_stays_however_its_name_is_spelt() -> None:
+    world = World()
+    target = world.serving.add("Ranker", profile="p")
+    world.sync()
+    world.serving.fail_on["variants"] = ObservationError("DescribeEndpoint ranker: throttled")
+    for _ in range(3):
+        world.later(hours=1)
+        assert world.sync()["ranker"].status is Status.FAILED
+    assert target in world.autoscaling.bounds
+
+
+def test_a_name_in_the_file_is_spelt_as_sagemaker_spells_it() -> None:
+    """Otherwise FleetSync enrols it, and its owner, who goes by the file, never looks at it."""
+    world = World()
+    world.serving.add("Ranker")
+    world.document["endpoints"].append({"name": "ranker", "profile": "p"})
+    assert str(world.sync()["ranker"].error) == "endpoints.ranker.name = 'ranker': SageMaker spells it Ranker"
+    world.document["profiles"]["c"] = dict(COMPONENT)
+    world.serving.add("llm", managed_minimum=0)
+    world.serving.add_component("Chat", "llm")
+    world.document["endpoints"][1] = {"name": "llm", "profile": "c", "inference_component": "chat"}
+    assert "the endpoint's inference_components are Chat" in str(world.sync()["chat"].error)
+
+
 def test_a_variant_whose_instances_sagemaker_scales_is_not_enrolled() -> None:
     world = World()
     llm(world)
