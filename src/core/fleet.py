@@ -1,6 +1,6 @@
 """Enrolment: find the fleet's targets, put in order what stands on them, give back those that left."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -81,8 +81,9 @@ class FleetSync:
             when: time, deadline and holder of the pass.
             endpoint: look at this endpoint only (its state changed); releases wait for the full pass.
         """
+        before = self._ports.store.roster()  # what another pass enrols from here on is not this one's to release
         fleet = self._ports.policies.fleet()
-        lost = self._ports.store.roster() is None  # then one endpoint's news is no reason to forget the others
+        lost = before is None  # then one endpoint's news is no reason to forget the others
         found = self._discover(fleet, None if lost else endpoint)
         chosen = [e for e in found.enrolments if endpoint in {None, e.endpoint_name}]
         told: dict[ScalableTarget, str] = {}
@@ -94,7 +95,7 @@ class FleetSync:
         looked = {outcome.target: outcome for outcome in self._reconciler.look(turns, when, settle=self._settle)}
         remarks = {**told, **found.remarks}
         outcomes = [replace(looked[t], remark=remarks.get(t), quota=self._quota) for t in (e.target for e in chosen)]
-        kept, released = self._leavers(found, when, release=endpoint is None)
+        kept, released = self._leavers(found, when, may_go=before or () if endpoint is None else ())
         if not when.dry_run:
             places = {e.target: Place(e.profile_name, e.by_tag, e.endpoint_name, e.tags) for e in found.enrolments}
             self._ports.store.put_roster({**kept, **places})
@@ -287,7 +288,9 @@ class FleetSync:
         if noted != memory:
             self._ports.store.record(target, noted, when.holder, when.now)
 
-    def _leavers(self, found: Found, when: Pass, *, release: bool) -> tuple[dict[ScalableTarget, Place], list[Outcome]]:
+    def _leavers(
+        self, found: Found, when: Pass, may_go: Collection[ScalableTarget]
+    ) -> tuple[dict[ScalableTarget, Place], list[Outcome]]:
         """Release enrolled targets that left the fleet; return what stays in the roster for now, and outcomes."""
         present, rejected = {e.target for e in found.enrolments}, {endpoint for endpoint, _ in found.rejected}
         kept: dict[ScalableTarget, Place] = {}
@@ -295,7 +298,7 @@ class FleetSync:
         for target, place in (self._ports.store.roster() or {}).items():
             if target in present:
                 continue
-            stays = not release or place.endpoint.lower() in rejected
+            stays = target not in may_go or place.endpoint.lower() in rejected
             stays = stays or (place.by_tag and not self._gone_for_long(target, when))
             if not stays:
                 outcomes.append(self.release(target, when))

@@ -8,6 +8,7 @@ import pytest
 from typing_extensions import override
 
 from core.errors import ObservationError, ThrottledError
+from core.fleet import FleetSync
 from core.model import (
     Capacity,
     Envelope,
@@ -25,7 +26,7 @@ from core.model import (
 )
 from core.native import ALARM_SUFFIX, alarm_prefix, heard_alarms, native_policies
 from core.ports import NativePolicy, ScheduledAction
-from core.reconcile import Status
+from core.reconcile import Outcome, Reconciler, Status
 from handlers.wiring import counts, summary
 from simulator.in_memory import InMemoryStore
 from tests.builders import ASYNC, BATCH, COMPONENT, REALTIME, SERVERLESS, enrolment
@@ -544,6 +545,26 @@ def test_components_of_an_endpoint_that_cannot_be_read_right_stay() -> None:
     world.later(days=1)
     assert "llm" in world.sync()
     assert {chat, embed} <= set(world.autoscaling.bounds)
+
+
+def test_what_another_pass_enrols_meanwhile_is_not_released() -> None:
+    """A large pass takes minutes, and goes on with the document that it began with."""
+    world = World().enrolled()
+    ranks = world.serving.add("ranks")
+
+    class Overtaken(Reconciler):
+        @override
+        def look(self, *given: Any, **more: Any) -> tuple[Outcome, ...]:
+            outcomes = super().look(*given, **more)
+            entries = [*world.document["endpoints"], {"name": "ranks", "profile": "p"}]
+            world.document = {**world.document, "endpoints": entries}
+            world.sync()
+            return outcomes
+
+    hourly = FleetSync(Overtaken(world.reconciler.ports, stage="prod", mode=world.mode))
+    assert [outcome.status for outcome in hourly.run(world.when("hourly"))] == [Status.UNCHANGED]
+    assert ranks in world.autoscaling.bounds
+    assert "ranks" in world.tick()
 
 
 def test_components_of_a_tagged_endpoint_know_its_name_as_sagemaker_spells_it() -> None:
