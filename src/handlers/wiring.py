@@ -223,7 +223,7 @@ def messages_in(event: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - whatever 
 
 
 def each(records: list[dict[str, Any]], visit: Callable[[Part], object]) -> dict[str, Any]:
-    """Visit the part of each message, whatever becomes of the others; those that failed are delivered again.
+    """Visit the part of each message, whatever becomes of the others; SQS is told which failed.
 
     Raises:
         PassFailedError: if all of them failed, so that the invocation counts as failed.

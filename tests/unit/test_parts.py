@@ -123,7 +123,7 @@ def test_news_of_one_endpoint_is_no_reason_to_split() -> None:
     assert (owner.sqs.bodies, owner.looked_at) == ([], ["orders"])
 
 
-def test_a_part_that_fails_is_delivered_again_and_only_it() -> None:
+def test_sqs_is_told_which_part_failed() -> None:
     owner = Owner(3)
     owner.call(TICK)
     event = delivered(*owner.sqs.bodies, "not one of ours")

@@ -8,6 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from bench.scale import ENVIRONMENT
 from core.model import Dimension
 from core.reconcile import Status
 from env.lint_template import translate
-from handlers.wiring import PowertoolsTelemetry, counts, summary
+from handlers.wiring import LATE, PowertoolsTelemetry, counts, summary
 from tests.fakes.aws import observed
 from tests.world import World
 
@@ -535,6 +536,12 @@ def test_parts_of_a_large_tick_go_to_the_same_function_and_to_no_other(
     assert settings["SqsManagedSseEnabled"] is True
     assert settings["VisibilityTimeout"] > resources[f"{owner}Function"]["Properties"]["Timeout"]
     assert settings["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
+    # A message that failed comes back when its visibility time-out is over, and once too often is a dead letter.
+    again, tries = timedelta(seconds=settings["VisibilityTimeout"]), settings["RedrivePolicy"]["maxReceiveCount"]
+    assert (tries - 1) * again < LATE, "a try that comes late is in vain, and rings twice"
+    assert LATE + tries * again <= timedelta(seconds=settings["MessageRetentionPeriod"]), (
+        "gone before it is a dead letter"
+    )
     assert mapping["Properties"]["FunctionName"] == {"Ref": f"{owner}Function"}
     assert mapping["Properties"]["EventSourceArn"] == {"Fn::GetAtt": [f"{owner}Parts", "Arn"]}
     assert mapping["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
