@@ -241,12 +241,15 @@ class FleetSync:
         return Outcome(target=target, status=Status.LEFT_ALONE, error=error)
 
     def _inventory(self, target: ScalableTarget, registered: Envelope | None, *kinds: Kind) -> Inventory:
-        """Read what stands on a target, with our alarms made for these kinds."""
+        """Read what stands on a target, with our alarms made for these kinds and those that still call a policy."""
         aas = self._ports.autoscaling
-        prefixes = [alarm_prefix(target, kind, self._stage) for kind in kinds]
+        policies = aas.policies(target) if registered else ()
+        calling = tuple(name for policy in policies for name in policy.alarm_names)
+        begin = {kind: alarm_prefix(target, kind, self._stage) for kind in Kind}
+        prefixes = [p for kind, p in begin.items() if kind in kinds or any(name.startswith(p) for name in calling)]
         return Inventory(
             registered=registered,
-            policies=aas.policies(target) if registered else (),
+            policies=policies,
             scheduled_actions=aas.scheduled_actions(target) if registered else (),
             alarms={
                 name: alarm

@@ -547,6 +547,16 @@ def test_components_of_an_endpoint_that_cannot_be_read_right_stay() -> None:
     assert {chat, embed} <= set(world.autoscaling.bounds)
 
 
+def test_another_kind_leaves_no_alarms_of_the_one_before() -> None:
+    """They stand under the kind's own names, and would go on doubling at what the former profile called saturated."""
+    world = World().enrolled()
+    world.document["profiles"]["p"] = {**BATCH, "objectives": {"requests_per_instance": 4000}}
+    world.sync()
+    assert {name: alarm["Threshold"] for name, alarm in world.metrics.alarm_shapes.items()} == {
+        "tidegate-target-prod-batch-orders-AllTraffic-saturation": 4000
+    }
+
+
 def test_what_another_pass_enrols_meanwhile_is_not_released() -> None:
     """A large pass takes minutes, and goes on with the document that it began with."""
     world = World().enrolled()
