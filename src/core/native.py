@@ -294,6 +294,7 @@ class _Shapes:
         return {
             "AlarmName": f"{self._alarm_prefix}{what}",
             "AlarmDescription": "Made by Tidegate to scale by; edits are undone by the next sync.",
+            "ActionsEnabled": True,
             "EvaluationPeriods": minutes,
             "DatapointsToAlarm": minutes,
             "Threshold": threshold,

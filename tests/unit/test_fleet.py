@@ -547,6 +547,15 @@ def test_components_of_an_endpoint_that_cannot_be_read_right_stay() -> None:
     assert {chat, embed} <= set(world.autoscaling.bounds)
 
 
+def test_an_alarm_whose_actions_somebody_switched_off_calls_its_policy_again() -> None:
+    world = World().enrolled()
+    name = "tidegate-target-prod-realtime-orders-AllTraffic-saturation"
+    world.metrics.alarm_shapes[name] = {**world.metrics.alarm_shapes[name], "ActionsEnabled": False}
+    assert [str(action) for action in world.sync()["orders"].actions] == ["put policy tidegate-prod-saturation"]
+    assert world.metrics.alarm_shapes[name]["ActionsEnabled"]
+    assert world.sync()["orders"].status is Status.UNCHANGED
+
+
 def test_another_kind_leaves_no_alarms_of_the_one_before() -> None:
     """They stand under the kind's own names, and would go on doubling at what the former profile called saturated."""
     world = World().enrolled()

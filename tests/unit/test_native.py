@@ -172,6 +172,7 @@ def test_a_component_leaves_zero_when_one_request_was_refused() -> None:
     assert dict(wake.alarm) == {
         "AlarmName": "tidegate-target-prod-realtime-ic.chat-8b-wake",
         "AlarmDescription": "Made by Tidegate to scale by; edits are undone by the next sync.",
+        "ActionsEnabled": True,
         "MetricName": "NoCapacityInvocationFailures",
         "Namespace": "AWS/SageMaker",
         "Dimensions": BY_COMPONENT,
@@ -266,6 +267,7 @@ def test_alarms_that_watch_a_real_time_target(  # noqa: PLR0913, PLR0917 - the c
     assert alarm == {
         "AlarmName": f"tidegate-target-prod-realtime-orders-AllTraffic-{suffix}",
         "AlarmDescription": "Made by Tidegate to scale by; edits are undone by the next sync.",
+        "ActionsEnabled": True,
         "Namespace": "AWS/SageMaker",
         "MetricName": metric,
         "Dimensions": BY_VARIANT,
