@@ -12,7 +12,7 @@ from cli.errors import DeliveryError, RefusedError
 from cli.estate import Source
 from cli.output import log
 from cli.stack import TAGGING, DeployedStack
-from cli.targets import meant
+from cli.targets import meant, spelled
 from core.fleet import PROFILE_TAG
 from core.model import Mode, ScalableTarget
 from core.native import owned_prefix
@@ -44,6 +44,11 @@ class Leaving:
     def known(self) -> bool:
         """Whether it is known what stood before."""
         return self.original is not None and self.original.known
+
+    @property
+    def tagged(self) -> bool:
+        """Whether its endpoint has the tag: it enrols what leaves the document anew."""
+        return self.place.by_tag or PROFILE_TAG in self.place.tags
 
     def as_json(self) -> dict[str, Any]:
         """Return it as `--json` prints it."""
@@ -77,12 +82,25 @@ def leaving(stack: DeployedStack, said: str | None, *, keep_native: bool) -> lis
     ]
     if failed := [f"{each.target.resource_id}: {each.outcome.error}" for each in found if each.outcome.error]:
         raise RefusedError("; ".join(failed))
+    if beside := [*_tagged_beside(roster, chosen)]:
+        raise RefusedError("\n".join(beside))
     if stack.mode is Mode.SHADOW and any(each.original is not None for each in found):
         raise RefusedError(
             "the stack is in shadow and writes nothing, so it cannot put back what it replaced when it was active: "
             "`sam deploy --parameter-overrides Mode=active` first"
         )
     return found
+
+
+def _tagged_beside(roster: Mapping[ScalableTarget, Place], chosen: Sequence[ScalableTarget]) -> Iterator[str]:
+    """Say of each endpoint what would leave with these targets unasked, because one tag enrols all of it."""
+    for endpoint in sorted({roster[target].endpoint for target in chosen if roster[target].by_tag}):
+        others = [spelled(each) for each, place in sorted(roster.items()) if place.endpoint == endpoint]
+        if beside := sorted({*others} - {spelled(each) for each in chosen}):
+            yield (
+                f"TARGET: {endpoint} is enrolled by its tag, which {', '.join(beside)} would lose too: release "
+                f"{endpoint} as a whole, or name in the policy file what is to stay"
+            )
 
 
 def told(each: Leaving, *, keep_native: bool) -> Iterator[str]:
@@ -98,8 +116,9 @@ def told(each: Leaving, *, keep_native: bool) -> Iterator[str]:
         yield "  The record of what stood before was lost: the native policies that stand stay and go on scaling."
     for alarm, policy in _alarms(each, keep_native=keep_native):
         yield f"  alarm {alarm} calls {policy} again: AWS took that from it when the policy was replaced"
-    if each.place.by_tag:
-        yield f"  endpoint {each.place.endpoint} loses its tag {PROFILE_TAG}; FleetSync waits half an hour first"
+    if each.tagged:
+        waits = "; FleetSync waits half an hour first" if each.place.by_tag else ""
+        yield f"  endpoint {each.place.endpoint} loses its tag {PROFILE_TAG}{waits}"
 
 
 def without(document: Mapping[str, Any], fleet: Fleet, targets: Sequence[ScalableTarget]) -> dict[str, Any]:
@@ -121,19 +140,24 @@ def release(
     Raises:
         DeliveryError: the document cannot be delivered, or a target is still enrolled in the end.
     """
-    if keep_native:
-        for each in found:
-            _forget(stack, each)
     document = stack.document()
     fleet = parse_fleet(document)
-    _untag(stack, [each.place.endpoint for each in found if each.place.by_tag])
     rest = without(document, fleet, [each.target for each in found])
     try:
+        for each in found if keep_native else ():
+            _remember(stack, each, known=False)
+        _untag(stack, [each.place.endpoint for each in found if each.tagged])
         if rest != document:
             rollout.deliver(stack, rest, sleep, wait=wait)
         else:
             rollout.synced(stack)
         _await(stack, [each.target for each in found], sleep)
+    except Exception:
+        left = (stack.table.roster() or {}) if keep_native else {}
+        for each in found:
+            if each.target in left:  # it was not released: the way back to what stood before is still wanted
+                _remember(stack, each, known=each.known)
+        raise
     finally:  # another target's failure is no reason to leave alarms without what they call
         for each in found:
             for alarm, policy in _alarms(each, keep_native=keep_native):
@@ -181,12 +205,13 @@ def differences(stack: DeployedStack, each: Leaving, *, keep_native: bool) -> It
             yield f"policy {policy.name} is not called by {gone} any more"
 
 
-def outcome_of(unlike: Mapping[str, Sequence[str]], *, keep_native: bool) -> Iterator[str]:
+def outcome_of(unlike: Mapping[str, Sequence[str]], left: Sequence[Leaving], *, keep_native: bool) -> Iterator[str]:
     """Say of each released target whether it stands as before, or what differs."""
-    standing = "scales natively" if keep_native else "stands exactly as it stood before"
+    lost = {each.target.resource_id for each in left if each.original is not None and not each.known}
     for name, others in unlike.items():
         yield from (f"{name}: {line}" for line in others)
         if not others:
+            standing = "scales natively" if keep_native or name in lost else "stands exactly as it stood before"
             yield f"{name}: released, {standing}."
     if unlike:
         yield "Take it out of your policy file too, or the next `tidegate apply` enrols it again."
@@ -211,8 +236,8 @@ def _alarms(each: Leaving, *, keep_native: bool) -> Iterator[tuple[str, str]]:
             yield from ((name, policy.name) for name in policy.alarm_names)
 
 
-def _forget(stack: DeployedStack, each: Leaving) -> None:
-    """Mark the record of what stood before as lost, so that a release leaves the native policies."""
+def _remember(stack: DeployedStack, each: Leaving, *, known: bool) -> None:
+    """Write the record of what stood before again; marked as lost, a release leaves the native policies."""
     if each.original is None:
         return
     lost = replace(each.original, policies=(), scheduled_actions=(), known=False)
@@ -223,7 +248,7 @@ def _forget(stack: DeployedStack, each: Leaving) -> None:
             "sk": {"S": "ORIGINAL"},
         },
         UpdateExpression="SET body = :body",
-        ExpressionAttributeValues={":body": {"S": _ORIGINALS.dump_json(lost).decode()}},
+        ExpressionAttributeValues={":body": {"S": _ORIGINALS.dump_json(each.original if known else lost).decode()}},
     )
 
 

@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from pydantic import TypeAdapter
 
-from core.model import Mode
+from core.model import Mode, ScalableTarget
+from core.ports import Original
 from tests.desk import NAMED, Desk, by_hand, desk, document
 
 ADOPTED = {"name": "orders", "adopt": True}
@@ -77,6 +81,40 @@ def test_keep_native_leaves_the_native_policies_within_the_policys_own_bounds(ac
     assert f"{ORDERS}: released, scales natively." in result.stdout
 
 
+@pytest.mark.parametrize("states", [None, ["DEPLOYING", "ROLLED_BACK"]])
+def test_a_delivery_that_fails_leaves_the_way_back(active: Desk, states: list[str] | None) -> None:
+    before, _ = adopted(active)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(active, "states", states or active.states)
+        if states is None:
+            patch.setattr(active, "start_deployment", busy, raising=False)
+        result = active.run("release", "orders", "--keep-native", "--yes")
+        assert result.exit_code == 1, result.stdout
+    assert active.run("release", "orders", "--yes").exit_code == 0
+    assert active.account.snapshot("orders") == before
+
+
+def busy(**_: object) -> None:
+    raise ClientError({"Error": {"Code": "ConflictException", "Message": "busy"}}, "StartDeployment")
+
+
+def test_a_lost_record_is_not_told_as_given_back(active: Desk) -> None:
+    adopted(active)
+    target = ScalableTarget.variant("orders", "AllTraffic")
+    found = active.in_force.table.original(target)
+    assert found is not None
+    lost = TypeAdapter(Original).dump_json(replace(found, policies=(), scheduled_actions=(), known=False)).decode()
+    active.dynamodb.update_item(
+        TableName=active.table,
+        Key={"pk": {"S": f"TARGET#{ORDERS}#{target.dimension.value}"}, "sk": {"S": "ORIGINAL"}},
+        UpdateExpression="SET body = :body",
+        ExpressionAttributeValues={":body": {"S": lost}},
+    )
+    result = active.run("release", "orders", "--yes")
+    assert f"{ORDERS}: released, scales natively." in result.stdout
+    assert "stands exactly" not in result.stdout
+
+
 def test_other_endpoints_stay(active: Desk) -> None:
     adopted(active, {"name": "chat"})
     active.run("release", "orders", "--yes")
@@ -102,6 +140,28 @@ def test_what_is_enrolled_by_its_tag_loses_the_tag_and_then_half_an_hour(active:
     assert active.account.snapshot("search") == {}
     assert "tidegate:profile" not in active.account.endpoint("search").tags
     assert "Still enrolled: endpoint/search/variant/AllTraffic" in result.stderr
+
+
+def test_what_is_named_and_tagged_is_not_enrolled_anew_by_its_tag(active: Desk) -> None:
+    active.account.endpoint("search").tags["tidegate:profile"] = "p"
+    adopted(active, {"name": "search"})
+    result = active.run("release", "search", "--yes")
+    assert result.exit_code == 0, result.stderr
+    assert active.account.snapshot("search") == {}
+    assert "endpoint search loses its tag tidegate:profile\n" in result.stdout
+
+
+def test_of_what_one_tag_enrols_nothing_leaves_unasked(active: Desk) -> None:
+    search = active.account.endpoint("search")
+    search.tags["tidegate:profile"] = "p"
+    adopted(active)
+    place = active.in_force.table.roster() or {}
+    beside = ScalableTarget.variant("search", "blue")
+    own = place[ScalableTarget.variant("search", "AllTraffic")]
+    active.in_force.table.put_roster({**place, beside: own})
+    result = active.run("release", "search/blue", "--dry-run")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "search is enrolled by its tag, which search would lose too" in result.stderr
 
 
 def test_what_was_only_watched_stays_as_it_is(active: Desk) -> None:

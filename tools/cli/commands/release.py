@@ -68,7 +68,7 @@ def release_command(  # noqa: PLR0913 - one argument an option
         after = DeployedStack.read(aws, stack, clock.now)
         for each in leaving:
             unlike[each.target.resource_id] = [*releasing.differences(after, each, keep_native=keep_native)]
-    for line in releasing.outcome_of(unlike, keep_native=keep_native):
+    for line in releasing.outcome_of(unlike, leaving, keep_native=keep_native):
         say(line)
     if as_json:
         print_json({"targets": [{**e.as_json(), "differences": unlike.get(e.target.resource_id)} for e in leaving]})
