@@ -5,6 +5,7 @@ the endpoint `Updating`, and SageMaker refuses UpdateEndpoint then. AAS itself m
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,7 @@ from cli.stack import DeployedStack
 from cli.targets import nearest
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.sagemaker import SageMaker
+from core.fields import duration
 from core.model import Missing, Override, ScalableTarget, Scope
 from core.overrides import in_force
 from core.plan import foreign
@@ -72,7 +74,7 @@ class Guard:
         """
         said = {"duration": ("--for", lasting), "reason": ("--reason", reason), "request_id": ("--id", key)}
         run = key or format(self.stack.ports.clock(), "%Y%m%dT%H%M%S")
-        free = [target for target in self.targets if not self._ours(target)]
+        free = [target for target in self.targets if not self._lasts(target, lasting, key)]
         for target in self.targets:  # what is refused is refused before anybody waits, and before anything is held
             self._refuse_held(target, force=force)
             if deregister:
@@ -89,7 +91,18 @@ class Guard:
             if deregister:
                 ApplicationAutoScaling(self.stack.aws.of("application-autoscaling")).deregister(target)
             self.at_rest(target)
-        return min((each.expires_at for target in self.targets for each in self._ours(target)), default=None)
+        ends = [max((each.expires_at for each in self._ours(target)), default=None) for target in self.targets]
+        return min((end for end in ends if end is not None), default=None)
+
+    def _lasts(self, target: ScalableTarget, lasting: str, key: str | None) -> bool:
+        """Whether it is held by this very run, or for as long as is asked: what a run that died left ends too early."""
+        with suppress(ValueError, OverflowError):  # else the function refuses it, in its own words
+            until = self.stack.ports.clock() + duration(lasting)
+            return any(
+                each.expires_at >= until or (key and each.override_id.startswith(f"{PREFIX}{key}:"))
+                for each in self._ours(target)
+            )
+        return False
 
     def _ours(self, target: ScalableTarget) -> list[Override]:
         return [each for each in self.held(target) if each.override_id.startswith(PREFIX)]

@@ -92,6 +92,21 @@ def test_begin_twice_holds_once_and_end_twice_lifts_once(enrolled: Desk) -> None
     assert "Nothing holds orders." in enrolled.run(*END).stderr
 
 
+def test_what_a_run_that_died_left_is_no_hold_for_the_next(enrolled: Desk) -> None:
+    enrolled.run("deploy-guard", "begin", "orders", "--for", "10m", "--id", "first")
+    enrolled.minutes(8)
+    result = enrolled.run(*BEGIN, "--id", "second")
+    until = enrolled.account.now + timedelta(minutes=90)
+    assert f"held until {until:%Y-%m-%dT%H:%MZ}." in result.stdout, result.stderr
+    load(enrolled, 0)
+    held, running = bounds(enrolled), status(enrolled)
+    enrolled.minutes(20)
+    assert (bounds(enrolled), status(enrolled)) == (held, running)
+    enrolled.run(*END)
+    enrolled.minutes(2)
+    assert status(enrolled) == ("InService", 1)
+
+
 def test_it_ends_by_itself(enrolled: Desk) -> None:
     enrolled.run("deploy-guard", "begin", "orders", "--for", "10m")
     load(enrolled, 0)
