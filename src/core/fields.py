@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"^(?:\d+(?:ms|[smhd]))+$")
+_DURATION = re.compile(r"^(?:[0-9]+(?:ms|[smhd]))+$")
 
 
 def duration(seen: object) -> timedelta:
@@ -84,7 +84,7 @@ def between(least: str, most: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-_NAME, _CLOCK = r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$", r"^([01]\d|2[0-3]):[0-5]\d$"
+_NAME, _CLOCK = r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$", r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Zone = Annotated[str, AfterValidator(_zone)]
 ClockTime = Annotated[str, StringConstraints(pattern=_CLOCK)]

@@ -481,7 +481,8 @@ class Endpoint(Strict):
     def _profile_exists(cls, value: str, info: ValidationInfo) -> str:
         known = (info.context or {}).get("profiles")
         if known is not None and value not in known:
-            raise ValueError(f"must name a profile of this file ({', '.join(sorted(known)) or 'there are none'})")
+            names = ", ".join(sorted(map(str, known)))  # as YAML reads them: 7 is no text
+            raise ValueError(f"must name a profile of this file ({names or 'there are none'})")
         return value
 
     def target(self, serving: Serving) -> ScalableTarget:

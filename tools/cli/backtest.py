@@ -71,6 +71,9 @@ class Load:
         mode = _mode_of(profile) if profile else self.mode
         capacity = self.capacity or _capacity_of(profile)
         queued = mode is Mode.ASYNC
+        if queued and self.endpoint is not None:
+            said = f"--use {self.use}, of kind async," if profile else "--mode async"
+            raise MisusedError(f"{said} needs a trace file with work_seconds: CloudWatch does not tell the work")
         scale = Scale(capacity=None if queued else capacity, objective=self.objective, concurrency=self.concurrency)
         notes: tuple[str, ...] = ()
         if self.csv is not None:
@@ -101,8 +104,6 @@ class Load:
             raise MisusedError("--policy FILE and --use PROFILE go together: the profile Tidegate plays under")
         if self.use is not None and (self.minimum, self.maximum) != (None, None):
             raise MisusedError(f"--min and --max go without --use: profile {self.use} says how many may run")
-        if self.endpoint is not None and self.mode is Mode.ASYNC:
-            raise MisusedError("--mode async needs a trace file with work_seconds: CloudWatch does not tell the work")
 
     def _profile(self) -> dict[str, Any] | None:
         """Return the chosen profile as the policy file writes it."""

@@ -167,7 +167,8 @@ def read_file(file: Path) -> Recorded:
         read = json.loads(file.read_text(encoding="utf-8"))
         return Recorded(read["id"], read["outcome"], read["decision"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RefusedError(f"{file}: must be a file that `tidegate explain --json` wrote ({error!r})") from error
+        why = f"{type(error).__name__}: {error}"  # a decoding error's repr is the whole file
+        raise RefusedError(f"{file}: must be a file that `tidegate explain --json` wrote ({why})") from error
 
 
 def differences(before: Decision) -> list[tuple[str, str, str]]:

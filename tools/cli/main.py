@@ -81,6 +81,7 @@ ADVICE = {
     "ExpiredToken": "Log in again.",
     "ExpiredTokenException": "Log in again.",
     "NoCredentialsError": "Log in (`aws configure`, `aws sso login`), or name a profile: --profile.",
+    "EndpointConnectionError": "Is there such a region (--region), and does the network reach it?",
     "NoRegionError": "Name one: --region, or AWS_REGION.",
     "BadRequestException": "The stack's validator refused it: is the deployed version older than this checkout?",
 }
@@ -138,8 +139,9 @@ class Commands(TyperGroup):
                 log(f"error: {line}")
             raise typer.Exit(REFUSED) from refusal
         except (DeliveryError, InvocationError, TidegateError, BotoCoreError, ClientError, OSError) as error:
-            answer = error.response if isinstance(error, ClientError) else {}
-            code = answer.get("Error", {}).get("Code", type(error).__name__)
+            cause = error.__cause__ or error  # core tells in words of its own what AWS answered
+            answer = cause.response if isinstance(cause, ClientError) else {}
+            code = answer.get("Error", {}).get("Code", type(cause).__name__)
             log("\n".join(filter(None, (f"error: {error}", ADVICE.get(code)))))
             raise typer.Exit(FAILED) from error
 

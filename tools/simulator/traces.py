@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MINUTE = timedelta(minutes=1)
 SHOWN_FAULTS = 5
+MOST = 1e12
+"""In one row: as many as a window may have items, and few enough to be counted."""
 
 
 class TraceError(ValueError):
@@ -144,9 +146,9 @@ def _row(number: int, fields: Mapping[str, str | None]) -> _Row:
     stamp = fields["timestamp"] or ""
     try:
         time = datetime.fromisoformat(stamp)
-    except ValueError:
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f"timestamp {stamp!r} is no ISO 8601 time such as 2025-04-01T00:00:00Z") from None
-    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     return _Row(number, time, _amount(fields, "requests"), _amount(fields, "work_seconds"))
 
 
@@ -159,8 +161,8 @@ def _amount(fields: Mapping[str, str | None], name: str) -> float:
         amount = float(text or "")
     except ValueError:
         amount = math.nan
-    if not 0 <= amount < math.inf:
-        raise ValueError(f"{name} {text or ''!r} is no number from 0 on")
+    if not 0 <= amount <= MOST:
+        raise ValueError(f"{name} {text or ''!r} is no number from 0 to {MOST:g}")
     return amount
 
 

@@ -96,6 +96,12 @@ def test_a_failing_first_pass_says_so(active: Desk, tmp_path: Path) -> None:
     assert "AppConfig rolls the document back" in result.stderr
 
 
+def test_json_says_what_cannot_be_planned(active: Desk, tmp_path: Path) -> None:
+    result = apply(active, tmp_path, document({"name": "orderz"}), "--yes", "--json")
+    assert (result.exit_code, active.versions) == (2, [])
+    assert [each["what"] for each in json.loads(result.stdout)["plan"]["targets"]] == ["error"]
+
+
 def test_json_is_the_plan_and_what_was_done(active: Desk, tmp_path: Path) -> None:
     answer = json.loads(apply(active, tmp_path, document(OPEN), "--yes", "--json").stdout)
     assert (answer["plan"]["writes"], answer["version"]) == (True, 1)

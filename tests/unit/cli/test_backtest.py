@@ -103,6 +103,10 @@ MISUSED: dict[str, tuple[list[str], str]] = {
     "a profile that is none": (["TRACE", "--policy", "FLEET", "--use", "chta"], "--use 'chta' must be a profile of"),
     "bounds the wrong way round": (["TRACE", "--min", "9", "--max", "3"], "--min 9 must not be above --max 3"),
     "a queue of an endpoint": (["--endpoint", "orders", "--mode", "async"], "needs a trace file with work_seconds"),
+    "a queue's profile of an endpoint": (
+        ["--endpoint", "orders", "--policy", "QUEUE", "--use", "docs"],
+        "--use docs, of kind async, needs a trace file with work_seconds",
+    ),
     "a file that is no trace": (["FLEET"], "fleet.yaml"),
     "a page that is a folder": (
         ["TRACE", "--html", "tests"],
@@ -117,6 +121,12 @@ def test_what_cannot_be_played_is_refused_with_its_reason(
 ) -> None:
     fleet = tmp_path / "fleet.yaml"
     fleet.write_text(FLEET)
-    result = tidegate(*({"TRACE": str(trace), "FLEET": str(fleet)}.get(arg, arg) for arg in args))
+    queue = tmp_path / "queue.yaml"
+    objectives = "objectives: {items_per_minute: 9}"
+    queue.write_text(
+        f"version: 1\nprofiles: {{docs: {{kind: async, min_capacity: 0, max_capacity: 3, {objectives}}}}}\n"
+    )
+    files = {"TRACE": str(trace), "FLEET": str(fleet), "QUEUE": str(queue)}
+    result = tidegate(*(files.get(arg, arg) for arg in args))
     assert result.exit_code == 2, result.output
     assert why in result.output

@@ -227,13 +227,19 @@ def test_what_fails_ends_with_1_a_message_and_no_result(
         ({"AWS_REGION": "eu-central-1"}, ("--endpoint-url", "somewhere"), 2, "--endpoint-url or --region: "),
     ],
 )
-def test_what_is_missing_to_reach_aws_is_said(
-    tmp_path: Path, environment: dict[str, str], options: tuple[str, ...], status: int, said: str
+@pytest.mark.parametrize("words", [("drift", "--stack", "tidegate"), ("survey",)])
+def test_what_is_missing_to_reach_aws_is_said(  # noqa: PLR0913, PLR0917 - a column each
+    tmp_path: Path,
+    words: tuple[str, ...],
+    environment: dict[str, str],
+    options: tuple[str, ...],
+    status: int,
+    said: str,
 ) -> None:
     nobody = {name: str(tmp_path / "none") for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")}
     unset = dict.fromkeys((n for n in os.environ if n.startswith("AWS_") and n not in nobody), None)
     env = {**unset, **nobody, "AWS_EC2_METADATA_DISABLED": "true", **environment}
-    result = CliRunner().invoke(app, ["drift", "--stack", "tidegate", *options], env=env)
+    result = CliRunner().invoke(app, [*words, *options], env=env)
     assert (result.exit_code, result.stdout) == (status, ""), result.exception
     assert said in result.stderr
 

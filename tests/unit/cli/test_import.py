@@ -588,6 +588,12 @@ def test_json_has_the_document_and_what_is_left_out() -> None:
     assert left["aws"]["ScalableTargetAction"] == {"MinCapacity": 4}
 
 
+def test_a_file_that_would_not_be_written_is_refused(tmp_path: Path) -> None:
+    result = tidegate(today(), "--json", "--output", str(tmp_path / "fleet.json"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--json prints to stdout and goes without --output" in result.stderr
+
+
 def test_an_account_without_scaling_gives_an_empty_file_that_holds(tmp_path: Path) -> None:
     people = People()
     people.endpoint("orders")

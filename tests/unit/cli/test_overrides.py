@@ -343,6 +343,14 @@ def test_a_decision_is_replayed_from_the_table_and_from_a_file(aws: Aws, tmp_pat
         assert (result.exit_code, "decided the same today: 6..6, OverridePin" in result.stdout) == (0, True)
 
 
+def test_a_file_that_is_no_decision_is_refused_without_its_content(tmp_path: Path) -> None:
+    (tmp_path / "decision.json").write_bytes(b"\x99\x00" * 5000)
+    result = CliRunner().invoke(app, ["replay", str(tmp_path / "decision.json")])
+    assert result.exit_code == 2
+    assert "decision.json: must be a file that `tidegate explain --json` wrote (UnicodeDecodeError" in result.stderr
+    assert len(result.stderr) < 500
+
+
 def test_a_decision_that_comes_out_otherwise_is_shown_beside_todays(aws: Aws, tmp_path: Path) -> None:
     aws.run(*PIN)
     recorded = json.loads(aws.run("explain", ORDERS, "--json").stdout)

@@ -110,6 +110,16 @@ UNUSABLE = [
         "version: 1\nprofiles: {7: {}}\n",
         ":2  profiles[7] = 7: must be a string",
     ),
+    (
+        "a name that is a number among others",
+        "version: 1\nprofiles: {7: {}, chat: {}}\nendpoints: [{name: a, profile: chta}]\n",
+        ":3  endpoints[0].profile = 'chta': must name a profile of this file (7, chat)",
+    ),
+    (
+        "digits that Python reads as none of a clock",
+        "version: 1\nprofiles: {p: {windows: [{start: '0\u0665:00'}]}}\n",
+        ":2  profiles.p.windows[0].start = '0\u0665:00': must be a time of day such as 07:30",
+    ),
     ("an alias to itself", "version: 1\nprofiles: &a {a: *a}\n", ":2  profiles.a."),
 ]
 

@@ -51,6 +51,8 @@ def apply_command(  # noqa: PLR0913 - one argument an option
         for line in planning.lines_of(plan):
             typer.echo(line)
     if plan.failed:
+        if as_json:
+            print_json({"plan": plan.as_json(), "targets": []})
         log("refused: FleetSync would fail on that, and AppConfig roll it back; nothing was delivered.")
         raise typer.Exit(REFUSED)
     if found.document() == read.document:

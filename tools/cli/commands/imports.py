@@ -57,6 +57,8 @@ def import_command(  # noqa: PLR0913 - one argument an option
         raise RefusedError(f"{output} exists: --force writes over it")
     if output:
         check_writable("--output", output)
+    if output and as_json:
+        raise RefusedError("--json prints to stdout and goes without --output, which writes the policy file")
     if parameter and not template:
         raise RefusedError("--parameter goes with --template")
     now = clock.now()
