@@ -87,7 +87,7 @@ def leaving(stack: DeployedStack, said: str | None, *, keep_native: bool) -> lis
     if stack.mode is Mode.SHADOW and any(each.original is not None for each in found):
         raise RefusedError(
             "the stack is in shadow and writes nothing, so it cannot put back what it replaced when it was active: "
-            "`sam deploy --parameter-overrides Mode=active` first"
+            f"`{rollout.activation(stack)}` first"
         )
     return found
 

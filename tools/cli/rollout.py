@@ -98,6 +98,11 @@ def table_of(answer: Mapping[str, Any]) -> Table:
     return table
 
 
+def activation(stack: DeployedStack) -> str:
+    """Return the command that lets a stack write; `sam deploy` by itself means the one of samconfig.toml."""
+    return f'sam deploy --stack-name {stack.name} --parameter-overrides "Stage={stack.stage} Mode=active"'
+
+
 def next_steps(stack: DeployedStack, fleet: Fleet) -> Iterable[str]:
     """Yield which profiles are in shadow and which write, and what to do next."""
     modes = {
@@ -108,7 +113,7 @@ def next_steps(stack: DeployedStack, fleet: Fleet) -> Iterable[str]:
         if names := sorted(name for name, each in modes.items() if each is mode):
             yield f"{mode.value} ({meaning}): {', '.join(names)}"
     if stack.mode is Mode.SHADOW:
-        yield "The whole stack is in shadow: `sam deploy --parameter-overrides Mode=active` lets active profiles write."
+        yield f"The whole stack is in shadow: `{activation(stack)}` lets active profiles write."
     if Mode.SHADOW in modes.values():
         yield f"Next: let it watch for some days, then `tidegate shadow-report --stack {stack.name}`."
     elif modes:

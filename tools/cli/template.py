@@ -76,6 +76,15 @@ def read_template(file: Path, parameters: Mapping[str, str], now: datetime) -> E
         raise RefusedError(f"{file}: is no template: {' '.join(str(error).split())}") from error
     if not isinstance(document, Mapping) or not isinstance(document.get("Resources"), Mapping):
         raise RefusedError(f"{file}: is no template: it has no Resources")
+    if odd := [
+        name
+        for name, each in document["Resources"].items()
+        if not isinstance(each, Mapping) or not isinstance(each.get("Properties", {}), Mapping)
+    ]:
+        raise RefusedError(
+            f"{file}: Resources.{', '.join(map(str, odd))}: must be mappings; of a loop (Fn::ForEach) give what it "
+            "makes: `aws cloudformation get-template --template-stage Processed`"
+        )
     if unknown := [
         name for name in parameters if not name.startswith("AWS::") and name not in document.get("Parameters", {})
     ]:

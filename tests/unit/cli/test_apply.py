@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from core.model import Mode
 from tests.desk import Desk, by_hand, desk, document
 
 OPEN: Mapping[str, Any] = {"name": "orders"}
@@ -94,6 +95,13 @@ def test_a_failing_first_pass_says_so(active: Desk, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "error: FleetSync: 1 of 1 targets failed" in result.stderr
     assert "AppConfig rolls the document back" in result.stderr
+
+
+def test_the_way_out_of_shadow_names_this_stack(active: Desk, tmp_path: Path) -> None:
+    active.mode = Mode.SHADOW
+    result = apply(active, tmp_path, document(OPEN), "--yes")
+    said = 'The whole stack is in shadow: `sam deploy --stack-name tidegate --parameter-overrides "Stage=prod Mode=active"`'
+    assert said in result.stdout
 
 
 def test_json_says_what_cannot_be_planned(active: Desk, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_a_stack_in_shadow_cannot_put_back_what_it_replaced_when_it_was_active(a
     active.mode = Mode.SHADOW
     result = active.run("release", "orders", "--yes")
     assert (result.exit_code, active.versions) == (2, [])
-    assert "Mode=active" in result.stderr
+    assert '`sam deploy --stack-name tidegate --parameter-overrides "Stage=prod Mode=active"` first' in result.stderr
 
 
 @pytest.mark.parametrize(
