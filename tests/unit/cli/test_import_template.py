@@ -349,7 +349,10 @@ def test_what_matters_and_is_not_known_is_asked_for_at_once(tmp_path: Path) -> N
 BROKEN = {
     "no YAML": ("Resources: [", "is no template"),
     "no template": ("- 1", "it has no Resources"),
-    "a loop": ('{"Resources": {"Fn::ForEach::Each": ["Each", [], {}]}}', "Resources.Fn::ForEach::Each: must be mappings"),
+    "a loop": (
+        '{"Resources": {"Fn::ForEach::Each": ["Each", [], {}]}}',
+        "Resources.Fn::ForEach::Each: must be mappings",
+    ),
     "a list of properties": ("Resources: {A: {Properties: []}}", "Resources.A: must be mappings"),
     "no JSON": ('{"Resources": ', "is no template"),
 }
