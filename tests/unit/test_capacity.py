@@ -219,6 +219,14 @@ def test_a_new_configuration_takes_a_part_away_and_begins_anew() -> None:
     assert (anew.measured, anew.target_factor, anew.config_since) == (Measured(at=NOW, capacity=680), 1.0, NOW)
 
 
+def test_many_deployments_before_anything_is_learned_anew_take_that_part_once() -> None:
+    memory = Memory(config="0", measured=Measured(at=NOW, capacity=800, served=840, limit=860))
+    for each in range(1, 21):  # by the twentieth, ceil(y / c) would have been 25 times what it was
+        at = NOW + timedelta(hours=each)
+        memory = memory.of(Capacity(2, 2, "InService", None, str(each)), at)
+        assert memory.measured == Measured(at=at, capacity=680)
+
+
 def test_it_asks_for_the_load_of_an_instance_or_copy_under_its_own_dimensions() -> None:
     asked = [(q.name, q.stat, dict(q.dimensions)) for q in queries(enrolment(REALTIME, objectives=PROMISED))]
     names = {"EndpointName": "orders", "VariantName": "AllTraffic"}
