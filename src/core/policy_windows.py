@@ -148,11 +148,15 @@ class Window(Strict):
 
     def times(self, day: date) -> tuple[datetime, datetime]:
         """Return start and end (or deadline) of the occurrence that starts on a local date, in UTC."""
-        start = instant(day, time.fromisoformat(self.start), self.zone)
+        first = time.fromisoformat(self.start)
+        start = instant(day, first, self.zone)
         if self.duration is not None:
             return start, start + self.duration
         clock = self.until or self.finish_by or self.start
-        return start, instant(day if clock > self.start else day + DAY, time.fromisoformat(clock), self.zone)
+        last = time.fromisoformat(clock)
+        end = instant(day if clock > self.start else day + DAY, last, self.zone)
+        skipped = datetime.combine(day, last) - datetime.combine(day, first)
+        return start, end if end > start else start + skipped
 
 
 def instant(day: date, clock: time, zone: ZoneInfo) -> datetime:

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from core.model import Observation, Point, Progress, ScalableTarget
 from core.policy_windows import Window
-from core.signals.window import LEAD, SPREAD, edge_within, lead_of, openings, progress
-from tests.builders import REALTIME, context
+from core.signals.window import LEAD, SPREAD, edge_within, lead_of, needs, openings, progress
+from tests.builders import BATCH, REALTIME, context
 
 
 def window(**changes: Any) -> Window:
@@ -85,6 +85,7 @@ CLOCK_CHANGES = [  # zone, start, end, date, start and end in UTC
     ("a start that is skipped: right after the gap", "Europe/Berlin", "02:30", {"duration": "4h"}, "2026-03-29", "2026-03-29T01:00", "2026-03-29T05:00"),
     ("a start that comes twice: the first time", "Europe/Berlin", "02:30", {"duration": "4h"}, "2026-10-25", "2026-10-25T00:30", "2026-10-25T04:30"),
     ("an end that is skipped", "Europe/Berlin", "01:00", {"until": "02:30"}, "2026-03-29", "2026-03-29T00:00", "2026-03-29T01:00"),
+    ("both are skipped: as long as written", "Europe/Berlin", "02:05", {"until": "02:50"}, "2026-03-29", "2026-03-29T01:00", "2026-03-29T01:45"),
     ("an end that comes twice", "Europe/Berlin", "01:00", {"until": "02:30"}, "2026-10-25", "2026-10-24T23:00", "2026-10-25T00:30"),
     ("over the change from the evening before", "Europe/Berlin", "22:00", {"until": "06:00"}, "2026-03-28", "2026-03-28T21:00", "2026-03-29T04:00"),
     # New York, 2026-03-08: 02:00 becomes 03:00 at 07:00 UTC; 2026-11-01: 02:00 becomes 01:00 at 06:00 UTC
@@ -106,6 +107,12 @@ def test_where_clocks_change(  # noqa: PLR0917, PLR0913 - one argument a column
     seen = [begin + timedelta(minutes=m) for m in range(-120, 26 * 60)]
     starts = {o.start for now in seen for o in openings([told], now)}
     assert starts <= {begin}  # once, whatever the clock shows twice
+
+
+def test_work_in_an_hour_that_clocks_skip_is_planned_for_the_time_it_has() -> None:
+    small = {"name": "w", "start": "02:05", "finish_by": "02:50", "timezone": "Europe/Berlin", "items": 1000}
+    seen = context(BATCH, objectives={"requests_per_instance": 10}, windows=[small], now=at("2026-03-29T00:55"))
+    assert [need.floor for need in needs(seen)] == [3]  # 1.1 / 0.9 * 1000 in 45 minutes
 
 
 def test_work_keeps_its_capacity_for_a_quarter_of_an_hour_after_the_deadline() -> None:
