@@ -61,8 +61,9 @@ def decide(ctx: Context) -> Decision:
         if step := rule(ctx, wanted):
             steps.append(step)
             wanted = step.after
-    # A ceiling that holds native policies back outlives us much shorter than other bounds (ADR 0002).
-    lasts = ORDER_EXPIRY if any(step.reason is Reason.ORDER_NOT_SHOWN for step in steps) else EXPIRY
+    # A ceiling that holds native policies back outlives us much shorter than other bounds, a window's too (ADR 0002).
+    ordering = any(step.reason is Reason.ORDER_NOT_SHOWN for step in steps)
+    ends = [s.valid_until for s in steps if s.valid_until and not (ordering and s.rule == "windows")]
     asked = next(step for step in reversed(steps) if step.rule in {"demand", "guard", "forecast", "outage"})
     return Decision(
         context=ctx,
@@ -74,7 +75,7 @@ def decide(ctx: Context) -> Decision:
         ),
         target_factor=_target_factor(ctx),
         paused=any(step.reason is Reason.OVERRIDE_PAUSE for step in steps),
-        valid_until=max([ctx.now + lasts, *(step.valid_until for step in steps if step.valid_until)]),
+        valid_until=max([ctx.now + (ORDER_EXPIRY if ordering else EXPIRY), *ends]),
     )
 
 

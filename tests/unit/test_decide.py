@@ -821,6 +821,14 @@ def test_the_wish_holds_for_an_hour_or_until_its_reason_ends() -> None:
     assert decide(context(BATCH, now=night(2))).valid_until == night(6)
 
 
+def test_in_a_window_too_the_ceiling_of_an_order_outlives_nobody_for_long() -> None:
+    day = {"name": "day", "start": "08:00", "duration": "12h", "lead": "10m", "min_capacity": 1}
+    load = minutes([1000] * 13 + [15_000] * 2)
+    decision = decide(context(load=load, max_capacity=100, registered=Envelope(2, 100), windows=[day]))
+    assert decision.envelope == Envelope(30, 60)
+    assert decision.valid_until == NOW + timedelta(minutes=20)
+
+
 def test_what_is_remembered_as_demand_holds_no_window_and_no_override() -> None:
     seen = context(
         load=steady(3000),
