@@ -265,7 +265,7 @@ class Refusal:
     def room(self) -> int | None:
         """How many more the account's quota allows, None if the text does not say so."""
         said = re.search(r"is (\d+) Instances, with current utilization of (\d+) Instances", self.text)
-        return int(said[1]) - int(said[2]) if said else None
+        return max(int(said[1]) - int(said[2]), 0) if said else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -229,6 +229,13 @@ def test_what_is_refused_saves_nothing() -> None:
     assert any(step.reason is Reason.CAPACITY_REFUSED for step in decide(ctx).steps)
 
 
+def test_a_quota_below_what_runs_asks_for_no_less_than_runs() -> None:
+    text = "The account-level service limit 'ml.g5.xlarge for endpoint usage' is 3 Instances, with current utilization of 5 Instances"
+    refusal = Refusal(NOW, "ResourceLimitExceeded", text)
+    ctx = seen([50.0 * grown for grown in range(1, 11)], 5, refusal=refusal, registered=Envelope(5, 8))
+    assert (refusal.room, decide(ctx).envelope.floor) == (0, 8)  # a lowered quota has no room, and is asked again
+
+
 # --- service rate -------------------------------------------------------------------------------------------------
 
 
