@@ -448,7 +448,7 @@ class Memory:
         # A new endpoint configuration (another model, another instance type) ends what was learned under the old one.
         # Once, until it is learned anew: of ten deployments a day each would take its share of what the last one left.
         known = self.measured.capacity if self.measured else None
-        share = LESS_EACH if self.measured and self.measured.served else 1
+        share = min(LESS_EACH if self.measured and self.measured.served else 1, self.target_factor)
         measured = None if known is None else Measured(at=now, capacity=round(share * known, 4))
         anew = replace(seen, target_factor=1.0, target_changed_at=None, rate=None, rate_at=None, starts=Starts())
         return replace(anew, measured=measured, config_since=now)

@@ -219,6 +219,12 @@ def test_a_new_configuration_takes_a_part_away_and_begins_anew() -> None:
     assert (anew.measured, anew.target_factor, anew.config_since) == (Measured(at=NOW, capacity=680), 1.0, NOW)
 
 
+def test_a_new_configuration_gives_nothing_back_that_latency_took() -> None:
+    old = Memory(config="a", measured=Measured(at=NOW, capacity=800, served=840, limit=860), target_factor=0.5)
+    anew = old.of(Capacity(2, 2, "InService", None, "b"), NOW)
+    assert (anew.measured, anew.target_factor) == (Measured(at=NOW, capacity=400), 1.0)
+
+
 def test_many_deployments_before_anything_is_learned_anew_take_that_part_once() -> None:
     memory = Memory(config="0", measured=Measured(at=NOW, capacity=800, served=840, limit=860))
     for each in range(1, 21):  # by the twentieth, ceil(y / c) would have been 25 times what it was
