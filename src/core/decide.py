@@ -304,6 +304,8 @@ def echo(ctx: Context, wanted: Envelope) -> Step | None:
     target, load = ctx.profile.settling_target, ctx.requests
     if not isinstance(capacity, Capacity) or (waiting is None and (target is None or load is None)):
         return None
+    if any(wish.action is OverrideAction.FLOOR for wish in in_force(ctx.overrides, ctx.now)[:1]):
+        return None  # what is left behind lasts as long as the override then, under a pause too
     ordering = wanted.floor > capacity.desired
     early = target is not None and ctx.profile.policies is None and (waiting or 0) > capacity.current * target > 0
     each = ctx.profile.capacity_per_instance

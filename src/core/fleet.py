@@ -163,7 +163,7 @@ class FleetSync:
 
     def _discover(self, fleet: Fleet, only: str | None) -> Found:
         """Return what is named and what tagged endpoints host (of one endpoint); a name in the file beats a tag."""
-        found = Found([], [], {})
+        found, named_alike = Found([], [], {}), dict[str, ScalableTarget]()
         tagged = self._ports.serving.tagged()  # endpoint ARNs, and so the tagging API, spell names in lower case
         wanted: list[tuple[str, str, Endpoint | None]] = [(e.name, e.profile, e) for e in fleet.endpoints]
         named = {entry.name.lower() for entry in fleet.endpoints}
@@ -178,6 +178,10 @@ class FleetSync:
                 if entry and name != endpoint:
                     raise _refused(endpoint, "name", endpoint, f"SageMaker spells it {name}")
                 for seen in _enrolled(hosted, endpoint, entry, profile):
+                    begin = alarm_prefix(seen.target, profile.kind, self._stage)
+                    if (other := named_alike.setdefault(begin, seen.target)) != seen.target:
+                        allowed = f"the alarms of {other.resource_id} have the same names; enrol one of the two"
+                        raise _refused(endpoint, "variant", _name(seen), allowed)
                     place = Place(profile_name, entry is None, name, tagged.get(endpoint.lower(), {}))
                     found.enrolments.append(_counted(enrolment_of(fleet, seen.target, place, entry), seen))
                     component = seen.serving is Serving.INFERENCE_COMPONENT

@@ -829,6 +829,15 @@ def test_in_a_window_too_the_ceiling_of_an_order_outlives_nobody_for_long() -> N
     assert decision.valid_until == NOW + timedelta(minutes=20)
 
 
+def test_an_order_has_no_ceiling_while_a_floor_was_asked_for() -> None:
+    """`deploy-guard` asks for a floor and then pauses: a ceiling would stand for as long, whatever queue grows below it."""
+    backlog = minutes([10.0 * n for n in range(1, 11)])
+    seen: dict[str, Any] = {"load": backlog, "capacity": running(3), "registered": Envelope(0, 8)}
+    assert decide(context(ASYNC, **seen)).envelope.ceiling < ASYNC["max_capacity"]
+    held = decide(context(ASYNC, overrides=[override("floor", 3, minutes_left=90)], **seen))
+    assert held.envelope == Envelope(3, ASYNC["max_capacity"])
+
+
 def test_what_is_remembered_as_demand_holds_no_window_and_no_override() -> None:
     seen = context(
         load=steady(3000),

@@ -622,6 +622,20 @@ def test_a_name_in_the_file_is_spelt_as_sagemaker_spells_it() -> None:
     assert "the endpoint's inference_components are Chat" in str(world.sync()["chat"].error)
 
 
+def test_of_two_targets_whose_alarms_would_have_one_name_the_second_is_refused() -> None:
+    """`chat-eu-a-saturation` is of variant eu-a of chat, or of variant a of chat-eu: each sync gave it to the other."""
+    world = World()
+    first, second = world.serving.add("chat", variant="eu-a"), world.serving.add("chat-eu", variant="a")
+    for name, variant in (("chat", "eu-a"), ("chat-eu", "a")):
+        world.document["endpoints"].append({"name": name, "variant": variant, "profile": "p"})
+    outcome = world.sync()["chat-eu"]
+    assert outcome.status is Status.FAILED
+    assert str(outcome.error) == (
+        f"endpoints.chat-eu.variant = 'a': the alarms of {first.resource_id} have the same names; enrol one of the two"
+    )
+    assert (first in world.autoscaling.bounds, second in world.autoscaling.bounds) == (True, False)
+
+
 def test_a_variant_whose_instances_sagemaker_scales_is_not_enrolled() -> None:
     world = World()
     llm(world)

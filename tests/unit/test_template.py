@@ -122,9 +122,7 @@ def test_the_functions_are_these_and_no_other(resources: dict[str, Resource]) ->
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_retries_once_and_never_acts_on_an_old_event(
-    resources: dict[str, Resource], function: str
-) -> None:
+def test_a_function_retries_once_and_never_acts_on_an_old_event(resources: dict[str, Resource], function: str) -> None:
     found = [
         config
         for config in of_type(resources, "AWS::Lambda::EventInvokeConfig").values()

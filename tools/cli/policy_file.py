@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -73,6 +74,19 @@ def read_policy_file(file: Path, today: date | None = None) -> PolicyFile:
     return PolicyFile(document=plain, fleet=fleet, warnings=[*_warnings(root, fleet, today)])
 
 
+class _Loader(yaml.SafeLoader):
+    """Numbers and truths as YAML 1.2 has them, and editors: 22:30 is no 1350, 010 no 8, and `no` no 0."""
+
+
+_TRUTH, _INTEGER = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int"
+_Loader.yaml_implicit_resolvers = {
+    first: [found for found in resolvers if found[0] not in {_TRUTH, _INTEGER}]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_TRUTH, re.compile("(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(_INTEGER, re.compile("[-+]?(0|[1-9][0-9]*)$"), list("-+0123456789"))
+
+
 def _parsed(file: Path) -> tuple[yaml.Node | None, Any]:
     try:
         text = file.read_text(encoding="utf-8")
@@ -81,7 +95,7 @@ def _parsed(file: Path) -> tuple[yaml.Node | None, Any]:
     except UnicodeDecodeError as error:
         raise PolicyFileError(file, [Finding(None, "", "is not text in UTF-8; save it as such")]) from error
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+        return yaml.compose(text, Loader=_Loader), yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise PolicyFileError(file, [Finding(line, "", f"is not YAML: {error.problem}")]) from error
@@ -116,11 +130,8 @@ def _finding(
 ) -> Finding:
     """Turn a problem of `core.policy` into a line of this file."""
     path = _path_in(document, loc)
-    line, scalar = _place(root, path)
-    if isinstance(seen, int) and isinstance(scalar, str) and ":" in scalar:
-        allowed += f' (YAML reads {scalar} as a number: write "{scalar}")'
     said = "" if seen is None else f" = {_short(seen)}"
-    return Finding(line, _dotted(path), f"{said}: {allowed}")
+    return Finding(_line(root, path), _dotted(path), f"{said}: {allowed}")
 
 
 def _path_in(document: object, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
@@ -137,10 +148,10 @@ def _path_in(document: object, loc: tuple[str | int, ...]) -> tuple[str | int, .
     return tuple(path)
 
 
-def _place(root: yaml.Node | None, path: tuple[str | int, ...]) -> tuple[int | None, str | None]:
-    """Return the line of a field, or of what it is missing from, and how its value is written if it is a scalar."""
+def _line(root: yaml.Node | None, path: tuple[str | int, ...]) -> int | None:
+    """Return the line of a field, or of what it is missing from."""
     if root is None:
-        return None, None
+        return None
     node, line = root, root.start_mark.line + 1
     for part in path:
         if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
@@ -150,9 +161,9 @@ def _place(root: yaml.Node | None, path: tuple[str | int, ...]) -> tuple[int | N
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         found = next(((key, value) for key, value in pairs if key.value == str(part)), None)
         if found is None:
-            return line, None
+            return line
         line, node = found[0].start_mark.line + 1, found[1]
-    return line, node.value if isinstance(node, yaml.ScalarNode) else None
+    return line
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:
@@ -186,7 +197,7 @@ def _warnings(root: yaml.Node | None, fleet: Fleet, today: date) -> Iterator[Fin
 
 
 def _warning(root: yaml.Node | None, path: tuple[str | int, ...], text: str) -> Finding:
-    return Finding(_place(root, path)[0], _dotted(path), text)
+    return Finding(_line(root, path), _dotted(path), text)
 
 
 def fleet_schema() -> dict[str, Any]:

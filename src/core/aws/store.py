@@ -71,7 +71,7 @@ class Table:
         return {target: _memory(items.get((_pk(target), "STATE"), {})) for target in targets}
 
     def overrides(self) -> tuple[Override, ...]:
-        return tuple(_OVERRIDES.validate_json(_text(item, "body")) for item in self._partition("OVERRIDES"))
+        return tuple(map(_override, self._partition("OVERRIDES")))
 
     def put_override(self, override: Override) -> Override | None:
         if self._put_once(_override_item(override)):
@@ -257,6 +257,16 @@ def _key(pk: str, sk: str) -> "Key":
 def _name_of(item: "Item") -> str:
     """Return an item's key, which holds the resource ID, for an error message."""
     return f"{_text(item, 'pk')} {_text(item, 'sk')}"
+
+
+def _override(item: "Item") -> Override:
+    try:
+        return _OVERRIDES.validate_json(_text(item, "body"))
+    except ValidationError as err:
+        what = f"override {_text(item, 'sk')} in the table is not one that this release can read"
+        raise ObservationError(
+            f"{what}: deploy the one that wrote it, or delete the item ({err.errors()[0]['msg']})"
+        ) from err
 
 
 def _override_item(override: Override) -> "Item":

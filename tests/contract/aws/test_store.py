@@ -398,6 +398,22 @@ class TestTableItems:
         )
         assert memory_of(table) == Memory(version=1)
 
+    def test_an_override_that_cannot_be_read_is_named_and_none_is_taken_for_it(
+        self, dynamodb: "DynamoDBClient"
+    ) -> None:
+        table = Table(dynamodb, "tidegate")
+        table.put_override(an_override())
+        other = an_override("of-tomorrow")
+        table.put_override(other)
+        dynamodb.update_item(
+            TableName="tidegate",
+            Key={"pk": {"S": "OVERRIDES"}, "sk": {"S": "of-tomorrow"}},
+            UpdateExpression="SET body = :other",
+            ExpressionAttributeValues={":other": {"S": '{"action": "surge"}'}},
+        )
+        with pytest.raises(ObservationError, match=r"override of-tomorrow .* is not one that this release can read"):
+            table.overrides()
+
 
 class TestLeftOvers:
     """DynamoDB may answer a part of a batch and hand the rest back."""

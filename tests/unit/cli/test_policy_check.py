@@ -33,7 +33,7 @@ profiles:
     kind: batch
     min_capacity: 1
     windows:
-      - {name: w, start: 10:40, duration: 4h, min_capacity: 2}
+      - {name: w, start: 1040, duration: 4h, min_capacity: 2}
     stabilisation: 5m
 endpoints:
   - {name: orders, profile: chatt}
@@ -81,7 +81,7 @@ def test_every_problem_has_its_line(tmp_path: Path) -> None:
         f"{file}:6  profiles.chat.max_capacity = 2: must be at least min_capacity (4)",
         f"{file}:8  profiles.chat.policies[0].target = 170: must be above 0 and at most 100 (percent per core)",
         f"{file}:9  profiles.night.max_capacity: is required",
-        f'{file}:13  profiles.night.windows[0].start = 640: must be a string (YAML reads 10:40 as a number: write "10:40")',
+        f"{file}:13  profiles.night.windows[0].start = 1040: must be a string",
         f"{file}:14  profiles.night.stabilisation = '5m': no such field; is it misspelt?",
         f"{file}:16  endpoints[0].profile = 'chatt': must name a profile of this file (chat, night)",
     ]
@@ -130,6 +130,25 @@ def test_what_cannot_be_used(tmp_path: Path, text: str, said: str) -> None:
     result = tidegate("check", file)
     assert result.exit_code == 2
     assert f"{file}{said}" in result.stdout
+
+
+def test_numbers_and_truths_are_those_of_yaml_1_2(tmp_path: Path) -> None:
+    text = """\
+version: 1
+profiles:
+  night:
+    kind: batch
+    min_capacity: no
+    max_capacity: 010
+    objectives: {requests_per_instance: yes}
+    windows: [{name: w, start: 10:40, duration: 4h, min_capacity: 0x2}]
+"""
+    file = written(tmp_path, text)
+    assert tidegate("check", file).stdout.splitlines() == [  # YAML 1.1 has 0, 8, 1, the 640th minute and 2
+        f"{file}:5  profiles.night.min_capacity = 'no': must be a whole number",
+        f"{file}:7  profiles.night.objectives.requests_per_instance = 'yes': must be a number",
+        f"{file}:8  profiles.night.windows[0].min_capacity = '0x2': must be a whole number",
+    ]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
