@@ -19,7 +19,7 @@ from cli.targets import nearest
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.sagemaker import SageMaker
 from core.fields import duration
-from core.model import Missing, Override, ScalableTarget, Scope
+from core.model import Missing, Override, OverrideAction, ScalableTarget, Scope
 from core.overrides import in_force
 from core.plan import foreign
 
@@ -64,7 +64,7 @@ class Guard:
         Args:
             lasting: how long, as a duration of the policy file.
             reason: for those who read the decisions later.
-            key: of the pipeline's run; the time if there is none.
+            key: of the pipeline's run, for those who read the IDs; a run that is run again has the same.
             force: although somebody else's override holds a target; it ends with the guard.
             deregister: from AAS, where SageMaker refuses another instance type otherwise.
 
@@ -73,8 +73,8 @@ class Guard:
             DeliveryError: the endpoint does not come to rest.
         """
         said = {"duration": ("--for", lasting), "reason": ("--reason", reason), "request_id": ("--id", key)}
-        run = key or format(self.stack.ports.clock(), "%Y%m%dT%H%M%S")
-        free = [target for target in self.targets if not self._lasts(target, lasting, key)]
+        run = f"{key}:" * bool(key) + format(self.stack.ports.clock(), "%Y%m%dT%H%M%S")
+        free = [target for target in self.targets if not self._lasts(target, lasting)]
         for target in self.targets:  # what is refused is refused before anybody waits, and before anything is held
             self._refuse_held(target, force=force)
             if deregister:
@@ -94,14 +94,11 @@ class Guard:
         ends = [max((each.expires_at for each in self._ours(target)), default=None) for target in self.targets]
         return min((end for end in ends if end is not None), default=None)
 
-    def _lasts(self, target: ScalableTarget, lasting: str, key: str | None) -> bool:
-        """Whether it is held by this very run, or for as long as is asked: what a run that died left ends too early."""
+    def _lasts(self, target: ScalableTarget, lasting: str) -> bool:
+        """Whether it is held for as long as is asked: what a run that died left may end too early or lack its pause."""
         with suppress(ValueError, OverflowError):  # else the function refuses it, in its own words
             until = self.stack.ports.clock() + duration(lasting)
-            return any(
-                each.expires_at >= until or (key and each.override_id.startswith(f"{PREFIX}{key}:"))
-                for each in self._ours(target)
-            )
+            return any(o.action is OverrideAction.PAUSE and o.expires_at >= until for o in self._ours(target))
         return False
 
     def _ours(self, target: ScalableTarget) -> list[Override]:

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from core.model import OverrideAction
+from core.overrides import in_force
 from simulator.service import ServiceError
 from tests.desk import Desk, by_hand, desk, document
 
@@ -85,9 +88,7 @@ def test_begin_twice_holds_once_and_end_twice_lifts_once(enrolled: Desk) -> None
     assert first.stdout == second.stdout
     sent = [event for function, event in enrolled.invoked if function == "Override"]
     asked = [event["request_id"] for event in sent if not event.get("dry_run")]
-    assert [name.split(":")[1:] for name in asked] == [
-        ["build-7", asked[0].split(":")[2], w] for w in ("floor", "pause")
-    ]
+    assert [(name.split(":")[1], name.split(":")[-1]) for name in asked] == [("build-7", "floor"), ("build-7", "pause")]
     assert enrolled.run(*END).stdout.startswith(ORDERS)
     assert "Nothing holds orders." in enrolled.run(*END).stderr
 
@@ -105,6 +106,28 @@ def test_what_a_run_that_died_left_is_no_hold_for_the_next(enrolled: Desk) -> No
     enrolled.run(*END)
     enrolled.minutes(2)
     assert status(enrolled) == ("InService", 1)
+
+
+def test_a_run_that_is_run_again_is_held_again(enrolled: Desk) -> None:
+    """With the ID of the first attempt, as pipelines have it, whose hold was lifted or has ended."""
+    enrolled.run(*BEGIN, "--id", "build-7")
+    enrolled.run(*END)
+    enrolled.minutes(5)
+    until = enrolled.account.now + timedelta(minutes=90)
+    again = enrolled.run(*BEGIN, "--id", "build-7")
+    assert f"held until {until:%Y-%m-%dT%H:%MZ}." in again.stdout, again.stderr
+
+
+def test_a_hold_that_lacks_its_pause_is_completed(enrolled: Desk) -> None:
+    """The run died between floor and pause."""
+    enrolled.run(*BEGIN, "--id", "build-7")
+    store = enrolled.stack.store
+    [pause] = [each for each in store.overrides() if each.action is OverrideAction.PAUSE]
+    store.tell_override(replace(pause, expires_at=enrolled.account.now))
+    enrolled.minutes(1)
+    result = enrolled.run(*BEGIN, "--id", "build-7")
+    assert result.exit_code == 0, result.stderr
+    assert in_force(store.overrides(), enrolled.account.now)[0].action is OverrideAction.PAUSE
 
 
 def test_it_ends_by_itself(enrolled: Desk) -> None:
