@@ -117,6 +117,12 @@ def event(name: str) -> dict[str, Any]:
 # ---- functions ----------------------------------------------------------------------------------------------------
 
 
+def test_parts_at_once_of_one_is_refused_before_anything_is_made(template: dict[str, Any]) -> None:
+    """Lambda's MaximumConcurrency is 2 or more: in the middle of a first deployment its failure leaves the table behind."""
+    [check] = template["Rules"]["PartsAtOnceIsNotOne"]["Assertions"]
+    assert check["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "PartsAtOnce"}, 1]}]}
+
+
 def test_the_functions_are_these_and_no_other(resources: dict[str, Resource]) -> None:
     assert set(of_type(resources, "AWS::Lambda::Function")) == {f"{name}Function" for name in FUNCTIONS}
 
