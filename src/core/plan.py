@@ -307,8 +307,8 @@ def plan_natives(
     standing = {policy.name: policy for policy in inventory.policies}
     prefix = owned_prefix(stage)
     actions: list[Action] = []
-    if original is None:
-        actions.append(SaveOriginal(original_of(inventory, stage)))
+    if (saved := original_of(inventory, stage, original)) != original:
+        actions.append(SaveOriginal(saved))
     actions += [DeletePolicy(p.name) for p in foreign(inventory.policies, stage)]
     actions += [DeleteScheduledAction(a.name) for a in foreign(inventory.scheduled_actions, stage)]
     names = {policy.name for policy in wanted}
@@ -325,8 +325,8 @@ def plan_release(stage: str, inventory: Inventory, original: Original | None, *,
     """Return what takes our things away and puts back exactly what was there before.
 
     If the record was lost, native policies stay, within the policy's own bounds, which the expiry knows: an endpoint
-    that scales natively is the safer guess.
-    If the endpoint itself is gone, only what would be left over is removed.
+    that scales natively is the safer guess. If the endpoint itself is gone, only what would be left over is removed.
+    A registration that was ours stays, within those bounds, if others' policies or scheduled actions hang on it.
     """
     prefix = owned_prefix(stage)
     alarms = [DeleteAlarms(tuple(sorted(inventory.alarms)))] if inventory.alarms else []
@@ -334,16 +334,19 @@ def plan_release(stage: str, inventory: Inventory, original: Original | None, *,
         return (DeleteFallback(), *alarms, *([Deregister()] if inventory.registered else []))
     expires = [a for a in inventory.scheduled_actions if a.name.startswith(prefix)]
     expiry = [DeleteScheduledAction(action.name) for action in expires]
+    bounds = (action.settings["ScalableTargetAction"] for action in expires)  # the fallback comes by itself
+    falls = (SetBounds(Envelope(b["MinCapacity"], b["MaxCapacity"]), "release") for b in bounds)
     if original is None or not original.known:
-        bounds = [action.settings["ScalableTargetAction"] for action in expires]  # the fallback comes by itself
-        return (*(SetBounds(Envelope(b["MinCapacity"], b["MaxCapacity"]), "release") for b in bounds), *expiry)
+        return (*falls, *expiry)
     ours = [DeletePolicy(policy.name) for policy in inventory.policies if policy.name.startswith(prefix)]
-    if original.envelope is None:
-        return (DeleteFallback(), *ours, *alarms, *expiry, Deregister())
     policies = [PutPolicy(policy) for policy in original.policies]
     actions = [PutScheduledAction(action) for action in original.scheduled_actions]
-    mine: tuple[Action, ...] = (DeleteFallback(), *expiry, *ours, *alarms)
-    return (*mine, SetBounds(original.envelope, "release"), *policies, *actions)
+    if original.envelope is not None:
+        return (DeleteFallback(), *expiry, *ours, *alarms, SetBounds(original.envelope, "release"), *policies, *actions)
+    others = original_of(inventory, stage, original)
+    if not inventory.registered or not (others.policies or others.scheduled_actions):
+        return (DeleteFallback(), *ours, *alarms, *expiry, Deregister())
+    return (DeleteFallback(), *ours, *alarms, *falls, *expiry, *policies, *actions)
 
 
 def foreign(found: tuple[_Named, ...], stage: str) -> tuple[_Named, ...]:
@@ -370,13 +373,13 @@ def _expiry(decision: Decision, envelope: Envelope) -> tuple[Action, ...]:
     return (PutExpiry(due, ctx.policy_envelope),)
 
 
-def original_of(inventory: Inventory, stage: str) -> Original:
-    """Return what stands apart from what is ours; if our policies stand already, the record was lost."""
-    envelope, policies = inventory.registered, inventory.policies
-    if foreign(policies, stage) != policies:
-        return Original(envelope=envelope, known=False)
-    actions = foreign(inventory.scheduled_actions, stage)
-    return Original(envelope=envelope, policies=policies, scheduled_actions=actions)
+def original_of(inventory: Inventory, stage: str, saved: Original | None = None) -> Original:
+    """Return what others made, beside what was saved; if none was and our policies stand, the record was lost."""
+    policies, actions = foreign(inventory.policies, stage), foreign(inventory.scheduled_actions, stage)
+    before = saved or Original(envelope=inventory.registered, known=policies == inventory.policies)
+    newest = {each.name: each for each in (*before.policies, *policies)}
+    timed = {each.name: each for each in (*before.scheduled_actions, *actions)}
+    return replace(before, policies=(*newest.values(),), scheduled_actions=(*timed.values(),))
 
 
 def _stands(wanted: NativePolicy, standing: Mapping[str, NativePolicy], inventory: Inventory) -> bool:

@@ -186,8 +186,8 @@ class StateStore(Protocol):
     def original(self, target: ScalableTarget) -> Original | None:
         """Return what was saved before adoption."""
 
-    def put_original(self, target: ScalableTarget, original: Original) -> bool:
-        """Save what stood before, once: False if something is saved already."""
+    def put_original(self, target: ScalableTarget, original: Original) -> None:
+        """Save what stood before, in place of what was saved."""
 
 
 class Events(Protocol):

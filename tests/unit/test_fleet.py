@@ -232,6 +232,50 @@ def test_a_policy_that_appears_later_bars_the_target_again() -> None:
     assert world.tick()["orders"].status is Status.NOT_ENROLLED
 
 
+def test_what_others_made_after_enrolment_outlives_the_release_of_a_registration_of_ours() -> None:
+    world = World().enrolled()
+    world.autoscaling.native[world.orders]["by-hand"] = BY_HAND
+    assert world.sync()["orders"].status is Status.LEFT_ALONE
+    without_orders(world)
+    world.later(hours=1)
+    assert world.sync()["orders"].status is Status.RELEASED
+    assert world.autoscaling.bounds[world.orders] == Envelope(2, 12)
+    assert world.autoscaling.native[world.orders] == {"by-hand": BY_HAND}, "deregistering takes all that hangs on it"
+
+
+@pytest.mark.parametrize("before", [None, Envelope(1, 5)])
+def test_what_others_made_after_enrolment_is_saved_before_it_is_replaced(before: Envelope | None) -> None:
+    world = World()
+    if before:
+        world.autoscaling.bounds[world.orders] = before
+    world.enrolled()
+    world.autoscaling.native[world.orders]["by-hand"] = BY_HAND
+    world.autoscaling.actions[world.orders] = {"nightly": NIGHTLY}
+    assert world.sync()["orders"].status is Status.LEFT_ALONE
+    world.document["endpoints"][0]["adopt"] = True
+    world.later(hours=1)
+    assert world.sync()["orders"].status is Status.CHANGED
+    assert "by-hand" not in world.autoscaling.native[world.orders]
+    without_orders(world)
+    world.later(hours=1)
+    assert world.sync()["orders"].status is Status.RELEASED
+    assert world.autoscaling.bounds[world.orders] == (before or Envelope(2, 12))
+    assert [*world.autoscaling.native[world.orders]] == ["by-hand"]
+    assert world.autoscaling.actions[world.orders] == {"nightly": NIGHTLY}
+
+
+def test_of_what_others_put_again_the_newest_is_given_back() -> None:
+    world = hand_made(World())
+    world.document["endpoints"][0]["adopt"] = True
+    world.enrolled()
+    world.autoscaling.native[world.orders]["by-hand"] = replace(BY_HAND, configuration={"TargetValue": 50.0})
+    world.sync()
+    without_orders(world)
+    world.later(hours=1)
+    world.sync()
+    assert world.autoscaling.native[world.orders]["by-hand"].configuration == {"TargetValue": 50.0}
+
+
 def test_an_endpoint_enrols_by_being_tagged() -> None:
     world = tagged(World())
     assert world.sync()["chat"].status is Status.CHANGED

@@ -102,12 +102,9 @@ class InMemoryStore:
         """Return what was saved before adoption."""
         return self._originals.get(target)
 
-    def put_original(self, target: ScalableTarget, original: Original) -> bool:
-        """Save what stood before, once: False if something is saved already."""
-        if target in self._originals:
-            return False
+    def put_original(self, target: ScalableTarget, original: Original) -> None:
+        """Save what stood before, in place of what was saved."""
         self._originals[target] = original
-        return True
 
     def _free(self, target: ScalableTarget, version: int, holder: str, now: datetime) -> bool:
         """Whether `holder` may change the state it read as `version`."""

@@ -161,8 +161,8 @@ class Table:
         item = self._items({key}, f"original of {target.resource_id}").get(key)
         return _original(_text(item, "body")) if item else None
 
-    def put_original(self, target: ScalableTarget, original: Original) -> bool:
-        return self._put_once({**_key(_pk(target), "ORIGINAL"), "body": {"S": _ORIGINALS.dump_json(original).decode()}})
+    def put_original(self, target: ScalableTarget, original: Original) -> None:
+        self._put({**_key(_pk(target), "ORIGINAL"), "body": {"S": _ORIGINALS.dump_json(original).decode()}})
 
     def policy_copy(self) -> bytes | None:
         item = self._items({_COPY}, "copy of the policy document").get(_COPY)
