@@ -277,7 +277,8 @@ def _call_again(aws: Source, target: ScalableTarget, alarm: str, policy: str) ->
         log(f"alarm {alarm} or policy {policy} is not there: nothing calls the policy")
         return
     arn, found = made[0]["PolicyARN"], dict(standing[0])
-    called = [action for action in standing[0].get("AlarmActions", []) if not action.endswith(f"policyName/{policy}")]
+    own = f":resource/sagemaker/{target.resource_id}:policyName/{policy}"  # a shared alarm may call others of that name
+    called = [action for action in standing[0].get("AlarmActions", []) if not action.endswith(own)]
     if arn in standing[0].get("AlarmActions", []):
         return
     shape = cloudwatch.meta.service_model.operation_model("PutMetricAlarm").input_shape

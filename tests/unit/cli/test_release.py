@@ -15,6 +15,7 @@ from tests.desk import NAMED, Desk, by_hand, desk, document
 
 ADOPTED = {"name": "orders", "adopt": True}
 ORDERS = "endpoint/orders/variant/AllTraffic"
+ONE_MORE = {"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}
 OURS = ["tidegate-prod-saturation", "tidegate-prod-track-requests_per_instance"]
 
 
@@ -67,6 +68,25 @@ def test_a_dry_run_says_what_would_be_restored_and_changes_nothing(active: Desk)
         "put scheduled action orders-night",
         "alarm orders-cpu-high calls orders-cpu-out again: AWS took that from it when the policy was replaced",
     ]
+
+
+def test_an_alarm_goes_on_calling_the_policy_of_that_name_on_another_endpoint(active: Desk) -> None:
+    by_hand(active.account, "orders")
+    there: Any = {**NAMED, "ResourceId": "endpoint/chat/variant/AllTraffic"}
+    aas, cloudwatch = active.account.client("application-autoscaling"), active.account.client("cloudwatch")
+    aas.register_scalable_target(**there, MinCapacity=1, MaxCapacity=4)
+    steps: Any = {"AdjustmentType": "ChangeInCapacity", "StepAdjustments": [ONE_MORE]}
+    step: Any = {"PolicyType": "StepScaling", "StepScalingPolicyConfiguration": steps}
+    other = aas.put_scaling_policy(**there, PolicyName="orders-cpu-out", **step)["PolicyARN"]
+    actions = [*called(active)["AlarmActions"], other]
+    shared: Any = {**bare(called(active)), "AlarmActions": actions}
+    del shared["AlarmArn"]
+    cloudwatch.put_metric_alarm(**shared)
+    active.in_force.content = json.dumps(document(ADOPTED)).encode()
+    active.stack.invoke("FleetSync", {"trigger": "policy"})
+    assert called(active)["AlarmActions"] == [other]
+    assert active.run("release", "orders", "--yes").exit_code == 0
+    assert sorted(called(active)["AlarmActions"]) == sorted(actions)
 
 
 def test_keep_native_leaves_the_native_policies_within_the_policys_own_bounds(active: Desk) -> None:
