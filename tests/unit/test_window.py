@@ -1,5 +1,6 @@
 """Windows are a pure function of now, on the clock of their own zone."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,8 +9,8 @@ from pydantic import ValidationError
 
 from core.model import Observation, Point, Progress, ScalableTarget
 from core.policy_windows import Window
-from core.signals.window import LEAD, SPREAD, edge_within, lead_of, needs, openings, progress
-from tests.builders import BATCH, REALTIME, context
+from core.signals.window import LEAD, SPREAD, edge_within, lead_of, needs, openings, progress, work_since
+from tests.builders import BATCH, REALTIME, context, minutes
 
 
 def window(**changes: Any) -> Window:
@@ -118,6 +119,17 @@ def test_work_in_an_hour_that_clocks_skip_is_planned_for_the_time_it_has() -> No
 def test_work_keeps_its_capacity_for_a_quarter_of_an_hour_after_the_deadline() -> None:
     told = window(finish_by="06:00", items=1000, min_capacity=None)
     assert [bool(openings([told], at(now))) for now in ("2026-11-18T06:14", "2026-11-18T06:15")] == [True, False]
+
+
+@pytest.mark.parametrize("finish_by", ["02:00", "01:50", "01:40"])
+def test_work_is_over_when_the_next_begins(finish_by: str) -> None:
+    """What the next has done was taken for what the one before had: all of it was late, and the maximum was ordered."""
+    daily = {"name": "w", "start": "02:00", "finish_by": finish_by, "items": 24_000}
+    seen = context(BATCH, objectives={"requests_per_instance": 12}, windows=[daily], now=at("2026-11-18T02:04"))
+    [opening] = work_since(seen.enrolment, seen.now)
+    done = progress(seen.enrolment, opening, minutes([15.0] * 1500, newest=at("2026-11-18T02:02")))
+    [need] = needs(replace(seen, progress={"w": done}))
+    assert (need.opening.start, need.floor, need.left) == (at("2026-11-18T02:00"), 2, 24_000 - 3 * 15)
 
 
 @pytest.mark.parametrize(

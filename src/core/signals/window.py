@@ -173,7 +173,7 @@ def _ready(ctx: Context) -> int:
 
 
 def _around(window: Window, now: datetime, auto: timedelta) -> tuple[Opening, ...]:
-    """Return the occurrences whose start lies on a local date from two days before today to tomorrow."""
+    """Return the last occurrence that began, and those to come: what is done since says nothing of one before."""
     today = now.astimezone(window.zone).date()
     before = auto if window.lead == "auto" else window.lead
     found = []
@@ -181,4 +181,5 @@ def _around(window: Window, now: datetime, auto: timedelta) -> tuple[Opening, ..
         if window.starts_on(date):
             start, end = window.times(date)
             found.append(Opening(window, start - before, start, end))
-    return tuple(found)
+    begun = max((o.start for o in found if o.start <= now), default=now)
+    return tuple(o for o in found if o.start >= begun)
