@@ -16,7 +16,7 @@ from core.metrics import METRICS, QUEUE, SQS, MetricName
 from core.model import Kind, Mode, ScalableTarget, Serving, Signal, Starts, Tracked, usual
 from core.policy_scaling import DeclaredPolicy, StepScaling, TargetTracking
 from core.policy_windows import Window
-from core.times import MINUTE
+from core.times import DAY, MINUTE
 
 MARGIN = 0.85
 """Share of a queue's objective that is planned with; the rest is for what cannot be known (`sf`, algorithms 9)."""
@@ -308,7 +308,7 @@ class Profile(Strict):
         if rate is None or self.objectives.items_per_instance is not None:
             return timedelta(minutes=2)  # as AWS's guide has it
         left = timedelta(minutes=self.objectives.finish_within(rate) - 3) - self.provisioning_from_zero
-        return max(left, timedelta(minutes=1))
+        return min(max(left, MINUTE), DAY)  # no alarm on minutes looks back further
 
     @property
     def works_off_a_queue(self) -> bool:

@@ -326,6 +326,7 @@ def test_the_ceiling_is_what_an_instance_can_serve(
         ({"drain_within": "10m"}, 1),  # too late whatever is done
         ({"oldest_age_at_most": "20m", "concurrency": 8}, 11),  # 20 + 8 / 4 of its own - 3 - 8
         ({"items_per_instance": 5}, 2),  # AWS's guide
+        ({"drain_within": "2d", "expires_after": "4d"}, 1440),  # no alarm on minutes looks back further (facts 8.1)
     ],
 )
 def test_wake_waits_as_long_as_one_instance_is_still_in_time(objectives: dict[str, Any], minutes: int) -> None:

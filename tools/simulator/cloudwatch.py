@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 INITIAL_REASON = "Unchecked: Initial alarm creation"
 MAX_DATAPOINTS = 100_800  # per GetMetricData call (facts 8.1)
 MAX_QUERIES = 500
+HOUR, LOOKED_BACK = 3600, 86_400  # seconds; alarms whose periods are shorter look back a day in all (facts 8.1)
 TREATMENTS = ("missing", "notBreaching", "breaching", "ignore")
 DEFAULTS: dict[str, Any] = {"ActionsEnabled": True, "TreatMissingData": "missing"}
 LIST_DEFAULTS = ("AlarmActions", "OKActions", "InsufficientDataActions", "Dimensions")
@@ -167,6 +168,7 @@ class CloudWatch(Service):
     def put_metric_alarm(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """A metric alarm, plain or metric math."""
         self._check_alarm(params)
+        self._check_span(params)
         self.put_alarm({key: value for key, value in params.items() if key != "Tags"})
         return {}
 
@@ -201,6 +203,13 @@ class CloudWatch(Service):
             raise self.invalid(f"The value {params['ExtendedStatistic']} for ExtendedStatistic is not supported")
         elif not params.get("Period") or params["Period"] % 60:
             raise self.invalid("Period must be a multiple of 60; shorter ones are not simulated")
+
+    def _check_span(self, params: Mapping[str, Any]) -> None:
+        queries = [query.get("MetricStat", query) for query in params.get("Metrics", [params])]
+        period = max(query.get("Period", 0) for query in queries)
+        if period < HOUR and period * params["EvaluationPeriods"] > LOOKED_BACK:
+            why = f"EvaluationPeriods * Period must be <= {LOOKED_BACK}"
+            raise self.invalid(f"Metrics cannot be checked across more than a day ({why})")
 
     def describe_alarms(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """By name; a hundred to a page."""

@@ -196,6 +196,7 @@ def test_deleting_alarms_is_all_or_nothing() -> None:
     [
         ({"Period": 30}, "multiple of 60"),
         ({"DatapointsToAlarm": 2}, "must not exceed"),
+        ({"EvaluationPeriods": 1441}, "more than a day"),
         ({"TreatMissingData": "guess"}, "TreatMissingData"),
         ({"ExtendedStatistic": "p95"}, "Exactly one of Statistic"),
         ({"ComparisonOperator": "GreaterThanUpperThreshold"}, "anomaly detection"),
