@@ -88,6 +88,36 @@ def test_orders(queue: Line, who: Crew, orders: int) -> None:
     assert wanted(queue, who, WITHIN) == orders
 
 
+SLOW = Crew(rate=0.1, ready=1, ordered=1, lead=7.0)
+"""An item takes an instance ten minutes, longer than there is left."""
+
+
+@pytest.mark.parametrize(
+    ("queue", "who", "orders"),
+    [
+        (line((200, 1)), SLOW, 1),  # it hangs: that four more could do it in two minutes helps nobody
+        (line((12, 3)), replace(SLOW, ready=0, ordered=0, lead=9.0), 3),
+        (line((12, 3)), SLOW, 3),
+        (line((12, 3), arrivals=0.3), SLOW, 4),  # one more comes until the next order could be in time
+        (line((1, 0.4), seen=8), replace(SLOW, ready=0, ordered=0, lead=9.0), 1),  # a mean: it came within the minute
+        (
+            line((1, 3), arrivals=3),
+            replace(SLOW, rate=0.01),
+            15,
+        ),  # 3 and 12 that come; 2.7 a minute would keep 270 busy
+    ],
+)
+def test_no_more_are_ordered_than_there_are_items(queue: Line, who: Crew, orders: int) -> None:
+    assert wanted(queue, who, WITHIN) == orders
+
+
+def test_no_more_are_kept_than_there_are_items() -> None:
+    """An instance finishes 1.02 of an item in the objective: 6 times 0.68 would keep 9."""
+    slow = {"objectives": {"items_per_minute": 0.1, "drain_within": "15m"}}
+    ctx = context({**ASYNC, **slow}, load=minutes([6] * 20), capacity=running(8), registered=Envelope(0, 8))
+    assert {(each.floor, each.settled) for each in recommend(ctx)} == {(6, 6)}
+
+
 queues = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 500)), min_size=1, max_size=15, unique_by=lambda i: i[0])
 
 

@@ -90,13 +90,13 @@ def missing(queue: Line, crew: Crew, within: float) -> tuple[float, bool]:
         if short > ROUNDING:
             extra = max(extra, short / max(left, 0.3 * lead))
             due = due or left <= short + 1
-    return extra, due
+    return min(extra, max(round(max(total, 1)) - crew.ordered, 0)), due  # an item is worked on by one instance
 
 
 def wanted(queue: Line, crew: Crew, within: float) -> int:
     """Return how many instances should be ordered altogether, at least those that are."""
     extra, due = missing(queue, crew, within)
-    steady = min(0.9 * queue.arrivals, queue.length / crew.lead) / crew.rate
+    steady = min(0.9 * queue.arrivals, queue.length / max(crew.lead, 1 / crew.rate)) / crew.rate
     return max(crew.ordered + (math.ceil(round(extra, 9)) if due else 0), math.floor(steady))
 
 
@@ -206,7 +206,7 @@ def _obtainable(ctx: Context, refusal: Refusal, crew: Crew, floor: int) -> int:
 
 def _kept(profile: Profile, minute: _Minute, rate: float) -> int:
     """Return the instances that arrivals and length of the queue in one minute keep busy (algorithms 9, "down")."""
-    each = profile.objectives.items_per_instance or 0.8 * MARGIN * profile.objectives.finish_within(rate) * rate
+    each = profile.objectives.items_per_instance or max(0.8 * MARGIN * profile.objectives.finish_within(rate) * rate, 1)
     return max(instances(minute.expected, 1.1 * rate), instances(minute.waiting, each))
 
 
