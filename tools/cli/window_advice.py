@@ -49,10 +49,9 @@ def window_advice(profile: Profile, today: date) -> Iterator[Remark]:
 
 
 def _spans(window: Window, today: date, days: int) -> list[_Span]:
-    """Return the occurrences of the next days; one that is skipped by a change of clocks has no length."""
+    """Return the occurrences of the next days."""
     on = (today + offset * DAY for offset in range(days))
-    found = [_Span(*window.times(day)) for day in on if window.starts_on(day)]
-    return [span for span in found if span.start < span.end]
+    return [_Span(*window.times(day)) for day in on if window.starts_on(day)]
 
 
 def _too_much(profile: Profile, index: int, window: Window) -> Iterator[Remark]:
@@ -69,11 +68,11 @@ def _too_much(profile: Profile, index: int, window: Window) -> Iterator[Remark]:
     start, end = window.times(date(2026, 1, 1))  # a day without a change of clocks
     need = instances(SAFETY * window.items, each * ((end - start) / MINUTE))
     if need > most:
-        takes = timedelta(minutes=window.items / (each * most))
-        finish = (start + takes).astimezone(window.zone)
+        hours = window.items / (each * most) / 60
+        finish = (start + timedelta(hours=hours % 24)).astimezone(window.zone)  # of what takes thousands of years too
         text = (
             f" = {window.items:,}: needs {need} to be done by {window.finish_by}, above max_capacity ({most}), with "
-            f"which it is done {takes / timedelta(hours=1):.1f}h after {window.start}, at {finish:%H:%M}. Raise it, "
+            f"which it is done {hours:.1f}h after {window.start}, at {finish:%H:%M}. Raise it, "
             "or start earlier"
         )
         yield ("windows", index, "items"), text

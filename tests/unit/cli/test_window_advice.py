@@ -26,8 +26,8 @@ CASES: list[tuple[str, list[dict[str, Any]], list[tuple[str, str]]]] = [
     ("a last date that is over", [NIGHT | {"to": "2026-11-17"}], [("windows.0", "never opens from 2026-11-18 on")]),
     ("all of its dates excepted", [NIGHT | {"dates": ["2026-12-24"], "except": ["2026-12-24"]}], [("windows.0", "never opens")]),
     ("a rule that is used up", [NIGHT | {"rrule": "FREQ=DAILY;COUNT=3", "from": "2026-11-01"}], [("windows.0", "never opens")]),
-    ("both ends in the hour that is skipped, once a year", [NIGHT | {"timezone": "Europe/Berlin", "start": "02:10", "until": "02:40", "duration": None, "dates": ["2027-03-28"]}],
-     [("windows.0", "never opens")]),
+    ("both ends in the hour that is skipped: it opens after it", [NIGHT | {"timezone": "Europe/Berlin", "start": "02:10", "until": "02:40", "duration": None, "dates": ["2027-03-28"]}],
+     []),
     ("a rate above the maximum: ceil(450 / 50)", [{"name": "w", "start": "02:00", "duration": "1h", "requests_per_minute": 450}],
      [("windows.0.requests_per_minute", " = 450: needs 9, above max_capacity (8)")]),
     ("work within it: 1.1 x 24,000 / (0.9 x 50 x 240) = 2.4", [WORK], []),
@@ -48,3 +48,11 @@ def test_advice(windows: list[dict[str, Any]], said: list[tuple[str, str]]) -> N
     assert [".".join(map(str, where)) for where, _ in remarks] == [where for where, _ in said]
     for (_, text), (_, part) in zip(remarks, said, strict=True):
         assert part in text
+
+
+def test_work_that_takes_longer_than_calendars_reach_is_a_remark_like_any_other() -> None:
+    slow = {"kind": "batch", "min_capacity": 1, "max_capacity": 8, "objectives": {"requests_per_instance": 0.02}}
+    profile = Profile.model_validate({**slow, "windows": [WORK | {"items": 10**12}]})
+    [(where, text)] = window_advice(profile, TODAY)
+    assert where == ("windows", 0, "items")
+    assert "is done 104166666666.7h after 02:00" in text
