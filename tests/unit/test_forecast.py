@@ -197,6 +197,20 @@ class TestFit:
             part = around(OFFICE, now)
             assert foresee(part, seen, capacity=C, price=32) == foresee(OFFICE, seen, capacity=C, price=32)
 
+    @pytest.mark.parametrize("minutes", [1, 10, 300])
+    @pytest.mark.parametrize("requests", [1e6, 1e9])
+    def test_one_load_test_orders_nothing_on_other_days(self, minutes: int, requests: float) -> None:
+        """Of nervous traffic far below one instance: its row once weighed more than those of two weeks, and bent them."""
+        usual = [float(max(0, 25 - abs(i % A_DAY - 720) // 20) + (i * i * 7919) % 31) for i in range(14 * A_DAY)]
+        tested = [*usual[:10_000], *[requests] * minutes, *usual[10_000 + minutes :]]
+        learned = learnt(trace(14, tested))
+        for hour in range(24):
+            now = NOW + hour * timedelta(hours=1)
+            seen = trace(0.1, usual, until=now - LAG * MINUTE)
+            wish = foresee(around(learned, now), seen, capacity=C, price=32)
+            assert wish is not None
+            assert wish.up_to <= 1
+
 
 class TestForesight:
     @pytest.mark.parametrize("start", [2, 6, 15, 45])

@@ -213,12 +213,14 @@ def _horizon(days: _Days, ahead: int, capacity: float) -> tuple[tuple[float, ...
     """Fit one horizon; return its line, and for each hour and level the quantiles of its errors."""
     ends = range(len(days.load) - 1 - ahead - AROUND, A_DAY + LOOK, -EVERY)
     rows = [row(days.load[at - LOOK + 1 : at + 1], days.season(at, ahead), capacity) for at in ends]
+    # One load test would bend the line for all other minutes; what comes on three days is no such thing.
+    most = 10 * sorted(max(days.load[at : at + A_DAY]) for at in range(0, len(days.load), A_DAY))[-3]
     a_day = A_DAY // EVERY
     blocks = [range(first, min(first + a_day, len(rows))) for first in range(0, len(rows), a_day)]
     parts = []
     for block in blocks:
         tops = [days.tops[ends[i] + ahead] - rows[i][0] for i in block]
-        weights = [days.peaks[ends[i] + ahead] / capacity + 0.02 for i in block]
+        weights = [min(days.peaks[ends[i] + ahead], most) / capacity + 0.02 for i in block]
         parts.append(_moments([[1.0, *rows[i][1], top] for i, top in zip(block, tops, strict=True)], weights))
     total = [[math.fsum(cells) for cells in zip(*lines, strict=True)] for lines in zip(*parts, strict=True)]
     scores = []
