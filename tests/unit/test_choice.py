@@ -110,6 +110,7 @@ class TestPrice:
             ([1300], 5000, 0.65),
             ([2000, 2800], 5000, 1.2),  # both days together
             ([9000], 5000, 2.0),  # 4.5, but two is the most: the price of the next position
+            ([200], 5000, 0.5),  # a fifth of it was served, for the maximum allowed no more: that is no cheap load
             ([9000], 299, 1.0),  # an instance serves 1000 a minute: below 0.3 of it a minute is idle
             ([], 5000, 1.0),
         ],

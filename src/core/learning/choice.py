@@ -61,7 +61,8 @@ def _dearness(days: Sequence[Judged], seen: Observation, capacity: float | None)
     load, paid = sum(day.load for day in days), sum(day.instances[Option.FORECAST] for day in days)
     if not load or not capacity or fmean(point.value > ACTIVE * capacity for point in seen.points) < BUSY:
         return 1.0
-    return round(min(paid / load / USUAL, DEAREST), 2)
+    # Less than one for one is what a maximum left unserved, which makes no load cheap.
+    return round(min(max(paid / load, 1) / USUAL, DEAREST), 2)
 
 
 def days_of(days: Sequence[Judged]) -> int:
