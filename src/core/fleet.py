@@ -17,9 +17,11 @@ from core.model import Capacity, Envelope, Kind, Memory, Missing, Mode, Observat
 from core.native import ALARM_SUFFIX, alarm_prefix, scale_out_alarms, short, tracking_policies
 from core.plan import (
     Action,
+    DeleteExpiry,
     Inventory,
     PutPolicy,
     as_found,
+    expiry_name,
     foreign,
     original_of,
     plan_bounds,
@@ -30,6 +32,7 @@ from core.policy import Endpoint, Fleet, Profile
 from core.ports import NativePolicy, Place, Variant
 from core.reconcile import AT_ONCE, Outcome, Pass, Quota, Reconciler, Status, as_measured, enrolment_of
 from core.signals import utilisation
+from core.times import MINUTE
 
 FITTED_EACH, OVERDUE = timedelta(hours=2), timedelta(hours=25)
 """A target is fitted once in its hour, however often a push wakes FleetSync in it; in any other if that had no time."""
@@ -236,13 +239,18 @@ class FleetSync:
             return None
         known, first = tracking_policies(inventory.policies, target, self._stage), ctx.memory.first_seen_at or ctx.now
         barred = replace(ctx.memory, enrolled=False, first_seen_at=first, tracking=known)
+        # An expiry that has fired has done its work; it would undo what others set, each quarter of an hour for ever.
+        ours = (a for a in inventory.scheduled_actions if a.name == expiry_name(self._stage))
+        spent = tuple(DeleteExpiry() for a in ours if a.settings.get("StartTime", ctx.now) + 15 * MINUTE <= ctx.now)
+        if spent and not when.dry_run and self._reconciler.mode is Mode.ACTIVE:
+            self._reconciler.apply_all(target, spent, when)
         if not when.dry_run and barred != ctx.memory:
             self._ports.store.record(target, barred, when.holder, when.now)
         names = ", ".join(sorted(made))
         error = f"left alone: others made {names}; `adopt: true` in the policy file replaces them (saved first)"
         if others:
             error += "; until then scale-in waits for their consent too"
-        return Outcome(target=target, status=Status.LEFT_ALONE, error=error)
+        return Outcome(target=target, status=Status.LEFT_ALONE, error=error, actions=spent)
 
     def _inventory(self, target: ScalableTarget, registered: Envelope | None, *kinds: Kind) -> Inventory:
         """Read what stands on a target, with our alarms made for these kinds and those that still call a policy."""

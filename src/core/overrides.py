@@ -152,6 +152,9 @@ def parse_override(
     return request
 
 
+OVERRIDES_KEPT = timedelta(days=1)
+"""After their expiry: until then it is told, and their IDs are known."""
+
 SOON = timedelta(minutes=15)
 """Before its end it is told that an override ends; a short one is half over by then."""
 

@@ -30,10 +30,12 @@ from core.reconcile import Outcome, Reconciler, Status
 from handlers.wiring import counts, summary
 from simulator.in_memory import InMemoryStore
 from tests.builders import ASYNC, BATCH, COMPONENT, REALTIME, SERVERLESS, enrolment
+from tests.builders import override as override_of
 from tests.fakes.aws import observed
 from tests.world import World
 
 TRACK = "tidegate-prod-track-requests_per_instance"
+EXPIRY = "tidegate-prod-expiry"
 BY_HAND = NativePolicy("by-hand", "TargetTrackingScaling", {"TargetValue": 70.0})
 NIGHTLY = ScheduledAction("nightly", {"Schedule": "cron(0 2 * * ? *)", "ScalableTargetAction": {"MinCapacity": 4}})
 
@@ -664,6 +666,24 @@ def test_a_name_in_the_file_is_spelt_as_sagemaker_spells_it() -> None:
     world.serving.add_component("Chat", "llm")
     world.document["endpoints"][1] = {"name": "llm", "profile": "c", "inference_component": "chat"}
     assert "the endpoint's inference_components are Chat" in str(world.sync()["chat"].error)
+
+
+def test_what_others_scale_is_left_alone_by_our_expiry_too_once_it_has_fired() -> None:
+    """It repeats each quarter of an hour, and whoever renewed or removed it no longer looks at the target."""
+    world = World().enrolled()
+    asked = override_of("floor", 9)
+    world.store.put_override(replace(asked, created_at=world.now, expires_at=world.now + timedelta(minutes=40)))
+    world.tick()
+    world.autoscaling.native[world.orders]["by-hand"] = BY_HAND
+    assert [str(a) for a in world.sync()["orders"].actions] == []  # bounds are raised until it has fired
+    assert EXPIRY in world.autoscaling.actions[world.orders]
+    world.later(hours=1)
+    world.later(minutes=30)
+    preview = world.sync(dry_run=True)["orders"]
+    assert (preview.status, EXPIRY in world.autoscaling.actions[world.orders]) == (Status.LEFT_ALONE, True)
+    left = world.sync()["orders"]
+    assert (left.status, [str(a) for a in left.actions]) == (Status.LEFT_ALONE, ["remove the expiry"])
+    assert EXPIRY not in world.autoscaling.actions[world.orders]
 
 
 def test_of_two_targets_whose_alarms_would_have_one_name_the_second_is_refused() -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from core.context import Decision
 from core.model import Learned, Memory, Override, ScalableTarget, Told
+from core.overrides import OVERRIDES_KEPT
 from core.policy import Fleet, parse_fleet
 from core.ports import Original, Place
 
@@ -46,8 +47,10 @@ class InMemoryStore:
     def put_override(self, override: Override) -> Override | None:
         """Store an override and return nothing; or, if its ID is taken, what stands under it."""
         known = self._overrides.get(override.override_id)
-        self._overrides.setdefault(override.override_id, override)
-        return known
+        if known is not None and known.expires_at + OVERRIDES_KEPT >= override.created_at:
+            return known
+        self._overrides[override.override_id] = override
+        return None
 
     def tell_override(self, override: Override) -> None:
         """Write down what was told of an override."""

@@ -33,6 +33,7 @@ from core.batches import batches
 from core.context import CONTEXTS, DECISIONS, Decision
 from core.errors import ObservationError
 from core.model import Dimension, Learned, Memory, Override, ScalableTarget
+from core.overrides import OVERRIDES_KEPT
 from core.ports import Original, Place, ScheduledAction
 
 if TYPE_CHECKING:
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     Key = dict[str, AttributeValueTypeDef]
 
 DECISIONS_KEPT = timedelta(days=90)
-OVERRIDES_KEPT = timedelta(days=1)
-"""After their expiry: until then it is told, and their IDs are known."""
-
 READS_A_CALL = 100
 ROUNDS = 5
 """How often keys that a batch read left over are asked for again, each time with botocore's own retries inside."""
@@ -74,8 +72,9 @@ class Table:
         return tuple(map(_override, self._partition("OVERRIDES")))
 
     def put_override(self, override: Override) -> Override | None:
-        if self._put_once(_override_item(override)):
-            return None
+        item, now = _override_item(override), str(int(override.created_at.timestamp()))
+        if self._put_if("attribute_not_exists(pk) OR expires_at < :now", {":now": {"N": now}}, item):
+            return None  # DynamoDB sweeps days after `expires_at`
         return next(each for each in self.overrides() if each.override_id == override.override_id)
 
     def tell_override(self, override: Override) -> None:
@@ -204,12 +203,14 @@ class Table:
         with writing(f"DeleteItem {pk} {sk}"):
             self._client.delete_item(TableName=self._name, Key=_key(pk, sk))
 
-    def _put_once(self, item: "Item") -> bool:
-        """Put an item unless its key is taken."""
-        new = "attribute_not_exists(pk)"
+    def _put_if(self, free: str, values: "Item", item: "Item") -> bool:
+        """Put an item if what stands under its key allows it."""
+        table = self._name
         return _allowed(
             f"PutItem {_name_of(item)}",
-            lambda: self._client.put_item(TableName=self._name, Item=item, ConditionExpression=new),
+            lambda: self._client.put_item(
+                TableName=table, Item=item, ConditionExpression=free, ExpressionAttributeValues=values
+            ),
         )
 
     def _write_state(  # noqa: PLR0913, PLR0917 - what both conditions compare with

@@ -215,6 +215,17 @@ class TestOverrides:
         assert store.put_override(replace(an_override(minutes=90), capacity=99)) == an_override()
         assert an_override() in store.overrides()
 
+    def test_an_id_may_be_used_again_a_day_after_its_override_ended(self, store: StateStore) -> None:
+        """Nightly jobs send the same event, and DynamoDB sweeps days late: it was answered as known, and nothing held."""
+        store.put_override(an_override())
+        ended = NOW + timedelta(hours=1)
+        early, late = (
+            an_override(made=ended + timedelta(days=1) + off) for off in (-timedelta(minutes=1), timedelta(minutes=1))
+        )
+        assert store.put_override(early) == an_override()
+        assert store.put_override(late) is None
+        assert store.overrides() == (late,)
+
     def test_it_can_come_before_the_first_pass_and_while_one_runs(self, store: StateStore) -> None:
         store.put_override(an_override("early"))
         assert store.claim(ORDERS, 0, "me", NOW, SOON)
