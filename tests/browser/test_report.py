@@ -32,6 +32,10 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE = 120_000
+"""Milliseconds: what is slow on a machine with other work is no defect of a page."""
+
+expect.set_options(timeout=PATIENCE)
 SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
 CARD = {"light": "rgb(255, 255, 255)", "dark": "rgb(24, 32, 42)"}
 PAPER = {"light": "rgb(246, 247, 249)", "dark": "rgb(16, 21, 28)"}
@@ -74,6 +78,7 @@ def opened(
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce", offline=True
     )
+    context.set_default_timeout(PATIENCE)
     seen = Opened(context.new_page())
     seen.page.on("console", lambda message: seen.complaints.append(f"{message.type}: {message.text}"))
     seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))

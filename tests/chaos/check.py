@@ -58,8 +58,11 @@ def twin(moment: Moment) -> Twin:
 SYNCED = 0
 """Minute of the hour in which FleetSync comes by."""
 
-LATER, CHUNK = 60, 10
-"""Minutes in which a target that got more than it needed, or waits for its endpoint, must be as if nothing had failed."""
+LATER, CHUNK = 80, 10
+"""Minutes in which a target that got more than it needed, or waits for its endpoint, must be as if nothing had failed.
+
+An hour, and the quarter after which AAS gives back by itself what its alarms ordered meanwhile, with its cooldown.
+"""
 
 
 @dataclass
