@@ -1,6 +1,7 @@
 """The one place where everything is put together, and the only one that reads the environment."""
 
 import functools
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -121,6 +122,7 @@ class PowertoolsTelemetry:
 
     def __init__(self) -> None:
         self._logger = Logger()
+        logging.getLogger(self._logger.name).setLevel(os.environ.get("POWERTOOLS_LOG_LEVEL", "INFO"))  # not Lambda's
         self._metrics = Metrics()
 
     def tell(self, function: str, outcomes: tuple[Outcome, ...]) -> None:

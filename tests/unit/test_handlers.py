@@ -578,6 +578,22 @@ def test_telemetry_counts_a_pass_and_logs_what_changed(
     assert changed["steps"][0] == "demand Load 2..12 -> 7..12"
 
 
+@pytest.mark.parametrize(("level", "changes"), [("INFO", 1), ("WARN", 0), ("ERROR", 0)])
+def test_metrics_are_told_at_every_log_level_though_lambda_lets_info_pass(
+    level: str, changes: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Tidegate")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", f"an-owner at {level}")  # Powertools keeps a logger a name
+    monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", level)
+    monkeypatch.setenv("AWS_LAMBDA_LOG_LEVEL", "INFO")  # as the template has it, which Powertools would follow
+    world = three_kinds()
+    world.metrics.series["Invocations"] = observed(world.now, *[7000] * 15)
+    PowertoolsTelemetry().tell("tidegate-prod-realtime-target", tuple(world.tick().values()))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["Heartbeat"] for line in lines if "_aws" in line] == [[1.0]]
+    assert sum(line.get("status") == "changed" for line in lines) == changes
+
+
 @pytest.mark.parametrize(("used", "counted"), [(399, None), (400, [400.0]), (480, [480.0])])
 def test_telemetry_tells_what_is_left_of_the_regions_quota_and_counts_it_from_four_fifths_on(
     used: int, counted: list[float] | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -20,6 +20,7 @@ from core.model import Dimension
 from core.reconcile import Status
 from env.lint_template import translate
 from handlers.wiring import LATE, PowertoolsTelemetry, counts, summary
+from simulator.alarms import Point, verdict
 from tests.fakes.aws import observed
 from tests.world import World
 
@@ -146,6 +147,8 @@ def test_a_function_logs_json_into_its_own_group_which_forgets(resources: dict[s
     properties = resources[f"{function}Function"]["Properties"]
     group = resources[f"{function}LogGroup"]["Properties"]
     assert properties["LoggingConfig"]["LogFormat"] == "JSON"
+    # Metrics have no level, which Lambda takes for INFO: above that its filter drops them, heartbeat and all.
+    assert properties["LoggingConfig"]["ApplicationLogLevel"] == {"Fn::If": ["Debugs", "DEBUG", "INFO"]}
     assert properties["LoggingConfig"]["LogGroup"] == {"Ref": f"{function}LogGroup"}
     assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
     assert in_stage(group["LogGroupName"]) == f"/aws/lambda/{in_stage(properties['FunctionName'])}"
@@ -530,6 +533,39 @@ def test_what_somebody_must_see_to_rings(resources: dict[str, Resource], functio
     assert dimensions == {"service": "tidegate", "function": name}
 
 
+@pytest.mark.parametrize("metric", ["Errors", "RequestsExpiring", "DeadlineAtRisk"])
+@pytest.mark.parametrize("function", OWNERS)
+@pytest.mark.parametrize("minutes", [1, 2, 3, 4, 5])
+def test_what_every_pass_says_rings_at_every_rate_and_does_not_flicker(
+    template: dict[str, Any], metric: str, function: str, minutes: int
+) -> None:
+    """A pass that fails is tried again a minute later."""
+    if (function, metric) == ("BatchWindow", "RequestsExpiring"):
+        return  # what BatchWindow owns has no queue
+    kind = re.findall("[A-Z][a-z]+", function)[0]
+    alarm = dict(template["Resources"][f"{function}{metric}Alarm"]["Properties"])
+    rate = "rate(1 minute)" if minutes == 1 else f"rate({minutes} minutes)"
+    slow = template["Conditions"][f"{kind}IsSlow"]["Fn::Or"]
+    assert [each["Fn::Equals"][0] for each in slow] == [{"Ref": f"{kind}Rate"}] * 2
+    said = {*range(0, 60, minutes)}
+    if metric == "Errors":
+        name, at_slow, else_ = alarm["DatapointsToAlarm"]["Fn::If"]
+        assert name == f"{kind}IsSlow"
+        alarm["DatapointsToAlarm"] = at_slow if rate in [each["Fn::Equals"][1] for each in slow] else else_
+        said |= {minute + 1 for minute in said}
+    rings = [
+        verdict(
+            [Point(now - age, 1.0 if now - age in said else None) for age in range(alarm["EvaluationPeriods"])], alarm
+        )
+        for now in range(60)
+    ]
+    first = next(minute for minute, (state, _) in enumerate(rings) if state == "ALARM")
+    assert first <= (4 if metric == "Errors" else 2 * minutes), (
+        "AppConfig watches for ten minutes, work for as long as it has"
+    )
+    assert {state for state, _ in rings[first:]} == {"ALARM"}
+
+
 @pytest.mark.parametrize("owner", OWNERS)
 def test_parts_of_a_large_tick_go_to_the_same_function_and_to_no_other(
     resources: dict[str, Resource], owner: str
@@ -702,6 +738,19 @@ def test_the_outputs_name_the_next_command_and_what_the_tools_need(template: dic
     }
 
 
+def test_the_dashboard_is_found_in_each_partition(template: dict[str, Any]) -> None:
+    consoles = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+    url, names = template["Outputs"]["DashboardUrl"]["Value"]["Fn::Sub"]
+    for partition in ("aws", *consoles):
+        chosen = names["Console"]
+        while isinstance(chosen, dict):
+            name, then, otherwise = chosen["Fn::If"]
+            assert template["Conditions"][name]["Fn::Equals"][0] == {"Ref": "AWS::Partition"}
+            chosen = then if template["Conditions"][name]["Fn::Equals"][1] == partition else otherwise
+        assert chosen == consoles.get(partition, "console.aws.amazon.com")
+    assert url.startswith("https://${AWS::Region}.${Console}/cloudwatch/home?region=${AWS::Region}#dashboards/")
+
+
 def test_everything_taggable_tells_its_stage(resources: dict[str, Resource]) -> None:
     untagged = {
         "AWS::AppConfig::Deployment",  # a changed tag would deploy again
@@ -775,3 +824,13 @@ def test_the_second_json_layer_of_an_alarm_event_parses(path: Path) -> None:
 @pytest.mark.parametrize("name", ["policy-validator-valid", "policy-validator-invalid"])
 def test_a_validator_event_carries_a_document(name: str) -> None:
     assert json.loads(base64.b64decode(event(name)["content"]))["version"] == 1
+
+
+def test_the_commands_for_many_accounts_take_the_template_by_a_bucket(template: dict[str, Any]) -> None:
+    """CloudFormation takes 51,200 bytes in a call; `aws cloudformation deploy` refuses more without a bucket."""
+    assert len(json.dumps(template, separators=(",", ":"))) > 51_200
+    page = (ROOT / "docs" / "organizations.md").read_text(encoding="utf-8").replace("\\\n", "")
+    (deploys,) = re.findall("aws cloudformation deploy .*", page)
+    assert "--s3-bucket" in deploys
+    (creates,) = re.findall("aws cloudformation create-stack-set .*", page)
+    assert "--template-url" in creates
