@@ -702,6 +702,12 @@ def test_every_parameter_is_explained_and_grouped(template: dict[str, Any]) -> N
         assert parameter["ConstraintDescription"], name
 
 
+@pytest.mark.parametrize("name", ["Runtime", "Architecture"])
+def test_what_the_artefact_is_built_for_is_said_to_be_told_to_the_build(template: dict[str, Any], name: str) -> None:
+    """It has compiled modules of one Python and machine: deployed for another, each function ends at its imports."""
+    assert "`sam build` too" in template["Parameters"][name]["Description"]
+
+
 @pytest.mark.parametrize("name", ["prod", "dev", "local", "eu2"])
 def test_a_stage_name_is_accepted(template: dict[str, Any], name: str) -> None:
     assert re.search(template["Parameters"]["Stage"]["AllowedPattern"], name)
