@@ -94,9 +94,8 @@ class DirectMetrics(CloudWatch):
         service = self._account.cloudwatch
         end = newest_complete_minute(now) + timedelta(minutes=1)
         last = epoch_minute(end)
-        first = last - int(span.total_seconds()) // 60
-        minutes = range(first, min(last, service.newest_minute + 1))
-        start = end - span
+        start = (end - span).replace(second=0, microsecond=0)
+        minutes = range(epoch_minute(start), min(last, service.newest_minute + 1))
         return {
             query: observed(self._series(query, minutes), end, start if query.sparse else None) for query in queries
         }

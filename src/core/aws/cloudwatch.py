@@ -39,10 +39,11 @@ class CloudWatch:
         self, queries: Sequence[MetricQuery], now: datetime, span: timedelta
     ) -> Mapping[MetricQuery, Observation | Missing]:
         end = newest_complete_minute(now) + MINUTE
+        start = (end - span).replace(second=0, microsecond=0)  # as CloudWatch does; silent minutes are counted from it
         seen: dict[MetricQuery, Observation | Missing] = {}
         for batch in batches(dict.fromkeys(queries), QUERIES_A_CALL):
-            results = self._results([_request(i, query) for i, query in enumerate(batch)], end - span, end)
-            seen |= {query: _observed(results.get(f"m{i}"), query, end - span, end) for i, query in enumerate(batch)}
+            results = self._results([_request(i, query) for i, query in enumerate(batch)], start, end)
+            seen |= {query: _observed(results.get(f"m{i}"), query, start, end) for i, query in enumerate(batch)}
         return seen
 
     def _results(

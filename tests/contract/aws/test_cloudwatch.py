@@ -115,6 +115,14 @@ class TestFetch:
         else:
             assert seen == Observation(points(**{f"at_11_5{6 + i}": value for i, value in enumerate(want)}))
 
+    def test_a_span_of_seconds_too_hides_nothing_of_a_sparse_metric(self) -> None:
+        done = MetricQuery("AWS/SageMaker", "InvocationsProcessed", (), "Sum", sparse=True)
+        since = NOW - at("11:55") + timedelta(microseconds=1)  # no pass runs at a full minute
+        with scripted("cloudwatch") as (client, script):
+            script.add_response("get_metric_data", {"MetricDataResults": [result(0, {"11:56": 4, "11:58": 3})]})
+            seen = CloudWatch(client).fetch([done], NOW, since)[done]
+        assert seen == Observation(points(at_11_53=0, at_11_54=0, at_11_55=0, at_11_56=4, at_11_57=0, at_11_58=3))
+
     def test_one_call_asks_for_complete_minutes_of_all_metrics(self) -> None:
         with scripted("cloudwatch") as (client, script):
             script.add_response(
