@@ -473,7 +473,7 @@ def _direct_scale_in(ctx: Context, envelope: Envelope, *, foreseen: bool) -> int
         return None
     if envelope.floor >= ctx.capacity.desired:
         return None
-    since = ctx.now - ctx.profile.stabilization
+    since = ctx.now - max(ctx.profile.stabilization, LONGEST_GAP)  # within less no minute is readable yet
     loads = [ctx.signals[signal] for signal in (Signal.REQUESTS, Signal.BACKLOG) if signal in ctx.signals]
     if not loads or not all(isinstance(seen, Observation) and _unbroken(seen, since) for seen in loads):
         return None  # nobody knows what was needed in the minutes that are missing

@@ -814,6 +814,14 @@ def test_a_batch_target_is_never_scaled_in_directly() -> None:
     assert decide(context(BATCH, capacity=running(9))).scale_in_to is None
 
 
+@pytest.mark.parametrize("stabilization", ["1m", "2m", "3m"])
+@pytest.mark.parametrize("seconds", [0, 7, 59])
+def test_direct_scale_in_with_a_window_shorter_than_minutes_take_to_be_read(stabilization: str, seconds: int) -> None:
+    now = NOW + timedelta(seconds=seconds)
+    seen = context(load=steady(2000), capacity=running(10), stabilization=stabilization, now=now)
+    assert decide(seen).scale_in_to == 4
+
+
 def test_the_wish_holds_for_an_hour_or_until_its_reason_ends() -> None:
     assert decide(context()).valid_until == NOW + timedelta(minutes=60)
     long_pin = override("pin", 4, minutes_left=300)
