@@ -154,6 +154,7 @@ def _fault(steps: Sequence[StepRange], start: float) -> str | None:
             changes[-1] > 0 and steps[-1].upper is not None
         ),
         "the first scaling-in step must have no lower bound": changes[0] < 0 and steps[0].lower is not None,
+        "the last scaling-in step must have an upper bound": changes[-1] < 0 and steps[-1].upper is None,
         "no metric is below 0, so no step begins below it or ends at it": (
             min(bounds, default=0) < 0 or steps[0].upper == -start
         ),

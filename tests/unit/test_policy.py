@@ -519,6 +519,8 @@ STEPS = [
      "the last scaling-out step must have no upper bound, or the highest load is ignored; these do: [{lower: 70, change: 1}]"),
     ("the lowest load ignored", [(10, 30, -1)],
      "the first scaling-in step must have no lower bound; these do: [{upper: 30, change: -1}]"),
+    ("in at every load", [(None, None, -1)], "the last scaling-in step must have an upper bound"),
+    ("in faster at little load", [(None, 30, -2), (30, None, -1)], "the last scaling-in step must have an upper bound"),
     ("below nothing", [(-5, None, 1)], "no metric is below 0, so no step begins below it or ends at it"),
     ("up to nothing", [(None, 0, -1)], "no metric is below 0, so no step begins below it or ends at it"),
 ]  # fmt: skip
