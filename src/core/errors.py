@@ -33,7 +33,7 @@ class ThrottledError(ActuationError):
 
 
 class TargetBusyError(ActuationError):
-    """The target is being changed by somebody else (ConcurrentUpdateException, endpoint Updating): normal, no alarm."""
+    """The endpoint is Updating, as after a change of another of its variants: normal, no alarm."""
 
 
 class TargetNotFoundError(ActuationError):

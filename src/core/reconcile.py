@@ -11,7 +11,7 @@ from core import plan
 from core.batches import batches
 from core.context import Context, Decision, Enrolment
 from core.decide import decide, loaded, silent_since
-from core.errors import LeaseLostError, ObservationError, TidegateError, said
+from core.errors import LeaseLostError, ObservationError, TargetBusyError, TidegateError, said
 from core.model import (
     Capacity,
     Learned,
@@ -68,7 +68,7 @@ class Status(StrEnum):
     DRY_RUN = "dry_run"
     PAUSED = "paused"
     WAITING = "waiting"  # the endpoint is not InService; the wish is planned again when it is
-    BUSY = "busy"  # another pass holds the lease or was faster; the next tick goes on
+    BUSY = "busy"  # another pass holds the lease or was faster, or the endpoint changes; the next tick goes on
     NOT_ENROLLED = "not_enrolled"  # FleetSync comes first
     LEFT_ALONE = "left_alone"  # others' policies stand there without `adopt: true`, or a tag enrols what it may not
     RELEASED = "released"
@@ -355,7 +355,8 @@ class Reconciler:
                 for action in actions:
                     memory = self._apply(action, ctx.target, memory, when)
             except TidegateError as err:
-                outcome = replace(outcome, status=Status.FAILED, error=str(err))
+                late = isinstance(err, TargetBusyError)
+                outcome = replace(outcome, status=Status.BUSY if late else Status.FAILED, error=str(err))
         if status is Status.CHANGED or memory != ctx.memory:
             self.ports.store.record(ctx.target, memory, when.holder, when.now)
         news = outcome.error or any(not isinstance(action, plan.PutFallback) for action in actions)  # a renewal is none

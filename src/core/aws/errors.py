@@ -16,8 +16,6 @@ MEANINGS: Mapping[tuple[str, str], type[ActuationError]] = {
     ("ProvisionedThroughputExceededException", ""): ThrottledError,
     ("FailedResourceAccessException", "Rate exceeded"): ThrottledError,
     ("FailedResourceAccessException", "Throttling"): ThrottledError,
-    ("ConcurrentUpdateException", ""): TargetBusyError,
-    ("TransactionConflictException", ""): TargetBusyError,
     ("ValidationException", "Cannot update in-progress"): TargetBusyError,
     ("ObjectNotFoundException", ""): TargetNotFoundError,
     ("ValidationException", "Could not find endpoint"): TargetNotFoundError,

@@ -90,7 +90,7 @@ WRITES = [
         "ConcurrentUpdateException",
         "You already have a pending update to an Auto Scaling resource.",
         register,
-        TargetBusyError,
+        ActuationError,
     ),
     Write(
         "the endpoint is being updated",
@@ -167,7 +167,7 @@ WRITES = [
         "ConcurrentUpdateException",
         "pending",
         lambda c: aas(c).delete_policy(ORDERS, "p"),
-        TargetBusyError,
+        ActuationError,
     ),
     Write(
         "alarms are throttled at 3 a second",
