@@ -435,9 +435,9 @@ def newest(ctx: Context) -> list[Recommendation]:
 def _target_factor(ctx: Context) -> float:
     """Return the share of `c` that latency allows: down by 0.85 at once, up by 1.05 a day.
 
-    It falls only where load does not explain the latency. It rises
-    only while both latency alarms are OK and the load is known, in an hour of the day of the target's own: each change
-    makes AAS write two alarms, of which an account may write three a second.
+    It falls only where load does not explain the latency. It rises only while both latency alarms are OK and the load
+    is known, in an hour of the day of the target's own: each change makes AAS write two alarms, of which an account may
+    write three a second.
     """
     factor, since = ctx.memory.target_factor, ctx.memory.target_changed_at
     age = ctx.now - since if since is not None else timedelta.max

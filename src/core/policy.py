@@ -34,7 +34,7 @@ LEAST_RATE = 0.02
 """Requests a minute that an instance serves at least; what takes longer is a queue's work."""
 
 Spelled = BeforeValidator(lambda seen: {True: "on", False: "off"}[seen] if isinstance(seen, bool) else seen)
-"""Reads `on` and `off`, which YAML takes for true and false."""
+"""Reads `on` and `off`, which YAML 1.1 takes for true and false."""
 
 
 class Objectives(Strict):
@@ -100,7 +100,7 @@ def _of_queue(data: Mapping[str, Any]) -> bool:
 
 
 def _measurable(data: Mapping[str, Any]) -> bool:
-    """Whether load of an instance and latency are published, and one of them is promised."""
+    """Whether load of an instance and latency are published, and latency is promised."""
     serving = data.get("serving") in {Serving.REALTIME, Serving.INFERENCE_COMPONENT}
     objectives: Objectives = data.get("objectives", Objectives())
     return data.get("kind") is Kind.REALTIME and serving and objectives.latency_p95 is not None

@@ -113,7 +113,7 @@ class Pass:
     """Whether somebody asked for it: then its decisions are kept even if they are the ones that stand."""
 
     tunes: bool = False
-    """Whether it may write targets: only the owner of real-time targets has the right to."""
+    """Whether it may write target values: only the owners of real-time and of batch targets have the right to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""RealtimeTarget owns real-time targets: each tick, and when one of their declared alarms changes state."""
+"""RealtimeTarget owns real-time targets: each tick, and when one of their alarms changes state."""
 
 from functools import partial
 

@@ -88,11 +88,11 @@ class SageMaker:
         found: dict[ScalableTarget, Capacity] = {}
         for what in _LISTS:
             named = {target: target.names.get(f"{what}Name", "") for target in known}
-            listed = self._listed(what, {*named.values()} - {""})
+            shown = self._listed(what, {*named.values()} - {""})
             found |= {
                 target: seen.capacity
                 for target, seen in known.items()
-                if listed.get(named[target]) == (seen.capacity.status, seen.modified)
+                if shown.get(named[target]) == (seen.capacity.status, seen.modified)
             }
         return found
 

@@ -72,9 +72,18 @@ class Table:
         return tuple(map(_override, self._partition("OVERRIDES")))
 
     def put_override(self, override: Override) -> Override | None:
-        item, now = _override_item(override), str(int(override.created_at.timestamp()))
-        if self._put_if("attribute_not_exists(pk) OR expires_at < :now", {":now": {"N": now}}, item):
-            return None  # DynamoDB sweeps days after `expires_at`
+        now = str(int(override.created_at.timestamp()))
+        stored = _allowed(
+            f"PutItem OVERRIDES {override.override_id}",
+            lambda: self._client.put_item(
+                TableName=self._name,
+                Item=_override_item(override),
+                ConditionExpression="attribute_not_exists(pk) OR expires_at < :now",  # it is swept days after that
+                ExpressionAttributeValues={":now": {"N": now}},
+            ),
+        )
+        if stored:
+            return None
         return next(each for each in self.overrides() if each.override_id == override.override_id)
 
     def tell_override(self, override: Override) -> None:
@@ -135,11 +144,11 @@ class Table:
 
     def put_roster(self, roster: Mapping[ScalableTarget, Place]) -> None:
         """Replace the roster; only what differs is written, and the marker last."""
-        before, after = self.roster(), roster
+        before = self.roster()
         for target in before or ():
-            if target not in after:
+            if target not in roster:
                 self._delete("FLEET", _roster_sk(target))
-        for target, place in after.items():
+        for target, place in roster.items():
             if before is None or before.get(target) != place:
                 self._put(
                     {
@@ -196,22 +205,12 @@ class Table:
         return listed(self._client, "query", "Items", what, TableName=self._name, ConsistentRead=True, **asked)
 
     def _put(self, item: "Item") -> None:
-        with writing(f"PutItem {_name_of(item)}"):
+        with writing(f"PutItem {_text(item, 'pk')} {_text(item, 'sk')}"):
             self._client.put_item(TableName=self._name, Item=item)
 
     def _delete(self, pk: str, sk: str) -> None:
         with writing(f"DeleteItem {pk} {sk}"):
             self._client.delete_item(TableName=self._name, Key=_key(pk, sk))
-
-    def _put_if(self, free: str, values: "Item", item: "Item") -> bool:
-        """Put an item if what stands under its key allows it."""
-        table = self._name
-        return _allowed(
-            f"PutItem {_name_of(item)}",
-            lambda: self._client.put_item(
-                TableName=table, Item=item, ConditionExpression=free, ExpressionAttributeValues=values
-            ),
-        )
 
     def _write_state(  # noqa: PLR0913, PLR0917 - what both conditions compare with
         self, target: ScalableTarget, wanted: str, values: "Item", version: int, holder: str, now: datetime
@@ -253,11 +252,6 @@ def _roster_sk(target: ScalableTarget) -> str:
 
 def _key(pk: str, sk: str) -> "Key":
     return {"pk": {"S": pk}, "sk": {"S": sk}}
-
-
-def _name_of(item: "Item") -> str:
-    """Return an item's key, which holds the resource ID, for an error message."""
-    return f"{_text(item, 'pk')} {_text(item, 'sk')}"
 
 
 def _override(item: "Item") -> Override:

@@ -1,6 +1,6 @@
 """The load to come, as far as the past tells: fitted once a day (`core.learning`), multiplied each minute.
 
-Sections 3 to 6 of the algorithms, of which each part here earned its place (docs/algorithms.md, "As built").
+Sections 3 to 6 of the algorithms, of which each part here earned its place (algorithms 14).
 """
 
 import math
@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from core.learning.windows import AFTER, busy
 from core.model import Habit, Learned, Observation, Option
 from core.policy_windows import instant
+from core.signals.utilisation import instances
 from core.times import DAY, MINUTE
 
 LAG, LATE = 2, 5
@@ -122,7 +123,7 @@ def usual(learned: Learned, at: datetime) -> tuple[float, float]:
 def usual_floor(learned: Learned, now: datetime, capacity: float) -> int:
     """Return the instances that are usual from now until an order placed now serves."""
     peaks = (usual(learned, now + minutes * MINUTE)[0] for minutes in range(0, learned.horizons[1] + SLOT, SLOT))
-    return math.ceil(round(max(peaks) / capacity, 9))
+    return instances(max(peaks), capacity)
 
 
 def silent(learned: Learned, seen: Observation, capacity: float, *, fell: bool) -> bool | None:
@@ -288,7 +289,7 @@ def foresee(learned: Learned, seen: Observation, *, capacity: float, price: floa
     keep, order, up_to, promised = waiting, 0, 0, 0.0
     for back in range(KEPT):
         recent = load[KEPT - 1 - back : len(load) - back]
-        needed = math.ceil(round(recent[-1] / capacity, 9))
+        needed = instances(recent[-1], capacity)
         ahead = outlook(learned, recent, newest - back * MINUTE, capacity)
         if cautious:
             ahead = [_and_beyond(points) for points in ahead]
