@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, ValidationInfo, field_validator
 
-from core.fields import Duration, Strict
+from core.fields import Duration, Strict, between
 from core.metrics import MetricName, catalogued, common, unfit
 
+Cooldown = Annotated[Duration, between("0s", "14d")]
 MetricText = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
@@ -80,8 +81,8 @@ class TargetTracking(Strict):
     target: float = Field(ge=0.0001, allow_inf_nan=False)
     """In the metric's unit: requests, items, percent; `cpu` per core, `gpu` and `gpu_memory` per GPU."""
 
-    scale_out_cooldown: Duration = Field(default=timedelta(seconds=300))
-    scale_in_cooldown: Duration = Field(default=timedelta(seconds=300))
+    scale_out_cooldown: Cooldown = timedelta(minutes=5)
+    scale_in_cooldown: Cooldown = timedelta(minutes=5)
     disable_scale_in: bool = False
 
     @field_validator("custom", "target")
@@ -197,7 +198,7 @@ class StepScaling(Strict):
     """If given, the bounds of the steps count from here, as in PutScalingPolicy."""
 
     steps: tuple[StepRange, ...] = Field(min_length=1, max_length=20)
-    cooldown: Duration = Field(default=timedelta(seconds=300))
+    cooldown: Cooldown = timedelta(minutes=5)
 
     @field_validator("metric")
     @classmethod
