@@ -28,7 +28,7 @@ WIDTH = 118
 """Columns of the terminal that pages show."""
 
 SHOWN = ("traces", "events", "examples", "fleet.yaml")
-"""What commands find in the folder they are run in; who enters an account is at a desk without a policy file."""
+"""What commands find in the folder they are run in: that of the checkout, its example of a policy file included."""
 
 
 class Shell:
@@ -44,7 +44,6 @@ class Shell:
         """Enter an account, or let time pass there."""
         if turn.word == "account":
             self._account = made.enter_context(accounts.ACCOUNTS[turn.said]())
-            (self._folder / "fleet.yaml").unlink(missing_ok=True)
             return
         assert isinstance(self._account, Desk), "no stack, no time"
         self._account.minutes(duration(turn.said) // MINUTE)

@@ -158,7 +158,7 @@ def test_tidegate_commands_exist_and_take_these_options() -> None:
     assert wrong == []
 
 
-NO_OPERATION = {"cloudformation deploy"}
+NO_OPERATION = {"cloudformation deploy", "s3 cp"}
 """What the AWS CLI adds to the operations of a service."""
 
 OF_EVERY_COMMAND = {"--region", "--profile", "--query", "--output", "--endpoint-url", "--max-items"}
