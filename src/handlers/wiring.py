@@ -269,5 +269,5 @@ def from_environment() -> Runtime:
     )
     reconciler = Reconciler(ports, stage=env["TIDEGATE_STAGE"], mode=Mode(env["TIDEGATE_MODE"]))
     queue = env.get("TIDEGATE_PARTS_QUEUE")
-    parts = PartsQueue(clients.sqs, queue, int(env["TIDEGATE_TARGETS_A_PASS"])) if queue else None
+    parts = PartsQueue(clients.sqs, queue, int(float(env["TIDEGATE_TARGETS_A_PASS"]))) if queue else None
     return Runtime(reconciler=reconciler, clock=_now, tell=PowertoolsTelemetry().tell, parts=parts)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from simulator.account import SimulatedAccount
 from simulator.fleet_run import FLEET, account_with
@@ -47,12 +48,13 @@ class Late(SimulatedStack):
         self._late = timedelta(seconds=seconds)
         super().__init__(account, DOCUMENT)
 
+    @override
     def now(self) -> datetime:
         return self.account.now + self._late
 
 
 def instance_hours(seconds: int) -> dict[str, float]:
-    """What AAS was told to keep, in instance-hours; and the steps that were taken."""
+    """What AAS was told to keep, in instance-hours."""
     made = Late(account_with(FLEET, TRACES, START, HOURS), seconds)
     made.invoke("FleetSync", {"trigger": "policy"})
     kept = dict.fromkeys((endpoint["name"] for endpoint in DOCUMENT["endpoints"]), 0.0)

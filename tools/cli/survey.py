@@ -125,8 +125,8 @@ def next_of(estate: Estate) -> list[str]:
     if not any(each.unmanaged is None for _, each in estate.hosted):
         return ["There is nothing to scale here; is this the right account and --region?"]
     return [
-        "Next: tidegate backtest --account     what two weeks of this load would have cost under each policy",
-        "      tidegate import > fleet.yaml    this set-up as a policy file, in shadow: nothing changes by it",
+        "Next: tidegate backtest --account            what two weeks of this load would have cost under each policy",
+        "      tidegate import --output my-fleet.yaml   this set-up as a policy file, in shadow: nothing changes by it",
     ]
 
 
