@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import chain, pairwise
@@ -95,11 +96,14 @@ def _parsed(file: Path) -> tuple[yaml.Node | None, Any]:
     except UnicodeDecodeError as error:
         raise PolicyFileError(file, [Finding(None, "", "is not text in UTF-8; save it as such")]) from error
     try:
+        with suppress(ValueError, RecursionError):
+            json.loads(text)
+            text = text.replace("\t", " ")  # JSON may be indented by tabs, and has none within its strings
         return yaml.compose(text, Loader=_Loader), yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise PolicyFileError(file, [Finding(line, "", f"is not YAML: {error.problem}")]) from error
-    except (yaml.YAMLError, ValueError) as error:  # a control character; a date such as 2026-99-99
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a control character; a date such as 2026-99-99
         raise PolicyFileError(file, [Finding(None, "", f"is not YAML: {' '.join(str(error).split())}")]) from error
 
 

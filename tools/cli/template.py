@@ -67,7 +67,7 @@ def read_template(file: Path, parameters: Mapping[str, str], now: datetime) -> E
         now: what the clock shows.
 
     Raises:
-        RefusedError: it is no template, or a parameter that matters has no value.
+        RefusedError: it is no template or one that cannot be deployed, or a parameter that matters has no value.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -92,8 +92,12 @@ def read_template(file: Path, parameters: Mapping[str, str], now: datetime) -> E
         raise RefusedError(
             f"--parameter {', '.join(unknown)}: must be a parameter of {file} ({has}) or AWS::Region and its like"
         )
-    template = _Template(document, parameters)
-    estate = template.estate(now)
+    try:
+        template = _Template(document, parameters)
+        estate = template.estate(now)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise RefusedError(f"{file}: is no template that CloudFormation would deploy ({why})") from error
     if template.missing:
         wanted = ", ".join(sorted(template.missing))
         raise RefusedError(f"{file}: not known: {wanted}; say --parameter NAME=VALUE, of AWS::Region and its like too")
@@ -106,7 +110,10 @@ class _Template:
     def __init__(self, document: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
         self._document = document
         declared = document.get("Parameters", {})
-        self._known = {name: each.get("Default") for name, each in declared.items()} | dict(parameters)
+        self._known = {
+            name: _given(parameters.get(name, None if _kept(each) else each.get("Default")), str(each.get("Type")))
+            for name, each in declared.items()
+        } | {name: value for name, value in parameters.items() if name not in declared}
         self._stand_ins: dict[str, str] = {}
         self.missing: set[str] = set()
         self.remarks: dict[str, None] = {}
@@ -221,7 +228,7 @@ class _Template:
             return float(value) if "." in value else int(value)
         if key in NUMBERS:
             self.missing.add(self._stand_ins.get(value, value))
-            return 1
+            return 10_000 if key == "MaxCapacity" else 0  # as bounds they hold until all that is missing is told
         return {"true": True, "false": False}.get(value, value)
 
     def _resource(self, logical: str) -> Mapping[str, Any]:
@@ -247,6 +254,8 @@ class _Template:
             name, argument = next(iter(value.items()))
             if function := self._functions.get(name):
                 return function(self, argument)
+            if str(name).startswith("Fn::"):
+                return self._stand_in(name)
         found = {key: self._resolved(each) for key, each in value.items()}
         return {key: each for key, each in found.items() if each is not None}
 
@@ -286,7 +295,7 @@ class _Template:
 
     def _join(self, argument: Sequence[Any]) -> str:
         separator, parts = argument
-        return str(separator).join(str(each) for each in self._resolved(parts))
+        return str(separator).join(_text(each) for each in self._resolved(parts))
 
     def _sub(self, argument: Any) -> str:  # noqa: ANN401 - text, or text and its values
         text, given = (argument, {}) if isinstance(argument, str) else argument
@@ -296,8 +305,8 @@ class _Template:
             if name.startswith("!"):
                 return f"${{{name[1:]}}}"  # a literal, as CloudFormation has it
             if name in given:
-                return str(self._resolved(given[name]))
-            return str(self._get_att(name) if "." in name else self._ref(name))
+                return _text(self._resolved(given[name]))
+            return _text(self._get_att(name) if "." in name else self._ref(name))
 
         return re.sub(r"\$\{([^}]*)\}", value, str(text))
 
@@ -314,7 +323,12 @@ class _Template:
         found: Any = self._document.get("Mappings", {})
         for name in names:
             found = found.get(name, {}) if isinstance(found, Mapping) else {}
-        return self._stand_in(f"Fn::FindInMap {' '.join(names)}") if found == {} else found
+        if found == {}:
+            otherwise = argument[3].get("DefaultValue") if len(argument) > len(names) else None
+            return (
+                self._stand_in(f"Fn::FindInMap {' '.join(names)}") if otherwise is None else self._resolved(otherwise)
+            )
+        return found
 
     def _if(self, argument: Sequence[Any]) -> Any:  # noqa: ANN401 - JSON
         return self._resolved(argument[1] if self._holds(argument[0]) else argument[2])
@@ -327,7 +341,7 @@ class _Template:
         name, argument = said[0]
         functions: Mapping[str, Callable[[], bool]] = {
             "Condition": lambda: self._holds(argument),
-            "Fn::Equals": lambda: len({str(self._resolved(each)) for each in argument}) == 1,
+            "Fn::Equals": lambda: len({_text(self._resolved(each)) for each in argument}) == 1,
             "Fn::Not": lambda: not self._holds(argument[0]),
             "Fn::And": lambda: all(map(self._holds, argument)),
             "Fn::Or": lambda: any(map(self._holds, argument)),
@@ -348,6 +362,22 @@ class _Template:
         "Fn::If": _if,
         "Fn::ImportValue": _import_value,
     }
+
+
+def _kept(parameter: Mapping[str, Any]) -> bool:
+    """Whether its default names where Parameter Store keeps the value, and is not the value."""
+    return str(parameter.get("Type")).startswith("AWS::SSM::Parameter::Value<")
+
+
+def _given(value: Any, kind: str) -> Any:  # noqa: ANN401 - text or a list of it
+    """Return a parameter's value as Ref gives it: those of a list are written with commas between them."""
+    listed = "List<" in kind or kind == "CommaDelimitedList"
+    return [each.strip() for each in _text(value).split(",")] if listed and value is not None else value
+
+
+def _text(value: object) -> str:
+    """Return a value as CloudFormation writes it: YAML's `true` is "true"."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _last(name_or_arn: str) -> str:

@@ -588,6 +588,17 @@ def test_json_has_the_document_and_what_is_left_out() -> None:
     assert left["aws"]["ScalableTargetAction"] == {"MinCapacity": 4}
 
 
+def test_a_schedule_that_begins_some_day_is_left_out_with_that_day() -> None:
+    people = People()
+    resource = people.endpoint("orders")
+    people.register(resource, 1, 4)
+    people.schedule(resource, "sale", "cron(0 8 * * ? *)", {"MinCapacity": 3}, StartTime=NOW)
+    result = tidegate(people, "--json")
+    assert result.exit_code == 0, result.exception
+    [left] = json.loads(result.stdout)["left_out"]
+    assert left["aws"]["StartTime"] == NOW.isoformat()
+
+
 def test_a_file_that_would_not_be_written_is_refused(tmp_path: Path) -> None:
     result = tidegate(today(), "--json", "--output", str(tmp_path / "fleet.json"))
     assert (result.exit_code, result.stdout) == (2, "")

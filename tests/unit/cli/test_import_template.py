@@ -346,6 +346,56 @@ def test_what_matters_and_is_not_known_is_asked_for_at_once(tmp_path: Path) -> N
         template(tmp_path, BARE)
 
 
+SIZED = """\
+Parameters:
+  Scale: {Type: String, Default: true}
+  Bounds: {Type: CommaDelimitedList, Default: "2, 5"}
+  Kept: {Type: "AWS::SSM::Parameter::Value<String>", Default: /orders/most}
+Conditions: {Scaled: !Equals [!Ref Scale, "true"], Named: !Equals [!Sub "${Scale}-${Kept}", "true-9"]}
+Resources:
+  Scaling:
+    Type: AWS::ApplicationAutoScaling::ScalableTarget
+    Condition: Scaled
+    Properties:
+      ServiceNamespace: sagemaker
+      ScalableDimension: sagemaker:variant:DesiredInstanceCount
+      ResourceId: endpoint/orders/variant/AllTraffic
+      MinCapacity: !Select [0, !Ref Bounds]
+      MaxCapacity: !If [Named, !Ref Kept, MOST]
+"""
+
+
+@pytest.mark.parametrize(
+    ("most", "given", "bounds"),
+    [
+        ("!Select [1, !Ref Bounds]", {}, Envelope(2, 5)),
+        ("!Select [1, !Ref Bounds]", {"Scale": "true", "Bounds": "1,4"}, Envelope(1, 4)),
+        ("!FindInMap [Sizes, a, b, {DefaultValue: 7}]", {}, Envelope(2, 7)),
+        ("1", {"Kept": "9"}, Envelope(2, 9)),
+    ],
+)
+def test_values_are_what_cloudformation_makes_of_them(
+    most: str, given: dict[str, str], bounds: Envelope, tmp_path: Path
+) -> None:
+    [(_, hosted)] = template(tmp_path, SIZED.replace("MOST", most), **given).hosted
+    assert hosted.registration is not None
+    assert hosted.registration.bounds == bounds
+
+
+def test_a_condition_of_a_truth_is_met_by_its_text(tmp_path: Path) -> None:
+    assert template(tmp_path, SIZED.replace("MOST", "4"), Scale="false").hosted == ()
+    written = SIZED.replace("MOST", "4").replace('!Equals [!Ref Scale, "true"]', "!Equals [!Ref Scale, true]")
+    assert template(tmp_path, written, Scale="true").hosted
+
+
+@pytest.mark.parametrize(
+    ("most", "asked"), [("!Ref Kept", "Kept"), ("!Length [a, b]", "Fn::Length"), ("{'Fn::Cidr': [a]}", "Fn::Cidr")]
+)
+def test_what_only_a_deployment_knows_is_asked_for_by_its_name(most: str, asked: str, tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match=f"not known: {asked}; say --parameter"):
+        template(tmp_path, SIZED.replace("MOST", most))
+
+
 BROKEN = {
     "no YAML": ("Resources: [", "is no template"),
     "no template": ("- 1", "it has no Resources"),
@@ -354,6 +404,12 @@ BROKEN = {
         "Resources.Fn::ForEach::Each: must be mappings",
     ),
     "a list of properties": ("Resources: {A: {Properties: []}}", "Resources.A: must be mappings"),
+    "bounds the wrong way round": (SIZED.replace("MOST", "1"), "would deploy .*envelope 2..1"),
+    "no dimension": (SIZED.replace("ScalableDimension", "Dimension"), "would deploy .*ScalableDimension"),
+    "conditions in a circle": (
+        "Conditions: {A: !Condition A}\nResources: {B: {Type: 'AWS::SageMaker::Endpoint', Condition: A}}",
+        "would deploy .*RecursionError",
+    ),
     "no JSON": ('{"Resources": ', "is no template"),
 }
 

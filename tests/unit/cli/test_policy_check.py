@@ -120,6 +120,7 @@ UNUSABLE = [
         "version: 1\nprofiles: {p: {windows: [{start: '0\u0665:00'}]}}\n",
         ":2  profiles.p.windows[0].start = '0\u0665:00': must be a time of day such as 07:30",
     ),
+    ("lists within lists", f"version: {'[' * 2000}", "  is not YAML: maximum recursion depth exceeded"),
     ("an alias to itself", "version: 1\nprofiles: &a {a: *a}\n", ":2  profiles.a."),
 ]
 
@@ -149,6 +150,14 @@ profiles:
         f"{file}:7  profiles.night.objectives.requests_per_instance = 'yes': must be a number",
         f"{file}:8  profiles.night.windows[0].min_capacity = '0x2': must be a whole number",
     ]
+
+
+def test_json_may_be_indented_by_tabs(tmp_path: Path) -> None:
+    fleet = {"version": 1, "profiles": {"p": {"kind": "realtime", "min_capacity": 1, "max_capacity": 4}}}
+    assert tidegate("check", written(tmp_path, json.dumps(fleet, indent="\t"))).exit_code == 0
+    fleet["profiles"]["p"]["max_capacity"] = 0  # type: ignore[index]  # JSON
+    result = tidegate("check", written(tmp_path, json.dumps(fleet, indent="\t")))
+    assert (result.exit_code, ":7  profiles.p.max_capacity = 0" in result.stdout) == (2, True)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
