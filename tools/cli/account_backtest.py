@@ -19,6 +19,7 @@ from cli.output import watched
 from cli.own_policies import OWN, play
 from cli.queue_history import queue_case, read_queue
 from cli.tables import console
+from cli.targets import refuse_unknown
 from core.aws.cloudwatch import CloudWatch
 from core.errors import TidegateError
 from core.fields import duration
@@ -137,7 +138,7 @@ def subjects(aws: Source, estate: Estate, asked: Asked, now: datetime) -> Iterat
         if endpoint.trouble:
             yield endpoint.name, endpoint.trouble
         for hosted in endpoint.hosted:
-            name = endpoint.name if len(endpoint.hosted) == 1 else f"{endpoint.name}/{hosted.name}"
+            name = _named(endpoint, hosted)
             if why := hosted.unmanaged or _unplayable(hosted):
                 yield name, why
                 continue
@@ -161,7 +162,13 @@ def subjects(aws: Source, estate: Estate, asked: Asked, now: datetime) -> Iterat
                 yield _subject(name, endpoint, hosted, history, asked, rate)
 
 
+def _named(endpoint: Endpoint, hosted: Hosted) -> str:
+    return endpoint.name if len(endpoint.hosted) == 1 else f"{endpoint.name}/{hosted.name}"
+
+
 def _unplayable(hosted: Hosted) -> str | None:
+    if hosted.enrolled:
+        return "Tidegate scales it already: bounds and targets are those of this minute, and no set-up to judge"
     match hosted.variant.serving:
         case Serving.REALTIME | Serving.ASYNC:
             return (
@@ -428,6 +435,8 @@ def read_all(
             say(f"{done} of {of} endpoints read")
 
         estate = read_estate(aws, now, only, told)
+        names = [_named(*each) for each in estate.hosted]
+        refuse_unknown(asked.capacities, names, "what is judged (--sized)")
         total_hosted = len(estate.hosted)
         task = bar.add_task("histories read", total=total_hosted)
         asked.prices.region = asked.prices.region or estate.region
@@ -485,7 +494,7 @@ def comes_to(rows: list[Judged], skipped: list[tuple[str, str]]) -> list[str]:
     if rows:
         sums = total(rows)
         now, ours = sums["now"], sums["tidegate"]
-        requests = sum(each.requests for each in rows)
+        requests = max(1, sum(each.requests for each in rows))  # all of it may have come before the judged days
         money = ""
         if now.cost is not None and ours.cost is not None:
             money = f" (at these prices {ours.cost:,.2f} instead of {now.cost:,.2f})"

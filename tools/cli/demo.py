@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cli.errors import PolicyFileError
 from cli.output import in_lines
-from core.errors import ConfigError
+from cli.policy_file import read_policy_file
 from core.policy import parse_fleet
 from local_account.account import LocalAccount
 from simulator.account import SimulatedAccount
@@ -109,12 +109,12 @@ def demo(  # noqa: PLR0913 - one argument an option
 def _document(path: Path) -> dict[str, Any]:
     """Read the policy file; `tidegate policy check` says more about a broken one."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        parse_fleet(document)
-    except (OSError, yaml.YAMLError, ConfigError) as error:
-        err.print(f"[red]error:[/] {path} cannot be used:\n{error}\nTry: tidegate policy check {path}", soft_wrap=True)
+        return read_policy_file(path).document
+    except PolicyFileError as error:
+        err.print(
+            f"error: {path} cannot be used:\n{error}\nTry: tidegate policy check {path}", soft_wrap=True, markup=False
+        )
         raise typer.Exit(2) from error
-    return dict(document)
 
 
 def _check(scenarios: Sequence[Scenario], asked: list[str] | None, document: dict[str, Any]) -> None:

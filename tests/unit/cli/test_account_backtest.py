@@ -420,3 +420,33 @@ def test_only_some_and_none_that_is_not_there() -> None:
     result = CliRunner().invoke(app, ["backtest", "--account", "--only", "silent"], obj=people)
     assert result.exit_code == 0, result.output
     assert "other" not in result.output
+
+
+def test_a_fleet_whose_load_came_before_the_judged_days_is_a_fleet_too() -> None:
+    people = people_at(clock.now().replace(second=0, microsecond=0))
+    resource = people.endpoint("orders", workload=traffic([]))
+    people.register(resource, 1, 4)
+    people.track(resource, "requests", requests(CAPACITY / 2))
+    people.account.backfill("orders", traffic([*wave(DAY), *[0] * (DAY + 5)]), 2 * DAY + 5)
+    result = CliRunner().invoke(app, ["backtest", "--account", "--price", "1"], obj=people)
+    assert result.exit_code == 0, result.exception
+    assert "0.00% of requests violated instead of 0.00%" in result.stdout
+
+
+def test_what_tidegate_scales_already_is_no_set_up_to_judge() -> None:
+    people = people_at(NOW)
+    resource = people.endpoint("orders", workload=traffic([]))
+    people.register(resource, 5, 12)  # the floor of this minute
+    people.track(resource, "tidegate-dev-track-requests_per_instance", requests(0.9 * CAPACITY))
+    people.account.backfill("orders", traffic(wave(2 * DAY)), 2 * DAY)
+    asked = Asked(capacities={}, policy=None, prices=Prices(given={}, aws=None), provisioning=6, objective=15)
+    [(name, why)] = subjects(people, read_estate(people, NOW), asked, NOW)  # type: ignore[misc]  # no Subject
+    assert (name, "Tidegate scales it already" in why) == ("orders", True)
+
+
+def test_a_size_of_a_mistyped_endpoint_is_refused() -> None:
+    people = people_at(NOW)
+    people.endpoint("orders", workload=traffic([]))
+    result = CliRunner().invoke(app, ["backtest", "--account", "--sized", "order=400"], obj=people)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'order': is not in what is judged (--sized); did you mean orders?" in result.stderr
