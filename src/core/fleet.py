@@ -1,6 +1,6 @@
 """Enrolment: find the fleet's targets, put in order what stands on them, give back those that left."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -92,16 +92,16 @@ class FleetSync:
         told: dict[ScalableTarget, str] = {}
         for batch in batches(chosen if endpoint is None and not when.dry_run else (), AT_ONCE):
             told |= self._learn(batch, when)
+        released = self._leavers(found, when, before or {} if endpoint is None else {})
         with suppress(ObservationError):  # then AWS alone refuses what is too much
             self._quota = Quota(self._ports.autoscaling.count(), fleet.scalable_targets)
         turns = sorted(chosen, key=lambda e: (e.target.turn(24) - when.now.hour) % 24)  # each hour others come last
         looked = {outcome.target: outcome for outcome in self._reconciler.look(turns, when, settle=self._settle)}
         remarks = {**told, **found.remarks}
         outcomes = [replace(looked[t], remark=remarks.get(t), quota=self._quota) for t in (e.target for e in chosen)]
-        kept, released = self._leavers(found, when, may_go=before or () if endpoint is None else ())
         if not when.dry_run:
             places = {e.target: Place(e.profile_name, e.by_tag, e.endpoint_name, e.tags) for e in found.enrolments}
-            self._ports.store.put_roster({**kept, **places})
+            self._ports.store.put_roster({**(self._ports.store.roster() or {}), **places})
             self._ports.policies.keep()
         return (*outcomes, *(outcome for _, outcome in found.rejected), *released)
 
@@ -186,7 +186,9 @@ class FleetSync:
                         allowed = f"the alarms of {other.resource_id} have the same names; enrol one of the two"
                         raise _refused(endpoint, "variant", _name(seen), allowed)
                     place = Place(profile_name, entry is None, name, tagged.get(endpoint.lower(), {}))
-                    found.enrolments.append(_counted(enrolment_of(fleet, seen.target, place, entry), seen))
+                    what, kind = enrolment_of(fleet, seen.target, place, entry), seen.instance_type or ""
+                    counts = (what.vcpus or vcpus_of(kind), what.gpus or gpus_of(kind))  # what the file states counts
+                    found.enrolments.append(replace(what, vcpus=counts[0], gpus=counts[1]))
                     component = seen.serving is Serving.INFERENCE_COMPONENT
                     if component and profile.min_capacity == 0 and seen.managed_minimum != 0:
                         found.remarks[seen.target] = INSTANCES_STAY
@@ -211,12 +213,13 @@ class FleetSync:
                 return Outcome(target=target, status=Status.LEFT_ALONE, error=NO_ROOM.format(*self._quota))
             self._quota = self._quota._replace(used=self._quota.used + 1)
         inventory = self._inventory(target, ctx.registered, ctx.profile.kind)
-        inventory = replace(inventory, policies=self._with_alarms(ctx, inventory.policies))
+        policies = self._with_alarms(ctx, inventory.policies)
+        inventory = replace(inventory, policies=policies, created_at=ctx.memory.created_at)
         if not ctx.enrolment.adopt and (left := self._left_to_others(ctx, inventory, when)):
             return left
         ctx = as_found(self._reconciler.recovered(ctx), inventory.scheduled_actions, self._stage)
         original = store.original(target)
-        before = (original or original_of(inventory, self._stage)).tracked
+        before = original_of(inventory, self._stage, original).tracked
         ctx = replace(ctx, memory=replace(ctx.memory, before_adoption=before))
         if not ctx.memory.raised(ctx.now):
             ctx = replace(ctx, enrolment=replace(ctx.enrolment, profile=ctx.profile.left_behind(before)))
@@ -229,6 +232,8 @@ class FleetSync:
         outcome = self._reconciler.carry_out(decision, (*saves, *plan_bounds(decision), *puts), when)
         if outcome.status in {Status.CHANGED, Status.UNCHANGED}:
             self._note_enrolment(ctx, self._ports.autoscaling.policies(target) if puts else inventory.policies, when)
+        elif ctx.memory.missing_since and not when.dry_run:  # its tag is back
+            store.record(target, replace(store.memories([target])[target], missing_since=None), when.holder, when.now)
         return outcome
 
     def _left_to_others(self, ctx: Context, inventory: Inventory, when: Pass) -> Outcome | None:
@@ -238,11 +243,13 @@ class FleetSync:
         if not made:
             return None
         known, first = tracking_policies(inventory.policies, target, self._stage), ctx.memory.first_seen_at or ctx.now
-        barred = replace(ctx.memory, enrolled=False, first_seen_at=first, tracking=known)
+        barred = replace(ctx.memory, enrolled=False, first_seen_at=first, missing_since=None, tracking=known)
         # An expiry that has fired has done its work; it would undo what others set, each quarter of an hour for ever.
-        ours = (a for a in inventory.scheduled_actions if a.name == expiry_name(self._stage))
+        wish, name = decide(ctx), expiry_name(self._stage)
+        writes = not wish.paused and wish.effective_mode(self._reconciler.mode) is Mode.ACTIVE
+        ours = (action for action in inventory.scheduled_actions if writes and action.name == name)
         spent = tuple(DeleteExpiry() for a in ours if a.settings.get("StartTime", ctx.now) + 15 * MINUTE <= ctx.now)
-        if spent and not when.dry_run and self._reconciler.mode is Mode.ACTIVE:
+        if spent and not when.dry_run:
             self._reconciler.apply_all(target, spent, when)
         if not when.dry_run and barred != ctx.memory:
             self._ports.store.record(target, barred, when.holder, when.now)
@@ -303,23 +310,11 @@ class FleetSync:
         if noted != memory:
             self._ports.store.record(target, noted, when.holder, when.now)
 
-    def _leavers(
-        self, found: Found, when: Pass, may_go: Collection[ScalableTarget]
-    ) -> tuple[dict[ScalableTarget, Place], list[Outcome]]:
-        """Release enrolled targets that left the fleet; return what stays in the roster for now, and outcomes."""
+    def _leavers(self, found: Found, when: Pass, may_go: Mapping[ScalableTarget, Place]) -> list[Outcome]:
+        """Release enrolled targets that left the fleet, before others take the names of their alarms."""
         present, rejected = {e.target for e in found.enrolments}, {endpoint for endpoint, _ in found.rejected}
-        kept: dict[ScalableTarget, Place] = {}
-        outcomes: list[Outcome] = []
-        for target, place in (self._ports.store.roster() or {}).items():
-            if target in present:
-                continue
-            stays = target not in may_go or place.endpoint.lower() in rejected
-            stays = stays or (place.by_tag and not self._gone_for_long(target, when))
-            if not stays:
-                outcomes.append(self.release(target, when))
-            if stays or outcomes[-1].status is not Status.RELEASED:
-                kept[target] = place
-        return kept, outcomes
+        left = ((t, p) for t, p in may_go.items() if t not in present and p.endpoint.lower() not in rejected)
+        return [self.release(t, when) for t, place in left if not place.by_tag or self._gone_for_long(t, when)]
 
     def _gone_for_long(self, target: ScalableTarget, when: Pass) -> bool:
         memory = self._ports.store.memories([target])[target]
@@ -335,17 +330,21 @@ class FleetSync:
         try:
             found = self._ports.autoscaling.registered([target]).get(target)
             inventory = self._inventory(target, found.envelope if found else None, *Kind)
-            gone = isinstance(self._ports.serving.capacity(target), Missing)
-            actions = plan_release(self._stage, inventory, self._ports.store.original(target), gone=gone)
+            capacity, original = self._ports.serving.capacity(target), self._ports.store.original(target)
+            if not (gone := isinstance(capacity, Missing)):
+                inventory = replace(inventory, created_at=capacity.created_at)
+            actions = plan_release(self._stage, inventory, original, when.now, gone=gone)
+            over = [a.name for a in (original.scheduled_actions if original and not gone else ()) if a.over(when.now)]
+            remark = f"not given back, for their time has passed: {', '.join(over)}" if over else None
             if when.dry_run or self._reconciler.mode is Mode.SHADOW:
                 status = Status.DRY_RUN if when.dry_run else Status.SHADOW
                 return Outcome(target=target, status=status, actions=actions)
             if not self._reconciler.apply_all(target, actions, when):
                 return Outcome(target=target, status=Status.BUSY)
             self._ports.store.forget(target)
-            return Outcome(target=target, status=Status.RELEASED, actions=actions)
-        except TidegateError as err:
-            return Outcome(target=target, status=Status.FAILED, error=str(err))
+            return Outcome(target=target, status=Status.RELEASED, actions=actions, remark=remark)
+        except Exception as err:  # noqa: BLE001 - as in `Reconciler.look`
+            return Outcome(target=target, status=Status.FAILED, error=said(err))
 
 
 def _enrolled(hosted: Sequence[Variant], endpoint: str, entry: Endpoint | None, profile: Profile) -> list[Variant]:
@@ -375,12 +374,6 @@ def _enrolled(hosted: Sequence[Variant], endpoint: str, entry: Endpoint | None, 
             allowed = "SageMaker scales its instances itself: enrol its inference components ({}) by their copies"
             raise _refused(endpoint, "variant", _name(each), allowed.format(names))
     return found
-
-
-def _counted(enrolment: Enrolment, seen: Variant) -> Enrolment:
-    """Return the enrolment with the vCPUs and GPUs of its instance type, where the file does not state them."""
-    kind = seen.instance_type or ""
-    return replace(enrolment, vcpus=enrolment.vcpus or vcpus_of(kind), gpus=enrolment.gpus or gpus_of(kind))
 
 
 def _said(profile: Profile, memory: Memory) -> str:

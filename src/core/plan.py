@@ -173,23 +173,9 @@ class Deregister(_Said):
     said: ClassVar[str] = "deregister"
 
 
-Action = (
-    SetBounds
-    | PutExpiry
-    | DeleteExpiry
-    | SetCount
-    | SaveOriginal
-    | PutPolicy
-    | PutTarget
-    | PutFallback
-    | DeleteFallback
-    | PutAlarm
-    | DeletePolicy
-    | PutScheduledAction
-    | DeleteScheduledAction
-    | DeleteAlarms
-    | Deregister
-)
+_OfAll = SetBounds | PutExpiry | DeleteExpiry | SetCount | PutTarget | PutFallback | DeleteFallback
+_OfFleetSync = SaveOriginal | PutPolicy | PutAlarm | DeletePolicy | PutScheduledAction | DeleteScheduledAction
+Action = _OfAll | _OfFleetSync | DeleteAlarms | Deregister
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +183,7 @@ class Inventory:
     """What stands on a target: read when it is enrolled, repaired or released."""
 
     registered: Envelope | None
+    created_at: datetime | None = None
     policies: tuple[NativePolicy, ...]
     scheduled_actions: tuple[ScheduledAction, ...]
     alarms: Mapping[str, Mapping[str, Any]]
@@ -308,6 +295,8 @@ def plan_natives(
     prefix = owned_prefix(stage)
     actions: list[Action] = []
     if (saved := original_of(inventory, stage, original)) != original:
+        if original and original.created_at != saved.created_at:  # what was due on the endpoint before
+            actions.append(DeleteFallback())
         actions.append(SaveOriginal(saved))
     actions += [DeletePolicy(p.name) for p in foreign(inventory.policies, stage)]
     actions += [DeleteScheduledAction(a.name) for a in foreign(inventory.scheduled_actions, stage)]
@@ -321,7 +310,9 @@ def plan_natives(
     return tuple(actions)
 
 
-def plan_release(stage: str, inventory: Inventory, original: Original | None, *, gone: bool) -> tuple[Action, ...]:
+def plan_release(
+    stage: str, inventory: Inventory, original: Original | None, now: datetime, *, gone: bool
+) -> tuple[Action, ...]:
     """Return what takes our things away and puts back exactly what was there before.
 
     If the record was lost, native policies stay, within the policy's own bounds, which the expiry knows: an endpoint
@@ -338,13 +329,13 @@ def plan_release(stage: str, inventory: Inventory, original: Original | None, *,
     falls = (SetBounds(Envelope(b["MinCapacity"], b["MaxCapacity"]), "release") for b in bounds)
     if original is None or not original.known:
         return (*falls, *expiry)
+    original = original_of(inventory, stage, original)
     ours = [DeletePolicy(policy.name) for policy in inventory.policies if policy.name.startswith(prefix)]
-    policies = [PutPolicy(policy) for policy in original.policies]
-    actions = [PutScheduledAction(action) for action in original.scheduled_actions]
+    policies = [PutPolicy(policy) for policy in original.policies if policy not in inventory.policies]
+    actions = [PutScheduledAction(a) for a in original.scheduled_actions if not a.over(now)]
     if original.envelope is not None:
         return (DeleteFallback(), *expiry, *ours, *alarms, SetBounds(original.envelope, "release"), *policies, *actions)
-    others = original_of(inventory, stage, original)
-    if not inventory.registered or not (others.policies or others.scheduled_actions):
+    if not inventory.registered or not (original.policies or original.scheduled_actions):
         return (DeleteFallback(), *ours, *alarms, *expiry, Deregister())
     return (DeleteFallback(), *ours, *alarms, *falls, *expiry, *policies, *actions)
 
@@ -374,9 +365,14 @@ def _expiry(decision: Decision, envelope: Envelope) -> tuple[Action, ...]:
 
 
 def original_of(inventory: Inventory, stage: str, saved: Original | None = None) -> Original:
-    """Return what others made, beside what was saved; if none was and our policies stand, the record was lost."""
+    """Return what others made, beside what was saved; if none was and our policies stand, the record was lost.
+
+    What was saved of an endpoint of this name that was deleted is not what stood on this one.
+    """
     policies, actions = foreign(inventory.policies, stage), foreign(inventory.scheduled_actions, stage)
-    before = saved or Original(envelope=inventory.registered, known=policies == inventory.policies)
+    known, at = policies == inventory.policies, inventory.created_at
+    anew = saved and known and saved.created_at and at not in {None, saved.created_at}
+    before = (not anew and saved) or Original(envelope=inventory.registered, known=known, created_at=at)
     newest = {each.name: each for each in (*before.policies, *policies)}
     timed = {each.name: each for each in (*before.scheduled_actions, *actions)}
     return replace(before, policies=(*newest.values(),), scheduled_actions=(*timed.values(),))

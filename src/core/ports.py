@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
+from zoneinfo import ZoneInfo
 
 from core.context import Decision
 from core.errors import ObservationError
@@ -79,6 +80,13 @@ class ScheduledAction:
     name: str
     settings: Mapping[str, Any]
 
+    def over(self, now: datetime) -> bool:
+        """Whether it can never run again, so that AWS may refuse it."""
+        here = now.astimezone(ZoneInfo(self.settings.get("Timezone", "UTC")))
+        return (
+            str(self.settings["Schedule"]) <= f"at({here:%Y-%m-%dT%H:%M:%S})" or self.settings.get("EndTime", now) < now
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
@@ -87,6 +95,7 @@ class Original:
     envelope: Envelope | None
     policies: tuple[NativePolicy, ...] = ()
     scheduled_actions: tuple[ScheduledAction, ...] = ()
+    created_at: datetime | None = None
     known: bool = True
     """False if the record was lost: release then leaves bounds and native policies as they are."""
 

@@ -950,3 +950,120 @@ def test_a_pass_without_time_for_all_ends_in_order_and_each_hour_leaves_out_othe
     assert {len(each) for each in seen} == {3}, "the next would begin with 18 s left"
     assert reached == set(names)
     assert world.store.roster() is not None
+
+
+def test_what_leaves_takes_nothing_from_what_takes_its_name() -> None:
+    """The endpoint was made again as a serverless one: another target, whose alarms are called as before."""
+    world = World().enrolled()
+    deleted(world)
+    world.serving.endpoints.clear()
+    new = world.serving.add("orders", count=2, serving=Serving.SERVERLESS, created_at=world.now)
+    world.document["profiles"]["s"] = dict(SERVERLESS)
+    world.document["endpoints"] = [{"name": "orders", "profile": "s"}]
+    world.sync()
+    assert world.store.roster() == {new: ("s", False, "orders", {})}
+    alarms = {name for policy in world.autoscaling.native[new].values() for name in policy.alarm_names}
+    assert alarms <= world.metrics.states.keys(), "the saturation alarm was deleted, until the next hour"
+
+
+def deleted(world: World) -> None:
+    """AAS forgets with the endpoint all that was registered."""
+    for held in (
+        world.serving.capacities,
+        world.autoscaling.bounds,
+        world.autoscaling.native,
+        world.autoscaling.actions,
+    ):
+        held.clear()
+
+
+@pytest.mark.parametrize("synced", [True, False])
+def test_what_stood_on_an_endpoint_that_was_deleted_is_not_given_to_the_one_made_again(synced: bool) -> None:
+    world = hand_made(World())
+    world.serving.capacities[world.orders] = replace(world.serving.capacities[world.orders], created_at=world.now)
+    world.document["endpoints"][0]["adopt"] = True
+    world.enrolled()
+    deleted(world)
+    world.serving.capacities[world.orders] = Capacity(8, 8, "InService", world.now, "orders-config-2")
+    new = replace(BY_HAND, name="new")
+    world.autoscaling.bounds[world.orders], world.autoscaling.native[world.orders] = Envelope(6, 20), {"new": new}
+    if synced:
+        assert "remove the target's fallback" in map(str, world.sync()["orders"].actions)
+    without_orders(world)
+    world.later(hours=1)
+    assert world.sync()["orders"].status is Status.RELEASED
+    assert world.autoscaling.bounds[world.orders] == Envelope(6, 20), "it was 1..5, on the endpoint before"
+    assert [*world.autoscaling.native[world.orders]] == ["new"]
+    assert not world.autoscaling.actions.get(world.orders)
+
+
+def test_what_others_put_after_the_last_sync_is_not_replaced_by_what_was_saved() -> None:
+    world = hand_made(World())
+    world.document["endpoints"][0]["adopt"] = True
+    world.enrolled()
+    world.autoscaling.native[world.orders]["by-hand"] = replace(BY_HAND, configuration={"TargetValue": 50.0})
+    without_orders(world)
+    assert world.sync()["orders"].status is Status.RELEASED
+    assert world.autoscaling.native[world.orders]["by-hand"].configuration == {"TargetValue": 50.0}
+
+
+@pytest.mark.parametrize(
+    ("settings", "given"),
+    [
+        ({"Schedule": "at(2026-11-19T09:00:00)"}, False),
+        ({"Schedule": "at(2026-11-19T09:00:00)", "Timezone": "America/New_York"}, True),
+        ({"Schedule": "rate(1 hour)", "EndTime": World().now}, False),
+        ({"Schedule": "cron(0 2 * * ? *)", "EndTime": World().now + timedelta(days=2)}, True),
+    ],
+)
+def test_a_scheduled_action_that_can_never_run_again_is_not_given_back_but_told(
+    settings: dict[str, Any], given: bool
+) -> None:
+    world = hand_made(World())
+    once = ScheduledAction("once", {**settings, "ScalableTargetAction": {"MinCapacity": 4}})
+    world.autoscaling.actions[world.orders]["once"] = once
+    world.document["endpoints"][0]["adopt"] = True
+    world.enrolled()
+    without_orders(world)
+    outcome = world.sync()["orders"]
+    assert outcome.status is Status.RELEASED
+    assert world.autoscaling.actions[world.orders] == {"nightly": NIGHTLY} | ({"once": once} if given else {})
+    assert outcome.remark == (None if given else "not given back, for their time has passed: once")
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_a_tag_that_comes_back_under_a_pause_starts_the_grace_anew_too(others: bool) -> None:
+    """It was remembered as missing for as long as the pause lasted: one incomplete answer then released the target."""
+    world = tagged(World())
+    world.sync()
+    chat = ScalableTarget.variant("chat", "AllTraffic")
+    pause = override_of("pause", subject=chat.resource_id)
+    world.store.put_override(replace(pause, created_at=world.now, expires_at=world.now + timedelta(days=9)))
+    if others:
+        world.autoscaling.native[chat]["by-hand"] = BY_HAND
+    world.serving.tags.clear()
+    world.sync()
+    world.serving.tags["chat"] = "p"
+    assert world.sync()["chat"].status is (Status.LEFT_ALONE if others else Status.PAUSED)
+    world.later(days=3)
+    world.serving.tags.clear()
+    assert "chat" not in world.sync()
+    assert set(world.tick()) == {"orders", "chat"}
+
+
+@pytest.mark.parametrize("how", ["shadow", "pause"])
+def test_what_may_not_be_written_to_keeps_an_expiry_that_has_fired(how: str) -> None:
+    world = World().enrolled()
+    asked = override_of("floor", 9)
+    world.store.put_override(replace(asked, created_at=world.now, expires_at=world.now + timedelta(minutes=40)))
+    world.tick()
+    world.autoscaling.native[world.orders]["by-hand"] = BY_HAND
+    world.later(hours=3)
+    if how == "shadow":
+        world.document["profiles"]["p"]["mode"] = "shadow"
+    else:
+        pause = replace(override_of("pause"), created_at=world.now, expires_at=world.now + timedelta(hours=1))
+        world.store.put_override(pause)
+    left = world.sync()["orders"]
+    assert (left.status, left.actions) == (Status.LEFT_ALONE, ())
+    assert EXPIRY in world.autoscaling.actions[world.orders]

@@ -400,7 +400,7 @@ def test_a_lost_original_is_marked_as_lost_not_invented() -> None:
 def test_release_gives_back_what_was_there() -> None:
     original = Original(envelope=Envelope(1, 4), policies=(FOREIGN,), scheduled_actions=(FOREIGN_ACTION,))
     expiry = ScheduledAction("tidegate-prod-expiry", {})
-    actions = plan_release("prod", replace(in_order(REALTIME), scheduled_actions=(expiry,)), original, gone=False)
+    actions = plan_release("prod", replace(in_order(REALTIME), scheduled_actions=(expiry,)), original, NOW, gone=False)
     assert actions == (
         DeleteFallback(),
         DeleteScheduledAction("tidegate-prod-expiry"),
@@ -414,12 +414,12 @@ def test_release_gives_back_what_was_there() -> None:
 
 
 def test_release_of_a_target_that_was_not_registered_deregisters_it() -> None:
-    assert plan_release("prod", in_order(REALTIME), Original(envelope=None), gone=False)[-1] == Deregister()
+    assert plan_release("prod", in_order(REALTIME), Original(envelope=None), NOW, gone=False)[-1] == Deregister()
 
 
 @pytest.mark.parametrize("original", [None, Original(envelope=None, known=False)])
 def test_release_without_a_record_leaves_the_endpoint_scaling_natively(original: Original | None) -> None:
-    assert plan_release("prod", in_order(REALTIME), original, gone=False) == ()
+    assert plan_release("prod", in_order(REALTIME), original, NOW, gone=False) == ()
 
 
 @pytest.mark.parametrize("original", [None, Original(envelope=None, known=False)])
@@ -433,12 +433,12 @@ def test_what_is_left_scaling_natively_is_left_within_the_policys_own_bounds(ori
             ),
         ),
     )
-    assert plan_release("prod", raised, original, gone=False) == (
+    assert plan_release("prod", raised, original, NOW, gone=False) == (
         SetBounds(Envelope(2, 12), "release"),
         DeleteScheduledAction("tidegate-prod-expiry"),
     )
 
 
 def test_release_of_a_deleted_endpoint_removes_what_is_left_over() -> None:
-    actions = plan_release("prod", in_order(REALTIME), SAVED, gone=True)
+    actions = plan_release("prod", in_order(REALTIME), SAVED, NOW, gone=True)
     assert actions == (DeleteFallback(), DeleteAlarms(OWN_ALARMS), Deregister())

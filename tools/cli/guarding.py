@@ -18,6 +18,7 @@ from cli.stack import DeployedStack
 from cli.targets import nearest
 from core.aws.application_autoscaling import ApplicationAutoScaling
 from core.aws.sagemaker import SageMaker
+from core.errors import ObservationError
 from core.fields import duration
 from core.model import Missing, Override, OverrideAction, ScalableTarget, Scope
 from core.overrides import in_force
@@ -116,6 +117,12 @@ class Guard:
         made += [action.name for action in foreign(adapter.scheduled_actions(target), self.stack.stage)]
         if made:
             raise RefusedError(f"{target.resource_id}: --deregister would delete what others made ({', '.join(made)})")
+        found = adapter.registered([target]).get(target)
+        if found and found.suspended:
+            said = ", ".join(found.suspended)
+            raise RefusedError(
+                f"{target.resource_id}: --deregister would end what is suspended ({said}): resume it first"
+            )
 
     def end(self, reason: str) -> list[dict[str, Any]]:
         """Lift what holds the endpoint and look at it at once; return what each pass did.
@@ -126,13 +133,22 @@ class Guard:
         guarded = [target for target in self.targets if self._ours(target)]
         now, said = format(self.stack.ports.clock(), "%Y%m%dT%H%M%S"), {"reason": ("--reason", reason)}
         answers = [self._ask(t, "resume", f"{PREFIX}{now}:{_short(t)}:resume", reason, said) for t in guarded]
-        if any(each["status"] == "not_enrolled" for answer in answers for each in answer["targets"]):
+        waits = any(each["status"] == "not_enrolled" for answer in answers for each in answer["targets"])
+        if waits or self._bare():  # deregistered under a guard that ended before: the hourly pass left it so
             synced = rollout.synced(self.stack)
             if "errorMessage" in synced:
                 raise DeliveryError(f"FleetSync: {synced['errorMessage']}")
-            mine = {target.resource_id for target in guarded}
+            mine = {target.resource_id for target in self.targets}
             answers = [{"targets": [each for each in synced["targets"] if each["target"] in mine]}]
         return [each for answer in answers for each in answer["targets"]]
+
+    def _bare(self) -> bool:
+        """Whether something that FleetSync had put in order is not registered."""
+        with suppress(ObservationError):  # who deregisters nothing needs no right to read this
+            registered = ApplicationAutoScaling(self.stack.aws.of("application-autoscaling")).registered(self.targets)
+            memories = self.stack.table.memories(self.targets)
+            return any(memory.enrolled and target not in registered for target, memory in memories.items())
+        return False
 
     def at_rest(self, target: ScalableTarget) -> int:
         """Wait until the endpoint is InService without a change under way; return the count.

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
@@ -103,7 +104,7 @@ def _tagged_beside(roster: Mapping[ScalableTarget, Place], chosen: Sequence[Scal
             )
 
 
-def told(each: Leaving, *, keep_native: bool) -> Iterator[str]:
+def told(each: Leaving, now: datetime, *, keep_native: bool) -> Iterator[str]:
     """Say what becomes of one target."""
     yield f"{each.target.resource_id}:"
     for action in each.outcome.actions:
@@ -114,6 +115,8 @@ def told(each: Leaving, *, keep_native: bool) -> Iterator[str]:
         yield "  Nothing was ever replaced: it stays as it is."
     elif not each.known:
         yield "  The record of what stood before was lost: the native policies that stand stay and go on scaling."
+    elif over := [a.name for a in each.original.scheduled_actions if a.over(now)]:
+        yield f"  Scheduled actions whose time has passed are not given back: {', '.join(over)}."
     for alarm, policy in _alarms(each, keep_native=keep_native):
         yield f"  alarm {alarm} calls {policy} again: AWS took that from it when the policy was replaced"
     if each.tagged:
@@ -196,7 +199,8 @@ def differences(stack: DeployedStack, each: Leaving, *, keep_native: bool) -> It
     if bounds != original.envelope:
         yield f"bounds are {bounds}, were {original.envelope}"
     yield from _unlike("policy", _policies(original.policies), _policies(standing))
-    before, after = ({a.name: dict(a.settings) for a in found} for found in (original.scheduled_actions, actions))
+    due = [action for action in original.scheduled_actions if not action.over(stack.ports.clock())]
+    before, after = ({a.name: dict(a.settings) for a in found} for found in (due, actions))
     yield from _unlike("scheduled action", before, after)
     for policy in original.policies:
         now = next((p for p in standing if p.name == policy.name), None)

@@ -11,7 +11,7 @@ import pytest
 from core.model import OverrideAction
 from core.overrides import in_force
 from simulator.service import ServiceError
-from tests.desk import Desk, by_hand, desk, document
+from tests.desk import NAMED, Desk, by_hand, desk, document
 
 ORDERS = "endpoint/orders/variant/AllTraffic"
 BEGIN = ("deploy-guard", "begin", "orders", "--for", "90m")
@@ -227,3 +227,24 @@ def test_the_end_of_a_run_fails_for_no_name_and_says_which_are_enrolled(enrolled
     result = enrolled.run("deploy-guard", "end", "order")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "order: nothing of it is enrolled; did you mean orders?" in result.stderr
+
+
+def test_the_end_registers_again_what_a_guard_that_ended_before_left_deregistered(enrolled: Desk) -> None:
+    """The deployment took longer than `--for`: the hourly pass was held, and the next may be an hour away."""
+    enrolled.run("deploy-guard", "begin", "orders", "--for", "10m", "--deregister")
+    enrolled.minutes(12)
+    assert enrolled.account.snapshot("orders") == {}
+    done = enrolled.run(*END)
+    assert done.exit_code == 0, done.stderr
+    assert f"{ORDERS}: changed" in done.stdout
+    assert "tidegate-prod-saturation" in enrolled.account.snapshot("orders")["policies"]
+
+
+def test_what_somebody_suspended_is_not_deregistered(enrolled: Desk) -> None:
+    """What is registered anew is not suspended."""
+    suspended = {"DynamicScalingInSuspended": True}
+    aas: Any = enrolled.account.client("application-autoscaling")
+    aas.register_scalable_target(**NAMED, ResourceId=ORDERS, SuspendedState=suspended)
+    result = enrolled.run(*BEGIN, "--deregister")
+    assert (result.exit_code, enrolled.invoked) == (2, [])
+    assert "--deregister would end what is suspended (DynamicScalingIn): resume it first" in result.stderr

@@ -226,3 +226,19 @@ def test_what_is_not_enrolled_is_refused(active: Desk, said: tuple[str, ...], wh
     adopted(active)
     result = active.run("release", *said)
     assert (result.exit_code, result.stderr.strip()) == (2, why)
+
+
+def test_a_scheduled_action_whose_time_has_passed_holds_nothing_up_and_is_told(active: Desk) -> None:
+    """AWS may refuse it; then every pass failed on the target, and the release never ended."""
+    aas: Any = active.account.client("application-autoscaling")
+    bounds = {"MinCapacity": 1, "MaxCapacity": 3}
+    before = dict(by_hand(active.account, "orders"))
+    once = {"Schedule": "at(2026-11-18T10:18:00)", "Timezone": "Europe/Berlin", "ScalableTargetAction": bounds}
+    aas.put_scheduled_action(**NAMED, ResourceId=ORDERS, ScheduledActionName="once", **once)
+    active.in_force.content = json.dumps(document(ADOPTED)).encode()
+    active.stack.invoke("FleetSync", {"trigger": "policy"})
+    active.minutes(5)
+    result = active.run("release", "orders", "--yes")
+    assert result.exit_code == 0, result.stdout + result.stderr
+    assert active.account.snapshot("orders") == before
+    assert "Scheduled actions whose time has passed are not given back: once." in result.stdout

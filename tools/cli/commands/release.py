@@ -56,7 +56,7 @@ def release_command(  # noqa: PLR0913 - one argument an option
         leaving = releasing.leaving(found, target, keep_native=keep_native)
     say = log if as_json else typer.echo
     for each in leaving:
-        for line in releasing.told(each, keep_native=keep_native):
+        for line in releasing.told(each, clock.now(), keep_native=keep_native):
             say(line)
     unlike: dict[str, list[str]] = {}
     if dry_run or not leaving:
