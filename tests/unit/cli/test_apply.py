@@ -114,3 +114,16 @@ def test_json_is_the_plan_and_what_was_done(active: Desk, tmp_path: Path) -> Non
     answer = json.loads(apply(active, tmp_path, document(OPEN), "--yes", "--json").stdout)
     assert (answer["plan"]["writes"], answer["version"]) == (True, 1)
     assert [each["status"] for each in answer["targets"]] == ["changed"]
+
+
+def test_what_somebody_else_delivers_while_it_asks_is_not_undone(
+    active: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def confirm(*_: object, **__: object) -> bool:
+        active.in_force.content = json.dumps(document({"name": "chat"})).encode()
+        return True
+
+    monkeypatch.setattr("typer.confirm", confirm)
+    result = apply(active, tmp_path, document(OPEN))
+    assert (result.exit_code, active.versions) == (2, [])
+    assert "somebody else's document came into force meanwhile" in result.stderr

@@ -37,6 +37,7 @@ def apply_command(  # noqa: PLR0913 - one argument an option
       tidegate apply --file fleet.yaml --stack tidegate-prod --yes --no-wait
     """
     from cli import planning, rollout, tables
+    from cli.errors import RefusedError
     from cli.policy_file import read_policy_file
     from cli.stack import DeployedStack
     from core.aws import clock
@@ -45,6 +46,7 @@ def apply_command(  # noqa: PLR0913 - one argument an option
     aws = clients(context, region, profile, endpoint_url)
     with working("Planning over what stands in the account"):
         found = DeployedStack.read(aws, stack, clock.now)
+        before = found.document()
         plan = planning.plan_of(found, read.document, clock.now())
     if not as_json:
         tables.show(planning.table_of(plan))
@@ -55,12 +57,14 @@ def apply_command(  # noqa: PLR0913 - one argument an option
             print_json({"plan": plan.as_json(), "targets": []})
         log("refused: FleetSync would fail on that, and AppConfig roll it back; nothing was delivered.")
         raise typer.Exit(REFUSED)
-    if found.document() == read.document:
+    if before == read.document:
         done: dict[str, Any] = {"targets": []}
         log("This document is in force already: nothing to deliver.")
     else:
         if not yes:
             typer.confirm("Deliver it?", abort=True, err=True)
+        if found.document() != before:
+            raise RefusedError("somebody else's document came into force meanwhile: see what this one changes now")
         done = rollout.deliver(found, read.document, aws.sleep, wait=wait)
     if as_json:
         print_json({"plan": plan.as_json(), **done})
