@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MINUTE = timedelta(minutes=1)
 SHOWN_FAULTS = 5
+LONGEST = timedelta(days=3660)
 MOST = 1e12
 """In one row: as many as a window may have items, and few enough to be counted."""
 
@@ -139,6 +140,12 @@ def _rows(path: Path) -> list[_Row]:
         raise TraceError("\n".join(faults[:SHOWN_FAULTS] + more))
     if len(rows) < 2 or rows[0].time == rows[-1].time:  # noqa: PLR2004  an interval needs two ends
         raise TraceError(f"{path.name}: {len(rows)} row(s) at one time; a trace needs at least two times")
+    if rows[-1].time - rows[0].time > LONGEST:  # one stray stamp, and each minute between would be made
+        first, last = rows[0], rows[-1]
+        raise TraceError(
+            f"{path.name}: from timestamp {first.time.isoformat()} (row {first.number}) to {last.time.isoformat()} "
+            f"(row {last.number}) it is longer than {LONGEST.days} days; is one of them mistyped?"
+        )
     return rows
 
 

@@ -112,6 +112,7 @@ MISUSED: dict[str, tuple[list[str], str]] = {
         ["TRACE", "--html", "tests"],
         "--html = 'tests': must be a file that can be written, and is a folder",
     ),
+    "a page in the place of the trace": (["TRACE", "--html", "TRACE"], "is the trace itself"),
 }
 
 

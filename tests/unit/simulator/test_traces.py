@@ -113,6 +113,10 @@ FIRST = "2025-04-01T00:00:00Z,5,1\n"
         (HEAD + FIRST + "2025-04-01T00:01:00Z,3,inf\n", "row 3: work_seconds 'inf'"),
         (HEAD + FIRST + "2025-03-31T23:59:00Z,3,1\n", "row 3: timestamp 2025-03-31T23:59:00+00:00 lies before"),
         (
+            "timestamp,requests\n0001-01-01T00:00Z,1\n2025-04-01T00:00:30Z,1\n2025-04-01T00:00:31Z,1\n",
+            "from timestamp 0001-01-01T00:00:00+00:00 (row 2) to 2025-04-01T00:00:31+00:00 (row 4) it is longer than 3660",
+        ),
+        (
             HEAD + FIRST + "2025-04-01T00:10:00Z,5,1\n2025-04-01T00:30:00Z,5,1\n",
             "row 4: timestamp 2025-04-01T00:30:00+00:00 comes 0:20:00 after the row before; expected 0:10:00",
         ),

@@ -80,6 +80,8 @@ def backtest_command(  # noqa: PLR0913 - one argument an option
     given = given_prices(price or (), prices)
     if html is not None:
         check_writable("--html", html, folder=account)
+        if csv is not None and html.exists() and csv.exists() and html.samefile(csv):
+            raise MisusedError(f"--html = {str(html)!r}: is the trace itself, which the page would replace")
     if account:
         alone = {
             "a trace file": csv,
