@@ -188,10 +188,16 @@ _Tags.add_multi_constructor("!", lambda *_: None)
 
 
 def realtime(trace: str) -> Replay:
-    """Return a real-time endpoint after two weeks, with a fit of its load."""
-    played = Replay(case_of(ROOT / "traces" / f"{trace}.csv"))
-    played.run(14 * DAY)
+    """Return a real-time endpoint after up to two weeks, with a fit of its load; a day of its load is left to count."""
+    case = case_of(ROOT / "traces" / f"{trace}.csv")
+    played = Replay(case)
+    played.run(before_counted(len(case.requests)))
     return played
+
+
+def before_counted(minutes: int) -> int:
+    """Return how many minutes of so many are played before the day that is counted: after the last nothing arrives."""
+    return min(14 * DAY, minutes - DAY)
 
 
 def idle() -> Replay:

@@ -56,7 +56,10 @@ class Row:
     """Of target tracking, as a share of what an instance really serves."""
 
     late: bool = True
-    """Whether Tidegate joins a day before the judged part, as in the other tables; else it is there from the start."""
+    """Whether Tidegate joins a day before the judged part, as in the other tables; else it is there from the start.
+
+    What runs until it joins is enough for all, so it hides no demand.
+    """
 
     parts: Mapping[str, Part] = field(default_factory=dict)
     """What is judged, by what it is called; all after the warm-up if nothing is said."""
@@ -110,7 +113,7 @@ ROWS: Mapping[str, Row] = {
     "metrics are late by 4 minutes": Row(change=lambda case: replace(case, lag=4), traces=(C31,)),
     "4 instances at the peak": Row(change=lambda case: replace(case, capacity=10 / 4 * case.capacity)),
     "25 instances at the peak": Row(change=lambda case: replace(case, capacity=10 / 25 * case.capacity)),
-    "demand above 1.05 of capacity is in no metric": Row(change=lambda case: replace(case, hidden=True)),
+    "demand above 1.05 of capacity is in no metric": Row(change=lambda case: replace(case, hidden=True), late=False),
     "capacity is stated 20% too high": Row(profile=_stated(1.2), target="0.6", traces=(C31,)),
     "capacity is stated 20% too high, and learned": Row(
         profile=_stated(1.2, learned=True), late=False, target="0.6", traces=(C31,)

@@ -5,12 +5,13 @@ import sysconfig
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.artefact import FIRST_PASS, ROOT, fresh
-from bench.cost import DAYS, GOALS, PRICES, bill, stands
+from bench.cost import CASE, DAYS, GOALS, PRICES, before_counted, bill, stands
 from bench.scale import Measured, alone, growth
-from simulator.cases import DAY
+from simulator.cases import DAY, case_of
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,13 @@ def test_metrics_read_each_minute_leave_room_for_little_else() -> None:
     reads = bill(Counter(metric_queried=DAY), DAY)["metric_queried"]
     assert DAYS * DAY == 43_200
     assert reads < GOALS["real-time, with forecast"] < 2 * reads
+
+
+def test_the_day_that_is_counted_has_load() -> None:
+    requests = case_of(ROOT / "traces" / f"{CASE}.csv").requests
+    begin = before_counted(len(requests))
+    assert begin > 7 * DAY
+    assert np.count_nonzero(requests[begin : begin + DAY]) > 0.9 * DAY
 
 
 def test_what_the_empty_stack_holds_is_read_from_the_template() -> None:

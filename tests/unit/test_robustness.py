@@ -11,6 +11,7 @@ import pytest
 from bench.robustness import C31, EVENT, OUTAGE, OUTAGES, ROWS, Outcome, judged, outcome, play_all, summary, trials
 from simulator.baselines import run
 from simulator.cases import DAY, Case, Course, case_of
+from simulator.replay import replay
 from simulator.traces import MINUTE
 
 TRACES = Path(__file__).parents[2] / "traces"
@@ -63,6 +64,18 @@ def test_the_level_rises_at_noon(case: Case) -> None:
 def test_fleets_have_another_size(case: Case, what: str, share: int) -> None:
     peak = np.quantile(ROWS[what].change(case).needed, 0.995)
     assert peak == pytest.approx(share, abs=1)
+
+
+def test_a_new_endpoint_begins_under_both_with_what_its_first_minute_needs(case: Case) -> None:
+    new = ROWS["a new endpoint"].change(case)
+    new = replace(new, requests=new.requests[:30])
+    ours, plain = replay(new).course, run("aas-target-tracking", "0.5", new)
+    assert ours.ready[0] == plain.ready[0] == new.needed[0] > new.minimum
+
+
+def test_no_demand_is_shown_to_who_learns_where_it_is_hidden() -> None:
+    """Before it joined, the endpoint ran what the largest minute needs, and metrics showed all."""
+    assert not ROWS["demand above 1.05 of capacity is in no metric"].late
 
 
 def test_a_wrong_capacity_is_stated_to_both(case: Case) -> None:

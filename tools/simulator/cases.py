@@ -133,6 +133,11 @@ class Case:
         before = f" after {_span(self.warmup)} of warm-up" if self.warmup else ", no warm-up"
         return f"{first:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} ({_span(self.judged_minutes)}){before}"
 
+    def first_count(self, minutes: int = 1) -> int:
+        """Return what runs at the beginning under every policy: what so many minutes need, of a queue the minimum."""
+        need = 0 if self.mode is Mode.ASYNC else int(self.needed[: max(1, minutes)].max())
+        return min(max(need, self.minimum), self.maximum)
+
     @property
     def needed(self) -> NDArray[np.int64]:
         """Instances without which a minute is overloaded, of the load alone (real-time): smallest n with n c >= load.

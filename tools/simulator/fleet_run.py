@@ -194,7 +194,7 @@ def set_plain_policies(account: SimulatedAccount, scenario: Scenario) -> None:
             "Dimensions": [{"Name": "EndpointName", "Value": scenario.endpoint}],
             "Statistic": "Average",
         }
-        tracking |= {"TargetValue": 5.0, "CustomizedMetricSpecification": queue}
+        tracking |= {"TargetValue": 5.0, "ScaleInCooldown": 600, "CustomizedMetricSpecification": queue}
         wake("HasBacklogWithoutCapacity", "EndpointName", "Average", minutes=2, cooldown=300)
     else:
         each = "InferenceComponentInvocationsPerCopy" if scenario.component else "VariantInvocationsPerInstance"

@@ -143,7 +143,7 @@ class Replay:
         self.endpoint = self.account.add_endpoint(
             name=ENDPOINT,
             workload=workload_of(case),
-            instance_count=_first_count(case, joins),
+            instance_count=case.first_count(joins),
             asynchronous=case.mode is Mode.ASYNC,
             provisioning_delay=timedelta(minutes=case.provisioning),
             provisioning_from_zero=timedelta(minutes=case.provisioning_from_zero),
@@ -262,9 +262,3 @@ def workload_of(case: Case) -> RealtimeWorkload | AsyncWorkload:
         objective=timedelta(minutes=case.objective),
         concurrency=case.concurrency,
     )
-
-
-def _first_count(case: Case, joins: int) -> int:
-    """What the minutes without Tidegate need, at least the first; a queue starts at its minimum."""
-    need = 0 if case.mode is Mode.ASYNC else math.ceil(case.requests[: max(1, joins)].max() / case.capacity)
-    return min(max(need, case.minimum), case.maximum)

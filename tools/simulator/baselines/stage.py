@@ -41,7 +41,7 @@ class Stage:
 
     Args:
         case: load and clockwork.
-        count: instances to begin with; the minimum if left out.
+        count: instances to begin with; `Case.first_count` if left out.
     """
 
     def __init__(self, case: Case, count: int | None = None) -> None:
@@ -50,7 +50,7 @@ class Stage:
         self.ready: list[int] = []
         self.waiting: list[int] = []
         self.busy: list[float] = []
-        self.current = self.desired = case.minimum if count is None else count
+        self.current = self.desired = case.first_count() if count is None else count
         self.orders: list[tuple[int, int]] = []
         self._due = -1
 

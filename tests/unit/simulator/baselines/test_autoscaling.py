@@ -180,7 +180,7 @@ def test_equals_the_full_model_on_a_day_of_real_traffic() -> None:
     day = read_trace(TRACES / "servegen_small_c31.csv").slice(START + timedelta(days=2), 24)
     case = realtime(day.requests.tolist(), capacity=330.0)
     course = run("aas-target-tracking", "0.7", case)
-    ready, asked = in_the_full_model(case, 1, 0.7 * 330.0, {})
+    ready, asked = in_the_full_model(case, case.first_count(), 0.7 * 330.0, {})
     assert course.ready.tolist() == ready
     assert course.billed.tolist() == [max(pair) for pair in zip(ready, asked, strict=True)]
     assert len(course.orders) > 20

@@ -44,7 +44,7 @@ def in_the_full_model(case: Case, setup: Setup) -> list[tuple[int, int]]:
     account.add_endpoint(
         name="ranker",
         workload=workload,
-        instance_count=case.minimum,
+        instance_count=case.first_count(),
         asynchronous=asynchronous,
         provisioning_delay=timedelta(minutes=case.provisioning),
         removal_delay=timedelta(minutes=case.removal),
@@ -104,7 +104,7 @@ def tutorial_steps(account: SimulatedAccount) -> None:
     ],
 )
 def test_steps(name: str, load: list[int], orders: dict[int, int]) -> None:
-    course = run("aas-step", "70", realtime(load * 8))
+    course = run("aas-step", "70", realtime([90, *load * 7]))  # begins with one
     assert dict(zip(course.orders.tolist(), course.billed[course.orders].tolist(), strict=True)) == orders, name
 
 
