@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,10 +44,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 PRICES = Path(__file__).with_name("prices.json")
 DAYS = 30
-CALL_MS, OWN_MS = 40.0, 25.0
-"""What AWS is assumed to take for a call, and a pass's own time on the 0.29 cores of 512 MB (`bench.scale`: 6 ms)."""
+CALL_MS, OWN_MS, CORE_MB = 40.0, 7.25, 1769
+"""What AWS is assumed to take for a call, a pass's own time on a core (`bench.scale`: 6 ms), and what buys one."""
 
-MEMORY_GB = 0.5
 REPORT_BYTES, EMF_BYTES = 900, 700
 """Of the lines that Lambda writes of each invocation, and of the fleet metrics of a pass."""
 
@@ -64,13 +64,17 @@ class Meter:
 
     def __init__(self, account: SimulatedAccount, dynamodb: "DynamoDBClient") -> None:
         self.calls: Counter[str] = Counter()
+        self.by: Counter[str] = Counter()
+        """Calls of each function."""
         self.use: Use = Counter()
+        self._account = account
         for client in (*(account.client(s) for s in ("cloudwatch", "application-autoscaling", "sagemaker")), dynamodb):
             client.meta.events.register("before-parameter-build", self._asked)
         dynamodb.meta.events.register("after-call.dynamodb", self._read)
 
     def _asked(self, params: Mapping[str, Any], model: OperationModel, **_: object) -> None:
         self.calls[model.name] += 1
+        self.by[self._account.caller] += 1
         match model.name:
             case "GetMetricData":
                 self.use["metric_queried"] += len(params["MetricDataQueries"])
@@ -149,7 +153,7 @@ def day(played: Replay | None, minutes: int) -> tuple[Use, Counter[str]]:
     use, passes = meter.use, stack.invocations.total()
     use["lambda_request"] = use["appconfig_request"] = passes
     use["scheduler_invocation"] = passes - meter.calls["events"]
-    use["lambda_gb_second"] = round(MEMORY_GB * (meter.calls.total() * CALL_MS + passes * OWN_MS) / 1000)
+    use["lambda_gb_second"] = round(sum(gb_seconds(f, n, meter.by[f]) for f, n in stack.invocations.items()))
     told = [o for _, o in stack.outcomes if o.status not in {Status.UNCHANGED, Status.WAITING, Status.BUSY}]
     use["custom_metric_hour"] = len(stack.sent)
     use["log_byte"] = passes * (REPORT_BYTES + EMF_BYTES) + sum(len(json.dumps(summary(o), default=str)) for o in told)
@@ -169,11 +173,23 @@ def bill(use: Use, minutes: int) -> dict[str, float]:
     return {name: n * prices[name]["usd"] / prices[name]["per"] for name, n in counts.items()}
 
 
+def gb_seconds(function: str, passes: int, calls: int) -> float:
+    """Return what so many passes with so many calls of AWS are billed for, in a function of the template's memory."""
+    memory_mb: int = resources()[f"{function}Function"]["Properties"]["MemorySize"]
+    return memory_mb / 1024 * (calls * CALL_MS + passes * OWN_MS * CORE_MB / memory_mb) / 1000
+
+
+@cache
+def resources() -> Mapping[str, Any]:
+    """Return those of the template."""
+    text = (ROOT / "template.yaml").read_text(encoding="utf-8")
+    found: Mapping[str, Any] = yaml.load(text, _Tags)["Resources"]  # noqa: S506 - a safe loader that knows its tags
+    return found
+
+
 def stands() -> Use:
     """Return what the stack holds whatever it manages."""
-    text = (ROOT / "template.yaml").read_text(encoding="utf-8")
-    resources = yaml.load(text, _Tags)["Resources"].values()  # noqa: S506 - a safe loader that knows CloudFormation's tags
-    kinds = Counter(each["Type"] for each in resources)
+    kinds = Counter(each["Type"] for each in resources().values())
     return Counter(
         alarm_month=kinds["AWS::CloudWatch::Alarm"],
         dashboard_month=kinds["AWS::CloudWatch::Dashboard"],

@@ -257,7 +257,7 @@ def growth(measured: list[Measured]) -> tuple[float, float]:
 def main(
     sizes: Annotated[str, typer.Option(help="Numbers of targets.")] = ",".join(map(str, SIZES)),
     call_ms: Annotated[float, typer.Option(help="What AWS is assumed to take to answer one call.")] = 40.0,
-    cpu_share: Annotated[float, typer.Option(help="Of a core that the function has: 512 MB of 1,769.")] = 0.29,
+    cpu_share: Annotated[float, typer.Option(help="Of a core that the function has: 384 MB of 1,769.")] = 0.217,
     function: Annotated[str, typer.Option(help=f"{OWNER} or {SYNC}.")] = OWNER,
 ) -> None:
     """Measure and print."""

@@ -101,7 +101,7 @@ def tick(cloud: CloudAccount, moment: Moment, *, hourly: bool = True) -> State:
     Without its hourly pass an alarm keeps an old threshold for as long as nothing happens to its endpoint.
     """
     for event in cloud.account.advance():
-        if "EndpointStatus" in event["detail"]:
+        if event["detail"].get("EndpointStatus", "UPDATING") != "UPDATING":
             invoke(cloud, "FleetSync", event)
     if hourly and cloud.now.minute == SYNCED:
         invoke(cloud, "FleetSync", HOURLY)

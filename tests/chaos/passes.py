@@ -14,7 +14,7 @@ from core.aws.events import EventBus
 from core.aws.policies import AppConfigPolicies
 from core.aws.sagemaker import SageMaker
 from core.aws.scheduler import Scheduler
-from core.aws.store import Table
+from core.aws.store import Table, unpacked
 from core.model import Mode, ScalableTarget
 from core.plan import expiry_name
 from core.policy import parse_fleet
@@ -193,7 +193,7 @@ def look(cloud: CloudAccount, targets: tuple[ScalableTarget, ...]) -> State:
 def _held(cloud: CloudAccount, target: ScalableTarget, rows: Mapping[str, Mapping[str, Any]]) -> Held:
     account, name = cloud.account, next(iter(target.names.values()))
     own = rows.get(f"TARGET#{target.resource_id}#{target.dimension.value}", {})
-    memory = json.loads(own["STATE"]["memory"]["S"]) if "memory" in own.get("STATE", {}) else {}
+    memory = json.loads(unpacked(own["STATE"]["memory"])) if "memory" in own.get("STATE", {}) else {}
     shown = account.snapshot(name)
     component = account.sagemaker.components.by_name.get(name)
     actions = dict(shown.get("scheduled_actions", {}))

@@ -156,17 +156,6 @@ def a_finished_deployment_is_settled(example: Example) -> None:
     assert sent.after[ORDERS]["policies"] == sent.before[ORDERS]["policies"]
 
 
-def nothing_is_written_while_the_endpoint_changes(example: Example) -> None:
-    stack = small_fleet()
-    make_true(stack.account, example.event)
-    since, before = len(stack.account.calls), snapshots(stack.account)
-    reply = example.run(stack)
-    assert reply is not None
-    assert [target["status"] for target in reply["targets"]] == ["waiting"]
-    assert writes(stack, since) == []
-    assert snapshots(stack.account) == before
-
-
 def a_pin_holds_both_bounds_at_six(example: Example) -> None:
     sent = send(example)
     assert (sent.only["reason"], sent.reply["override"]) == ("OverridePin", "ops-2026-11-18-001")
@@ -267,7 +256,6 @@ DOES: dict[str, Callable[[Example], None]] = {
     "batch-window-alarm": scoring_rests_by_day,
     "batch-window-schedule": scoring_rests_by_day,
     "fleet-sync-endpoint-in-service": a_finished_deployment_is_settled,
-    "fleet-sync-endpoint-updating": nothing_is_written_while_the_endpoint_changes,
     "fleet-sync-schedule": the_whole_fleet_is_synced,
     "override-ceiling": a_ceiling_lowers_the_maximum_only,
     "override-dry-run": a_dry_run_says_all_and_does_nothing,

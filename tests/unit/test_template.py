@@ -369,7 +369,6 @@ def test_every_rule_may_invoke_its_function_and_write_its_dead_letters(resources
         ("async-queue-alarm-idle", "AsyncQueue"),
         ("batch-window-alarm", "BatchWindow"),
         ("fleet-sync-endpoint-in-service", "FleetSync"),
-        ("fleet-sync-endpoint-updating", "FleetSync"),
     ],
 )
 def test_an_event_reaches_its_owner_and_nobody_else(resources: dict[str, Resource], example: str, owner: str) -> None:
@@ -380,6 +379,15 @@ def test_an_event_reaches_its_owner_and_nobody_else(resources: dict[str, Resourc
         if _matches(rule["EventPattern"], sent)
     ]
     assert reached == [f"{owner}Function"]
+
+
+def test_that_an_endpoint_begins_to_update_wakes_nobody(resources: dict[str, Resource]) -> None:
+    """Each change of capacity begins so, nothing may be written before it ends, and its owner looks each minute."""
+    sent = event("fleet-sync-endpoint-in-service")
+    rule = resources["EndpointStateRule"]["Properties"]["EventPattern"]
+    for status, wakes in {"UPDATING": False, "IN_SERVICE": True, "CREATING": True, "DELETING": True}.items():
+        sent["detail"]["EndpointStatus"] = status
+        assert _matches(rule, sent) is wakes, status
 
 
 def test_a_rule_asks_for_its_kind_by_the_whole_prefix(resources: dict[str, Resource]) -> None:
@@ -399,19 +407,27 @@ def test_alarms_of_aas_and_of_the_controller_wake_nobody(resources: dict[str, Re
 
 
 def _matches(pattern: dict[str, Any], sent: dict[str, Any]) -> bool:
-    """Match as EventBridge does, for the two forms our rules use: a list of values, and a prefix."""
+    """Match as EventBridge does, for the forms our rules use: a list of values, a prefix, and anything but some values."""
     for key, wanted in pattern.items():
         if isinstance(wanted, dict):
             if not _matches(wanted, sent.get(key, {})):
                 return False
         elif not any(
-            str(sent.get(key, "")).startswith(in_stage(one["prefix"]))
+            (
+                sent.get(key) not in one["anything-but"]
+                if "anything-but" in one
+                else _begins(sent.get(key), one["prefix"])
+            )
             if isinstance(one, dict)
             else sent.get(key) == one
             for one in wanted
         ):
             return False
     return True
+
+
+def _begins(value: object, prefix: Any) -> bool:
+    return str(value or "").startswith(in_stage(prefix))
 
 
 # ---- state and policy delivery ------------------------------------------------------------------------------------
@@ -787,7 +803,6 @@ def test_there_is_an_event_for_every_trigger_of_every_function() -> None:
         "batch-window-alarm",
         "batch-window-schedule",
         "fleet-sync-endpoint-in-service",
-        "fleet-sync-endpoint-updating",
         "fleet-sync-schedule",
         "override-ceiling",
         "override-dry-run",

@@ -16,6 +16,7 @@ from cli.errors import RefusedError
 from cli.tables import plain
 from cli.targets import nearest, spelled, targets_of
 from core.aws.store import Table as Store
+from core.aws.store import unpacked
 from core.context import DECISIONS, Decision
 from core.decide import RULES, decide, newest
 from core.model import Capacity, Recommendation, ScalableTarget, Scope, Step
@@ -153,7 +154,7 @@ def recorded_since(dynamodb: "DynamoDBClient", table: str, target: ScalableTarge
 def recorded(item: Mapping[str, Any]) -> Recorded:
     """Return a decision item of the table."""
     resource, at = item["pk"]["S"].split("#")[1], item["sk"]["S"].split("#")[1]
-    document = {**json.loads(item["decision"]["S"]), "context": json.loads(item["context"]["S"])}
+    document = {**json.loads(item["decision"]["S"]), "context": json.loads(unpacked(item["context"]))}
     return Recorded(f"{resource}@{at}", item["outcome"]["S"], document)
 
 

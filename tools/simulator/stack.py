@@ -153,9 +153,9 @@ class SimulatedStack:
 
     def matching(self, event: Mapping[str, Any]) -> list[str]:
         """Return the functions whose rules in `template.yaml` match the event."""
-        if event.get("detail-type") == "SageMaker Endpoint State Change":
-            return ["FleetSync"]
         detail = event.get("detail", {})
+        if event.get("detail-type") == "SageMaker Endpoint State Change":
+            return [] if detail["EndpointStatus"] == "UPDATING" else ["FleetSync"]
         name = detail.get("alarmName", "") if detail.get("state", {}).get("value") in {"ALARM", "OK"} else ""
         return [owner for kind, owner in OWNERS.items() if name.startswith(f"tidegate-target-{self.stage}-{kind}-")]
 

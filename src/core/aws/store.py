@@ -6,12 +6,14 @@ One DynamoDB table, keys `pk` and `sk`, time to live in `expires_at`:
 TARGET#<resource id>#<dimension>   STATE                version, lease_until, lease_holder, memory
                                    ORIGINAL             body
                                    LEARNED              body: the newest fit, compressed: reads of 4 kB are paid
-                                   DECISION#<time>#<memory's version>-<sum of the context>   context, decision, ...
+                                   DECISION#<time>#<memory's version>-<sum of the context>   decision, context, ...
 FLEET                              ROSTER#<resource id>#<dimension>   resource_id, dimension, profile, by_tag, ...
                                    SYNCED               nothing: that it is there says that the roster is whole
 OVERRIDES                          <id>                 body, expires_at
 POLICY                             COPY                 body: the last good document, compressed: an item holds 400 kB
 ```
+
+Memories and contexts are compressed too: writes of 1 kB are paid.
 
 Overrides of every scope are one partition, so that a pass reads all of them in one call. DynamoDB removes expired items
 days late, so expiry is checked on read. Times come from the caller, never from a clock.
@@ -94,9 +96,9 @@ class Table:
         return self._write_state(target, wanted, {":until": {"N": _milliseconds(until)}}, version, holder, now)
 
     def record(self, target: ScalableTarget, memory: Memory, holder: str, now: datetime) -> bool:
-        body = _MEMORIES.dump_json(memory, exclude={"version"}, exclude_defaults=True).decode()
+        body = _MEMORIES.dump_json(memory, exclude={"version"}, exclude_defaults=True)
         wanted = "SET version = :next, memory = :memory REMOVE lease_until, lease_holder"
-        values: Item = {":next": {"N": str(memory.version + 1)}, ":memory": {"S": body}}
+        values: Item = {":next": {"N": str(memory.version + 1)}, ":memory": {"B": zlib.compress(body)}}
         return self._write_state(target, wanted, values, memory.version, holder, now)
 
     def forget(self, target: ScalableTarget) -> None:
@@ -109,7 +111,7 @@ class Table:
         at = context.now.astimezone(UTC).isoformat(timespec="milliseconds")
         item: Item = {
             **_key(_pk(context.target), f"DECISION#{at}#{context.memory.version:06}-{zlib.crc32(seen):08x}"),
-            "context": {"S": seen.decode()},
+            "context": {"B": zlib.compress(seen)},
             "decision": {"S": DECISIONS.dump_json(decision, exclude={"context"}).decode()},
             "reason": {"S": decision.reason.value},
             "outcome": {"S": outcome},
@@ -277,6 +279,11 @@ def _milliseconds(at: datetime) -> str:
     return str(int(at.timestamp() * 1000))
 
 
+def unpacked(value: "AttributeValueTypeDef") -> str | bytes:
+    """Return what was compressed, or was written when it was not yet."""
+    return zlib.decompress(value["B"]) if "B" in value else value["S"]
+
+
 def _text(item: "Item", name: str) -> str:
     return item[name]["S"]
 
@@ -284,8 +291,8 @@ def _text(item: "Item", name: str) -> str:
 def _memory(state: "Item") -> Memory:
     """Return the memory in a STATE item; one that cannot be read (an older or newer release wrote it) is lost."""
     try:
-        memory = _MEMORIES.validate_json(_text(state, "memory")) if "memory" in state else Memory()
-    except ValidationError:
+        memory = _MEMORIES.validate_json(unpacked(state["memory"])) if "memory" in state else Memory()
+    except (ValidationError, zlib.error):
         memory = Memory()
     return replace(memory, version=int(state["version"]["N"]) if "version" in state else 0)
 
