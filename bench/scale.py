@@ -49,6 +49,9 @@ HISTORY = 25
 
 OWNER, SYNC = "RealtimeTarget", "FleetSync"
 TIMEOUT_S = {OWNER: 50, SYNC: 300}
+CORES = {OWNER: 384 / 1769, SYNC: 512 / 1769}
+"""What their memory buys of one."""
+
 LOAD = 1500.0
 """Requests a minute of each endpoint."""
 ENVIRONMENT: dict[str, str] = {
@@ -257,10 +260,11 @@ def growth(measured: list[Measured]) -> tuple[float, float]:
 def main(
     sizes: Annotated[str, typer.Option(help="Numbers of targets.")] = ",".join(map(str, SIZES)),
     call_ms: Annotated[float, typer.Option(help="What AWS is assumed to take to answer one call.")] = 40.0,
-    cpu_share: Annotated[float, typer.Option(help="Of a core that the function has: 384 MB of 1,769.")] = 0.217,
+    cpu_share: Annotated[float | None, typer.Option(help="Of a core that the function has; by its memory.")] = None,
     function: Annotated[str, typer.Option(help=f"{OWNER} or {SYNC}.")] = OWNER,
 ) -> None:
     """Measure and print."""
+    share = CORES[function] if cpu_share is None else cpu_share
     table = Table("targets", title=f"A tick of {function} that changes nothing")
     for heading in ("first CPU s", "warm CPU s", "peak MiB", "first calls", "warm calls", "first s *", "warm s *"):
         table.add_column(heading, justify="right")
@@ -269,14 +273,12 @@ def main(
         found = measure(count, function)
         measured.append(found)
         calls = [sum(each.values()) for each in (found.first_calls, found.warm_calls)]
-        waits = [
-            n * call_ms / 1000 + cpu / cpu_share for n, cpu in zip(calls, (found.first_s, found.warm_s), strict=True)
-        ]
+        waits = [n * call_ms / 1000 + cpu / share for n, cpu in zip(calls, (found.first_s, found.warm_s), strict=True)]
         row = (f"{found.first_s:.3f}", f"{found.warm_s:.3f}", f"{found.peak_mib:.0f}")
         table.add_row(f"{count:,}", *row, *(f"{n:,}" for n in calls), *(f"{wait:.1f}" for wait in waits))
     out = Console(width=110)
     out.print(table)
-    out.print(f"* with {call_ms:g} ms a call and {cpu_share:g} of this core; the time-out is {TIMEOUT_S[function]} s")
+    out.print(f"* with {call_ms:g} ms a call and {share:.2g} of this core; the time-out is {TIMEOUT_S[function]} s")
     for each in measured if function == SYNC else ():
         more = each.fitting_s - each.warm_s
         out.print(
