@@ -175,8 +175,18 @@ def bill(use: Use, minutes: int) -> dict[str, float]:
 
 def gb_seconds(function: str, passes: int, calls: int) -> float:
     """Return what so many passes with so many calls of AWS are billed for, in a function of the template's memory."""
-    memory_mb: int = resources()[f"{function}Function"]["Properties"]["MemorySize"]
-    return memory_mb / 1024 * (calls * CALL_MS + passes * OWN_MS * CORE_MB / memory_mb) / 1000
+    return memory_mb(function) / 1024 * (calls * CALL_MS + passes * OWN_MS / core_share(function)) / 1000
+
+
+def core_share(function: str) -> float:
+    """Return what a function's memory buys of a core."""
+    return memory_mb(function) / CORE_MB
+
+
+def memory_mb(function: str) -> int:
+    """Return the memory that the template gives a function."""
+    found: int = resources()[f"{function}Function"]["Properties"]["MemorySize"]
+    return found
 
 
 @cache

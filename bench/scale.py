@@ -49,9 +49,6 @@ HISTORY = 25
 
 OWNER, SYNC = "RealtimeTarget", "FleetSync"
 TIMEOUT_S = {OWNER: 50, SYNC: 300}
-CORES = {OWNER: 384 / 1769, SYNC: 512 / 1769}
-"""What their memory buys of one."""
-
 LOAD = 1500.0
 """Requests a minute of each endpoint."""
 ENVIRONMENT: dict[str, str] = {
@@ -264,7 +261,9 @@ def main(
     function: Annotated[str, typer.Option(help=f"{OWNER} or {SYNC}.")] = OWNER,
 ) -> None:
     """Measure and print."""
-    share = CORES[function] if cpu_share is None else cpu_share
+    from bench.cost import core_share  # noqa: PLC0415 - the measured process must not hold what it imports
+
+    share = core_share(function) if cpu_share is None else cpu_share
     table = Table("targets", title=f"A tick of {function} that changes nothing")
     for heading in ("first CPU s", "warm CPU s", "peak MiB", "first calls", "warm calls", "first s *", "warm s *"):
         table.add_column(heading, justify="right")

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.errors import TidegateError
 from core.model import ScalableTarget
+from simulator.stack import wakes_fleet_sync
 from tests.chaos.cloud import CloudAccount, Snapshot
 from tests.chaos.faults import KINDS, Kind, arm, killed_after
 from tests.chaos.passes import (
@@ -101,7 +102,7 @@ def tick(cloud: CloudAccount, moment: Moment, *, hourly: bool = True) -> State:
     Without its hourly pass an alarm keeps an old threshold for as long as nothing happens to its endpoint.
     """
     for event in cloud.account.advance():
-        if event["detail"].get("EndpointStatus", "UPDATING") != "UPDATING":
+        if wakes_fleet_sync(event):
             invoke(cloud, "FleetSync", event)
     if hourly and cloud.now.minute == SYNCED:
         invoke(cloud, "FleetSync", HOURLY)

@@ -19,7 +19,7 @@ from core.ports import StateStore
 from handlers import policy_validator
 from simulator.account import SimulatedAccount
 from simulator.components import Managed
-from simulator.sagemaker import IN_SERVICE, UPDATING, event_status
+from simulator.sagemaker import IN_SERVICE, event_status
 from simulator.stack import MAKERS, SimulatedStack
 from simulator.workload import AsyncWorkload, ComponentWorkload, NoWorkload, RealtimeWorkload
 
@@ -168,10 +168,10 @@ def make_true(account: SimulatedAccount, event: Mapping[str, Any]) -> None:
     """Let the deployment happen that an endpoint state change reports; any other event needs nothing."""
     detail = event.get("detail", {})
     endpoint = account.sagemaker.endpoints.get(detail.get("EndpointName"))
-    if endpoint is None or detail.get("EndpointStatus") not in map(event_status, (IN_SERVICE, UPDATING)):
+    if endpoint is None or detail.get("EndpointStatus") != event_status(IN_SERVICE):
         return
     account.deploy(endpoint.name, int(detail["ProductionVariants"][0]["DesiredInstanceCount"]))
-    while endpoint.status != IN_SERVICE and detail["EndpointStatus"] == event_status(IN_SERVICE):
+    while endpoint.status != IN_SERVICE:
         account.advance()
 
 
