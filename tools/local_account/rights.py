@@ -145,7 +145,7 @@ class Rights:
         resource = str(params.get("ResourceId"))
         via = {"aws:CalledViaLast": AAS, "aws:CalledViaFirst": AAS}
         alarm = self._arn("cloudwatch", f"alarm:TargetTracking-{resource}-AlarmHigh")
-        if operation == "RegisterScalableTarget":
+        if operation in {"RegisterScalableTarget", "PutScalingPolicy"}:
             counted = self._arn("sagemaker", "/".join(resource.split("/")[:2]))
             if resource.startswith("inference-component/"):
                 yield Request("sagemaker:DescribeInferenceComponent", counted, via)
@@ -155,13 +155,15 @@ class Rights:
                 yield Request("sagemaker:UpdateEndpointWeightsAndCapacities", counted, via)
                 yield Request("sagemaker:DescribeEndpointConfig", self._arn("sagemaker", "endpoint-config/any"), via)
             yield Request("cloudwatch:DescribeAlarms", "*", via)
-            if not self._service_linked_role:
+            for action in ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"):  # "without any parameters"
+                yield Request(action, self._arn("cloudwatch", "alarm:"), via)
+            if operation == "RegisterScalableTarget" and not self._service_linked_role:
                 arn = f"arn:aws:iam::{self.account_id}:{SERVICE_LINKED_ROLE}"
                 name = "sagemaker.application-autoscaling.amazonaws.com"
                 yield Request("iam:CreateServiceLinkedRole", arn, {**via, "iam:AWSServiceName": name})
-        elif operation == "PutScalingPolicy" and params.get("PolicyType") == "TargetTrackingScaling":
+        if operation == "PutScalingPolicy" and params.get("PolicyType") == "TargetTrackingScaling":
             yield Request("cloudwatch:PutMetricAlarm", alarm, via)
-        elif operation in {"DeleteScalingPolicy", "DeregisterScalableTarget"}:
+        if operation in {"DeleteScalingPolicy", "DeregisterScalableTarget"}:
             yield Request("cloudwatch:DeleteAlarms", alarm, via)
 
     def _arn(self, service: str, resource: str) -> str:

@@ -294,17 +294,24 @@ def without(template: dict[str, Any], action: str) -> dict[str, Any]:
     return changed
 
 
+PUTS = ["RegisterScalableTarget", "PutScalingPolicy"]
 PROBED_BY = {
-    "sagemaker:DescribeEndpoint": ["RegisterScalableTarget"],
-    "sagemaker:DescribeEndpointConfig": ["RegisterScalableTarget"],
-    "sagemaker:UpdateEndpointWeightsAndCapacities": ["RegisterScalableTarget"],
-    "sagemaker:DescribeInferenceComponent": ["RegisterScalableTarget"],
-    "sagemaker:UpdateInferenceComponentRuntimeConfig": ["RegisterScalableTarget"],
-    "cloudwatch:DescribeAlarms": ["RegisterScalableTarget"],
-    "cloudwatch:PutMetricAlarm": ["PutScalingPolicy"],
-    "cloudwatch:DeleteAlarms": ["DeleteScalingPolicy", "DeregisterScalableTarget"],
+    "sagemaker:DescribeEndpoint": PUTS,
+    "sagemaker:DescribeEndpointConfig": PUTS,
+    "sagemaker:UpdateEndpointWeightsAndCapacities": PUTS,
+    "sagemaker:DescribeInferenceComponent": PUTS,
+    "sagemaker:UpdateInferenceComponentRuntimeConfig": PUTS,
+    "cloudwatch:DescribeAlarms": PUTS,
+    "cloudwatch:PutMetricAlarm": PUTS,
+    "cloudwatch:DeleteAlarms": [*PUTS, "DeleteScalingPolicy", "DeregisterScalableTarget"],
     "iam:CreateServiceLinkedRole": ["RegisterScalableTarget"],
 }
+"""AAS User Guide, "Permissions validation": before anything it calls SageMaker, and all three of CloudWatch, as its caller."""
+
+
+@pytest.mark.parametrize("target", [TRACKING, {**TRACKING, **COMPONENT}], ids=["variant", "component"])
+def test_a_schedule_may_take_a_target_value_back_when_nobody_is_left(rights: Rights, target: dict[str, Any]) -> None:
+    rights.check("FallbackRole", "scheduler", AAS, "PutScalingPolicy", target)
 
 
 @pytest.mark.parametrize("action", PROBED_BY)
