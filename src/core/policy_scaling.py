@@ -154,6 +154,9 @@ def _fault(steps: Sequence[StepRange], start: float) -> str | None:
         "the last scaling-out step must have no upper bound, or the highest load is ignored": (
             changes[-1] > 0 and steps[-1].upper is not None
         ),
+        "the first scaling-out step must have a lower bound, or it adds capacity at any load": (
+            changes[0] > 0 and steps[0].lower is None
+        ),
         "the first scaling-in step must have no lower bound": changes[0] < 0 and steps[0].lower is not None,
         "the last scaling-in step must have an upper bound": changes[-1] < 0 and steps[-1].upper is None,
         "no metric is below 0, so no step begins below it or ends at it": (

@@ -66,6 +66,8 @@ def step_problems(policy: Mapping[str, Any]) -> str | None:
         (step.get("MetricIntervalLowerBound", -math.inf), step.get("MetricIntervalUpperBound", math.inf))
         for step in steps
     )
+    if (-math.inf, math.inf) in spans:
+        return "The upper and lower bound of a step adjustment can't both be null"
     if any(low >= high for low, high in spans):
         return "The lower bound of a step adjustment must be less than its upper bound"
     for (_, high), (low, _) in itertools.pairwise(spans):

@@ -98,6 +98,7 @@ def test_percent_rounding(change: float, want: int) -> None:
         ),
         ([{**OUT[0]}, {"MetricIntervalLowerBound": 11, "ScalingAdjustment": 3}], "gap"),
         ([{**OUT[0]}, {"MetricIntervalLowerBound": 9, "ScalingAdjustment": 3}], "overlap"),
+        ([{"ScalingAdjustment": 1}], "both be null"),
     ],
 )
 def test_steps_that_do_not_tile_are_refused(steps: list[dict[str, Any]], why: str) -> None:
