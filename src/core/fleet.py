@@ -128,6 +128,8 @@ class FleetSync:
                 query, capacity = utilisation.query(each.target), profile.capacity_per_instance
                 lately = recent.get(query)
                 wrong = old and capacity and isinstance(lately, Observation) and belied(old, lately, capacity)
+                # Of one stated to start later than the fit looks ahead, orders would be late until tomorrow.
+                wrong = wrong or bool(old and profile.provisioning and old.horizons[1] * MINUTE <= profile.provisioning)
                 if profile.forecasting and self._due(each, old.fitted_at if old and not wrong else None, when):
                     seen = self._ports.metrics.fetch([query], when.now, HISTORY)[query]
                     if not isinstance(seen, Observation) or not capacity:

@@ -10,6 +10,7 @@ import pytest
 from core.model import Option
 from simulator.cases import Case, Mode
 from simulator.replay import TARGET, Replay, Replayed
+from simulator.stack import DirectStack
 
 START = datetime(2025, 4, 2, tzinfo=UTC)
 DAY, MORNING, EVENING = 24 * 60, 9 * 60, 17 * 60
@@ -63,6 +64,26 @@ def test_the_target_stands_by_from_the_first_fit_on(played: Replay) -> None:
     target = played.result().target
     assert set(target[5 : 3 * DAY]) == {50.0}
     assert set(target[3 * DAY + 121 :]) == {90.0}
+
+
+@pytest.mark.parametrize(
+    ("stated", "horizons"),
+    [
+        ("6m", (3, 7, 13)),
+        ("20m", (3, 21, 41)),  # with the old one the next morning was ordered 14 minutes late
+        ("90s", (3, 7, 13)),  # earlier than needed is only dear, until tomorrow's fit
+    ],
+)
+def test_a_longer_start_that_is_stated_is_looked_ahead_by_at_once(stated: str, horizons: tuple[int, int, int]) -> None:
+    run = Replay(office(4), joins=3 * DAY + 60)
+    run.run(run.joins + 5)
+    assert run.stack.store.learned([TARGET])[TARGET].horizons == (3, 7, 13)
+    document = run.stack.policies.fleet().model_dump(mode="json", exclude_unset=True)
+    document["profiles"]["replayed"]["provisioning"] = stated
+    stack = DirectStack(run.account, document, store=run.stack.store)
+    for _ in range(2):  # a push, and the next
+        stack.invoke("FleetSync", {"trigger": "policy"})
+        assert stack.store.learned([TARGET])[TARGET].horizons == horizons
 
 
 def test_the_evening_gives_back_at_once(played: Replay) -> None:
