@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from itertools import accumulate
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ from cli.errors import RefusedError
 from cli.tables import plain
 from core.aws.store import Table
 from core.learning.choice import LEAST, costs_of, days_of
-from core.model import Envelope, Observation, Point, Reason
-from core.policy import USUAL_START
-from core.signals.forecast import LAG, LOOK, SCALE, SLOT, foresee, price_of
+from core.model import Envelope, Observation, Option, Point, Reason
+from core.policy import parse_fleet
+from core.reconcile import as_measured
+from core.signals.forecast import FRESH, LAG, LOOK, SCALE, SLOT, foresee, price_of
+from core.times import A_DAY
 from simulator.cases import Scale, case_from
 from simulator.oracle import clairvoyant
 from simulator.replay import replay
@@ -32,8 +35,9 @@ if TYPE_CHECKING:
 
     from cli.cloudwatch_history import History
     from core.context import Context
-    from core.model import Judged, Learned, Measured
+    from core.model import Judged, Learned, Measured, Memory
     from core.ports import Metrics
+    from simulator.cases import Case
 
 KNOBS = ("economy", "balanced", "strict", "critical")
 STEP = timedelta(minutes=15)
@@ -95,6 +99,9 @@ class Outlook:
     days: int
     """So many days the options were replayed."""
 
+    fresh: bool
+    """Whether the fit is young enough to be decided by."""
+
     chosen: str
     price: float
     """In force: the knob's, in proportion to what load costs here."""
@@ -127,18 +134,19 @@ def outlook_of(source: Source, now: datetime, *, hours: int, told: Callable[[str
         RefusedError: there is no forecast for it.
         ObservationError: CloudWatch cannot be read, or has nothing.
     """
-    ctx = source.seen
-    target, profile = ctx.target, ctx.profile
-    store = Table(source.dynamodb, source.table)
+    store, target = Table(source.dynamodb, source.table), source.seen.target
     learned, memory = store.learned([target]).get(target), store.memories([target])[target]
-    capacity = profile.objectives.requests_per_instance
-    if learned is None or capacity is None:
+    ctx = _in_force(source.seen, store, memory)
+    capacity = ctx.profile.objectives.requests_per_instance if ctx else None
+    if learned is None or ctx is None or capacity is None or ctx.profile.forecasting is None:
         raise RefusedError(
             f"{target.resource_id}: nothing is fitted; a forecast needs three days of requests, requests_per_instance "
-            "(stated or learned), and neither policies of your own nor `forecast: off`"
+            "(stated or learned), and neither policies of your own, `scale_in: native` nor `forecast: off`"
         )
-    history = read_history(source.metrics, target, now, KEPT)
-    week = learned.judged[:7]
+    profile, history = ctx.profile, read_history(source.metrics, target, now, KEPT)
+    fresh = now - learned.fitted_at <= FRESH
+    if not fresh:  # then no owner looks at it
+        learned = replace(learned, chosen=Option.GUARD)
     return Outlook(
         target=target.resource_id,
         now=now,
@@ -146,25 +154,41 @@ def outlook_of(source: Source, now: datetime, *, hours: int, told: Callable[[str
         capacity=capacity,
         measured=memory.measured,
         fitted_at=learned.fitted_at,
-        ahead=list(_ahead(learned, history, capacity=capacity, price=profile.forecast_price, hours=hours)),
+        ahead=list(hours_ahead(learned, history, capacity=capacity, price=profile.forecast_price, hours=hours)),
         last_week=_covered(history, capacity),
-        bound=(fmean(day.under for day in week), fmean(day.promised for day in week)) if week else None,
+        bound=bound_of(learned.judged),
         days=days_of(learned.judged),
+        fresh=fresh,
         chosen=learned.chosen.value,
         price=round(price_of(learned, profile.forecast_price), 1),
         options=list(_options(learned.judged)),
         changed=list(_changed(source, now - WEEK)),
-        played=list(_played(ctx, history, capacity, told)) if told else [],
+        played=list(_played(ctx, memory, history, told)) if told else [],
     )
 
 
-def _ahead(learned: Learned, history: History, *, capacity: float, price: float, hours: int) -> Iterator[Ahead]:
+def _in_force(seen: Context, store: Table, memory: Memory) -> Context | None:
+    """Return the context of a decision under the document and the capacity that hold now, None if nothing is enrolled.
+
+    Decisions are recorded when they change: the newest may be older than the document, of which FleetSync keeps a copy.
+    """
+    content, place = store.policy_copy(), (store.roster() or {}).get(seen.target)
+    if content is None or place is None:
+        return None
+    fleet = parse_fleet(json.loads(content))
+    profile = as_measured(fleet.profiles[place.profile], memory)
+    return replace(seen, enrolment=replace(seen.enrolment, profile=profile, fleet_max=fleet.max_capacity))
+
+
+def hours_ahead(learned: Learned, history: History, *, capacity: float, price: float, hours: int) -> Iterator[Ahead]:
     """Yield what the forecast rule asks for at times to come, were each minute until then as on the days before.
 
     The days before are scaled to the last 15 minutes. The rule itself looks 13 minutes ahead and no further.
     """
     loads = history.trace.requests.astype(float).tolist()
     end = history.trace.start + len(loads) * MINUTE
+    last = end + hours * timedelta(hours=1) + (max(learned.horizons) + LAG) * MINUTE
+    learned = _until(learned, last)
     usual, half = learned.season[1], timedelta(minutes=7)  # each is the mean of the 15 minutes until then
 
     def expected(at: datetime) -> float:
@@ -183,6 +207,29 @@ def _ahead(learned: Learned, history: History, *, capacity: float, price: float,
                 yield Ahead(at, round(points[-1].value, 1), wish.order, wish.up_to, wish.keep)
         following = points[-1].at + MINUTE
         points.append(Point(following, scale * expected(following)))
+
+
+def _until(learned: Learned, last: datetime) -> Learned:
+    """Return a fit whose season reaches so far: it knows as much as is decided by it, and then days repeat."""
+    missing = max(math.ceil((last - learned.first) / (SLOT * MINUTE)) + 2 - len(learned.season[0]), 0)
+    tables = (list(table) for table in learned.season)
+    return replace(learned, season=tuple(_repeated(table, missing) for table in tables))
+
+
+def _repeated(table: list[int], missing: int) -> tuple[int, ...]:
+    for _ in range(missing):
+        table.append(table[-(A_DAY // SLOT)])
+    return tuple(table)
+
+
+def bound_of(days: Sequence[Judged]) -> tuple[float, float] | None:
+    """Return the shares of the last seven days, of which some may have been judged in parts."""
+    ends = accumulate(day.minutes for day in days)  # a whole one has 1,442, of rows each 7 minutes
+    week = [day for day, end in zip(days, ends, strict=True) if end - day.minutes < 7 * A_DAY]
+    minutes = [day.minutes for day in week]
+    if not week:
+        return None
+    return fmean((day.under for day in week), minutes), fmean((day.promised for day in week), minutes)
 
 
 def _covered(history: History, capacity: float) -> Covered:
@@ -226,21 +273,34 @@ def _changed(source: Source, since: datetime) -> Iterator[tuple[datetime, str]]:
             yield at, str(Envelope(**json.loads(item["decision"]["S"])["envelope"]))
 
 
-def _played(ctx: Context, history: History, capacity: float, told: Callable[[str], None]) -> Iterator[Played]:
-    """Play the history once under each position of the knob and without forecast; the last half is judged."""
+def case_of_target(ctx: Context, memory: Memory, history: History) -> tuple[Case, dict[str, Any]]:
+    """Return the case that the knob's positions are played over, and the fields of the profile that hold in it.
+
+    A component is played as a variant is: its last copy stays.
+    """
     profile = ctx.profile
-    fields = profile.model_dump(mode="json", include={"scale_in", "stabilization", "windows"})
+    fields = profile.model_dump(mode="json", include={"scale_in", "stabilization", "timezone", "windows"})
+    for window in fields["windows"]:
+        if window["max_capacity"] == 0:
+            window["max_capacity"] = 1
+    scale = Scale(capacity=profile.objectives.requests_per_instance)
     case = replace(
-        case_from(ctx.target.resource_id, history.trace, scale=Scale(capacity=capacity)),
-        minimum=ctx.policy_envelope.floor,
+        case_from(ctx.target.resource_id, history.trace, scale=scale),
+        minimum=max(ctx.policy_envelope.floor, 1),
         maximum=ctx.policy_envelope.ceiling,
-        provisioning=(profile.provisioning or USUAL_START) // MINUTE,
+        provisioning=math.ceil(profile.start_of(memory.starts) / MINUTE),
     )
+    return case, fields
+
+
+def _played(ctx: Context, memory: Memory, history: History, told: Callable[[str], None]) -> Iterator[Played]:
+    """Play the history once under each position of the knob and without forecast; the last half is judged."""
+    case, fields = case_of_target(ctx, memory, history)
     ideal = clairvoyant(case)
     for number, knob in enumerate(KNOBS, start=1):
         told(f"Playing {len(case.requests) / 1440:.0f} days: {knob} ({number} of {len(KNOBS)})")
         found = score(case, replay(case, {**fields, "forecast": knob}, knob=knob).course, ideal)
-        cost = found.instance_hours + profile.forecast_price * found.violated / capacity / 60
+        cost = found.instance_hours + ctx.profile.forecast_price * found.violated / case.capacity / 60
         yield Played(knob, found.violated_share, found.instance_hours, cost, found.changes_per_day)
 
 
@@ -299,6 +359,8 @@ def lines_of(found: Outlook) -> Iterable[str]:
         yield f"{under:.2%} of the minutes needed no more than was ordered up to for them; {promised:.2%} promised."
     enough = found.days >= LEAST
     why = f"cheapest of {found.days} days, or near it" if enough else f"choosing takes {LEAST} replayed days"
+    if not found.fresh:
+        why = f"a fit older than {FRESH // timedelta(hours=1)} hours is left: FleetSync could not make a new one"
     yield f"Orders ahead: {found.chosen} ({why})."
     yield f"Price in force: {found.price:g}, by what load costs here."
     newest = "".join(f"; {bounds} at {at:%Y-%m-%dT%H:%MZ}" for at, bounds in found.changed[-3:])
