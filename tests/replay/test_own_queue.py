@@ -18,11 +18,11 @@ QUEUED: dict[str, Any] = {
 }
 
 
-def jobs(kind: str) -> SimulatedStack:
+def jobs(kind: str, *, burst: int = BURST, **changes: Any) -> SimulatedStack:
     """Half an hour of silence, then 300 messages in 5 minutes, which keep an instance busy for 75."""
     lowest = 0 if kind == "async" else 1
     account = SimulatedAccount(START)
-    requests = [0] * SILENCE + [ITEMS // BURST] * BURST
+    requests = [0] * SILENCE + [ITEMS // BURST] * burst
     workload = SqsWorkload(
         queue_name="jobs",
         per_minute_requests=requests,
@@ -37,7 +37,7 @@ def jobs(kind: str) -> SimulatedStack:
         asynchronous=kind == "async",
         provisioning_from_zero=timedelta(minutes=8),
     )
-    profile = {"kind": kind, "min_capacity": lowest, **QUEUED}
+    profile = {"kind": kind, "min_capacity": lowest, **QUEUED, **changes}
     entries = [{"name": "render", "profile": "render"}]
     made = SimulatedStack(account, {"version": 1, "profiles": {"render": profile}, "endpoints": entries}, direct=True)
     made.invoke("FleetSync", {"trigger": "policy"})
@@ -64,6 +64,23 @@ def test_its_messages_are_worked_off_in_time_with_no_more_than_they_need(kind: s
     assert max(work(made).history.desired) < 10
     unknown = [o for _, o in made.outcomes if o.decision and o.decision.context.unknown]
     assert len(unknown) <= 5, "SQS says nothing of messages in flight while there are none: that is no want of data"
+
+
+@pytest.mark.parametrize("burst", [5, 15])
+def test_aas_takes_no_instance_of_those_that_messages_are_left_for(burst: int) -> None:
+    """An asynchronous endpoint holds 20 of them, far below its target of 60 an instance: AAS saw next to no load.
+
+    It took three of five back where 84 messages waited, and of 900 in 15 minutes called 22 in the end where 10 do.
+    """
+    made = jobs("async", burst=burst, max_capacity=30)
+    desired = 0
+    for minute in range(SILENCE + burst + 90):
+        made.minute()
+        before, desired = desired, made.account.endpoint("render").desired_count
+        assert desired >= min(before, work(made).waiting), f"minute {minute}"
+    assert (work(made).served, work(made).late) == (ITEMS // BURST * burst, 0)
+    assert max(work(made).history.desired) <= 10
+    assert desired == 0
 
 
 @pytest.mark.parametrize("kind", ["realtime", "async"])

@@ -170,8 +170,8 @@ def _newest(ctx: Context, kept: Recommendation, crew: Crew, queue: Line) -> Reco
     if ctx.refusal is not None and floor > crew.ordered:
         floor = _obtainable(ctx, ctx.refusal, crew, floor)
     busy = min(crew.ordered, instances(queue.length, objectives.concurrency))
-    if ctx.profile.followed_queue:
-        floor = max(floor, busy)  # AAS's own steps go down with the queue, whatever is at work
+    if ctx.profile.queue:
+        floor = max(floor, busy)  # AAS goes down with it, or with what workers handed over of it
     oldest = max((age for age, _ in queue.items), default=0.0)
     return replace(
         kept,
