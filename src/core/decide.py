@@ -209,7 +209,7 @@ def stabilize(ctx: Context, wanted: Envelope) -> Step | None:
     The window is recomputed from the points fetched, so nothing needs to be remembered. A target that was first
     seen, or whose state was lost, within the window lowers nothing that is registered.
     """
-    since = ctx.now - ctx.profile.stabilization
+    since = (ctx.now - ctx.profile.stabilization).replace(second=0, microsecond=0)  # whichever second a pass runs at
     peak = max(recommendations(ctx, since), key=lambda r: r.floor, default=None)
     if peak is not None and peak.floor > wanted.floor:
         stands = ctx.registered is not None and ctx.registered.floor >= peak.floor
@@ -473,7 +473,8 @@ def _direct_scale_in(ctx: Context, envelope: Envelope, *, foreseen: bool) -> int
         return None
     if envelope.floor >= ctx.capacity.desired:
         return None
-    since = ctx.now - max(ctx.profile.stabilization, LONGEST_GAP)  # within less no minute is readable yet
+    back = max(ctx.profile.stabilization, LONGEST_GAP)  # within less no minute is readable yet
+    since = (ctx.now - back).replace(second=0, microsecond=0)  # nor is the newest of these if seconds count
     loads = [ctx.signals[signal] for signal in (Signal.REQUESTS, Signal.BACKLOG) if signal in ctx.signals]
     if not loads or not all(isinstance(seen, Observation) and _unbroken(seen, since) for seen in loads):
         return None  # nobody knows what was needed in the minutes that are missing

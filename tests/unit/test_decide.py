@@ -816,10 +816,20 @@ def test_a_batch_target_is_never_scaled_in_directly() -> None:
 
 @pytest.mark.parametrize("stabilization", ["1m", "2m", "3m"])
 @pytest.mark.parametrize("seconds", [0, 7, 59])
-def test_direct_scale_in_with_a_window_shorter_than_minutes_take_to_be_read(stabilization: str, seconds: int) -> None:
-    now = NOW + timedelta(seconds=seconds)
-    seen = context(load=steady(2000), capacity=running(10), stabilization=stabilization, now=now)
-    assert decide(seen).scale_in_to == 4
+@pytest.mark.parametrize(("newest", "to"), [(2, 4), (3, 4), (4, None)])  # older ones do not tell of the last minutes
+def test_direct_scale_in_with_a_window_shorter_than_minutes_take_to_be_read(
+    stabilization: str, seconds: int, newest: int, to: int | None
+) -> None:
+    now, load = NOW + timedelta(seconds=seconds), minutes([2000] * 15, newest=NOW - timedelta(minutes=newest))
+    seen = context(load=load, capacity=running(10), stabilization=stabilization, now=now)
+    assert decide(seen).scale_in_to == to
+
+
+@pytest.mark.parametrize("seconds", [0, 7, 59])
+def test_the_floor_follows_the_same_minutes_whichever_second_a_pass_runs_at(seconds: int) -> None:
+    """4,000 requests ten minutes ago, 4 instances' worth; each minute since needs the minimum."""
+    load = minutes([4000, *[500] * 8], newest=NOW - timedelta(minutes=2))
+    assert decide(context(load=load, now=NOW + timedelta(seconds=seconds))).envelope.floor == 4
 
 
 def test_the_wish_holds_for_an_hour_or_until_its_reason_ends() -> None:
