@@ -11,11 +11,23 @@ from hypothesis import strategies as st
 
 from core.context import Context
 from core.decide import decide
-from core.model import Capacity, Envelope, Memory, Missing, Observation, Reason, Refusal, Signal
+from core.model import Capacity, Envelope, Memory, Missing, Observation, Override, Reason, Refusal, Signal
 from core.ports import MetricQuery
 from core.signals import queries
 from core.signals.queue import Crew, Line, asleep, learned, missing, recommend, remember, wanted
-from tests.builders import ASYNC, COMPONENT, NOW, REALTIME, SETTLED_MEMORY, context, enrolment, minutes, running, steady
+from tests.builders import (
+    ASYNC,
+    COMPONENT,
+    NOW,
+    REALTIME,
+    SETTLED_MEMORY,
+    context,
+    enrolment,
+    minutes,
+    override,
+    running,
+    steady,
+)
 
 WITHIN = 12.75  # 0.85 of 15 minutes
 
@@ -248,6 +260,29 @@ def test_items_that_would_expire_force_a_scale_out_and_are_reported() -> None:
     lost = seen([3000], 2, objectives=objectives)
     assert recommend(lost)[-1].reason is Reason.REQUESTS_EXPIRING
     assert decide(lost).envelope == Envelope(8, 8)
+
+
+@pytest.mark.parametrize(
+    ("items", "wishes", "told", "why"),
+    [
+        (300, [], False, "5 are ordered: 4 x (2 + 52) x 5"),
+        (300, [override("ceiling", 1, minutes_left=180)], True, "one finishes 4 x 60 = 240 before they expire"),
+        (300, [override("pin", 1, minutes_left=180)], True, "likewise"),
+        (300, [override("ceiling", 1, minutes_left=20)], False, "what is ordered then serves for half an hour"),
+        (300, [override("ceiling", 2, minutes_left=180)], False, "two finish them"),
+        (200, [override("ceiling", 1, minutes_left=180)], False, "so does one"),
+        (300, [override("floor", 1, minutes_left=180)], False, "that holds nothing back"),
+        (300, [override("ceiling", 1, scope="fleet"), override("floor", 1)], False, "another comes first"),
+    ],
+)
+def test_items_that_expire_under_an_override_are_reported_while_it_can_be_ended(
+    items: int, wishes: list[Override], told: bool, why: str
+) -> None:
+    objectives = {"items_per_minute": 4, "drain_within": "30m", "expires_after": "1h"}
+    ctx = seen([items], 1, objectives=objectives, overrides=wishes)
+    assert (recommend(ctx)[-1].reason is Reason.REQUESTS_EXPIRING) is told, why
+    bounds = Envelope(1, 1) if wishes and told else decide(ctx).envelope  # it is said, and held all the same
+    assert decide(ctx).envelope == bounds
 
 
 def test_what_is_refused_saves_nothing() -> None:

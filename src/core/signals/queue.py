@@ -12,7 +12,8 @@ from itertools import pairwise
 
 from core.context import Context, Enrolment
 from core.metrics import QUEUE, SQS, TIMES
-from core.model import Capacity, Kind, Memory, Missing, Observation, Reason, Recommendation, Refusal, Signal
+from core.model import Capacity, Kind, Memory, Missing, Observation, OverrideAction, Reason, Recommendation, Signal
+from core.overrides import in_force
 from core.policy import MARGIN, Profile
 from core.ports import MetricQuery
 from core.signals.utilisation import instances
@@ -168,7 +169,7 @@ def _newest(ctx: Context, kept: Recommendation, crew: Crew, queue: Line) -> Reco
     lost = _lost(ctx, queue, crew, floor)
     floor = max(floor, crew.ordered + lost if lost else 0)
     if ctx.refusal is not None and floor > crew.ordered:
-        floor = _obtainable(ctx, ctx.refusal, crew, floor)
+        floor = _obtainable(ctx, ctx.refusal.room, crew, floor)
     busy = min(crew.ordered, instances(queue.length, objectives.concurrency))
     if ctx.profile.queue:
         floor = max(floor, busy)  # AAS goes down with it, or with what workers handed over of it
@@ -183,23 +184,28 @@ def _newest(ctx: Context, kept: Recommendation, crew: Crew, queue: Line) -> Reco
 
 
 def _lost(ctx: Context, queue: Line, crew: Crew, floor: int) -> int:
-    """Return the instances without which items expire, if it is time for them.
+    """Return the instances without which items expire, if it is time for them, or at once where an override caps them.
 
-    The floor that comes next counts as ordered, unless AWS refuses it.
+    The floor that comes next counts as ordered, unless AWS refuses it; what an override caps, as coming when it ends.
     """
     coming = max(crew.ordered, min(floor, ctx.policy_envelope.ceiling) if ctx.refusal is None else 0)
     ahead = replace(crew, ordered=coming, arrive_in=crew.lead if coming > crew.ordered else crew.arrive_in)
+    first = in_force(ctx.overrides, ctx.now)[:1]
+    caps = [w for w in first if w.action in {OverrideAction.PIN, OverrideAction.CEILING} and (w.capacity or 0) < coming]
+    for cap in caps:
+        ahead = replace(ahead, ready=cap.capacity or 0, arrive_in=crew.lead + (cap.expires_at - ctx.now) / MINUTE)
     extra, due = missing(queue, ahead, ctx.profile.objectives.expires_after / MINUTE)
-    return coming - crew.ordered + math.ceil(round(extra, 9)) if due and queue.items else 0
+    told = queue.items and (due or (caps and extra))
+    return coming - crew.ordered + math.ceil(round(extra, 9)) if told else 0
 
 
-def _obtainable(ctx: Context, refusal: Refusal, crew: Crew, floor: int) -> int:
+def _obtainable(ctx: Context, room: int | None, crew: Crew, floor: int) -> int:
     """Return what to ask for where AWS refused: what it has left, if it says so, else nothing new until the next try.
 
     The need moves by the minute; each number of it would only be refused as the last was.
     """
-    if refusal.room:
-        return min(floor, crew.ordered + refusal.room)
+    if room:
+        return min(floor, crew.ordered + room)
     standing = ctx.registered.floor if ctx.registered else 0
     return standing if standing > crew.ordered and ctx.now < ctx.next_try else floor
 
