@@ -193,7 +193,7 @@ def look(cloud: CloudAccount, targets: tuple[ScalableTarget, ...]) -> State:
 def _held(cloud: CloudAccount, target: ScalableTarget, rows: Mapping[str, Mapping[str, Any]]) -> Held:
     account, name = cloud.account, next(iter(target.names.values()))
     own = rows.get(f"TARGET#{target.resource_id}#{target.dimension.value}", {})
-    memory = json.loads(unpacked(own["STATE"]["memory"])) if "memory" in own.get("STATE", {}) else {}
+    memory = json.loads(unpacked(own["STATE"]["body"])) if "body" in own.get("STATE", {}) else {}
     shown = account.snapshot(name)
     component = account.sagemaker.components.by_name.get(name)
     actions = dict(shown.get("scheduled_actions", {}))

@@ -3,7 +3,7 @@
 One DynamoDB table, keys `pk` and `sk`, time to live in `expires_at`:
 
 ```text
-TARGET#<resource id>#<dimension>   STATE                version, lease_until, lease_holder, memory
+TARGET#<resource id>#<dimension>   STATE                version, lease_until, lease_holder, body: the memory
                                    ORIGINAL             body
                                    LEARNED              body: the newest fit, compressed: reads of 4 kB are paid
                                    DECISION#<time>#<memory's version>-<sum of the context>   decision, context, ...
@@ -13,7 +13,8 @@ OVERRIDES                          <id>                 body, expires_at
 POLICY                             COPY                 body: the last good document, compressed: an item holds 400 kB
 ```
 
-Memories and contexts are compressed too: writes of 1 kB are paid.
+Memories and contexts are compressed too: writes of 1 kB are paid. What changes its type takes another attribute's name:
+the release before, deployed again, must find it lost. Only one that went back leaves a `memory`, newer than the `body`.
 
 Overrides of every scope are one partition, so that a pass reads all of them in one call. DynamoDB removes expired items
 days late, so expiry is checked on read. Times come from the caller, never from a clock.
@@ -97,8 +98,8 @@ class Table:
 
     def record(self, target: ScalableTarget, memory: Memory, holder: str, now: datetime) -> bool:
         body = _MEMORIES.dump_json(memory, exclude={"version"}, exclude_defaults=True)
-        wanted = "SET version = :next, memory = :memory REMOVE lease_until, lease_holder"
-        values: Item = {":next": {"N": str(memory.version + 1)}, ":memory": {"B": zlib.compress(body)}}
+        wanted = "SET version = :next, body = :body REMOVE lease_until, lease_holder, memory"
+        values: Item = {":next": {"N": str(memory.version + 1)}, ":body": {"B": zlib.compress(body)}}
         return self._write_state(target, wanted, values, memory.version, holder, now)
 
     def forget(self, target: ScalableTarget) -> None:
@@ -291,8 +292,8 @@ def _text(item: "Item", name: str) -> str:
 def _memory(state: "Item") -> Memory:
     """Return the memory in a STATE item; one that cannot be read (an older or newer release wrote it) is lost."""
     try:
-        memory = _MEMORIES.validate_json(unpacked(state["memory"])) if "memory" in state else Memory()
-    except (ValidationError, zlib.error):
+        memory = _MEMORIES.validate_json(unpacked(state.get("memory") or state["body"]))
+    except (ValidationError, KeyError, zlib.error):
         memory = Memory()
     return replace(memory, version=int(state["version"]["N"]) if "version" in state else 0)
 

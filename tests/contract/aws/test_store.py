@@ -40,6 +40,9 @@ from tests.contract.aws.stubs import scripted
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    Key = dict[str, AttributeValueTypeDef]
 
 NOW = datetime(2026, 11, 22, 12, 0, 30, 250_000, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=50)
@@ -47,6 +50,10 @@ LATER = NOW + timedelta(minutes=5)
 ORDERS = ScalableTarget.variant("orders", "AllTraffic")
 OCR = ScalableTarget.variant("doc-ocr", "blue")
 CHAT = ScalableTarget.component("chat-8b")
+STATE_KEY: "Key" = {
+    "pk": {"S": f"TARGET#{ORDERS.resource_id}#{ORDERS.dimension.value}"},
+    "sk": {"S": "STATE"},
+}
 WEB, NIGHTLY = (Place(profile, by_tag=False, endpoint="orders") for profile in ("web", "nightly"))
 PROFILE = parse_fleet(
     {
@@ -399,16 +406,53 @@ class TestTableItems:
         day = timedelta(days=1).total_seconds()
         assert int(item("req-1")["expires_at"]["N"]) >= an_override().expires_at.timestamp() + day
 
-    def test_a_memory_that_cannot_be_read_is_lost_but_its_version_is_not(self, dynamodb: "DynamoDBClient") -> None:
+    @pytest.mark.parametrize(
+        "unreadable",
+        [
+            pytest.param({"B": zlib.compress(b'{"demand_floor": "four"}')}, id="a field of another type"),
+            pytest.param({"B": b"four"}, id="not compressed"),
+            pytest.param({"M": {"demand_floor": {"N": "4"}}}, id="an attribute of another type"),
+        ],
+    )
+    def test_a_memory_that_cannot_be_read_is_lost_but_its_version_is_not(
+        self, dynamodb: "DynamoDBClient", unreadable: "AttributeValueTypeDef"
+    ) -> None:
         table = Table(dynamodb, "tidegate")
         table.record(ORDERS, USUAL, "me", NOW)
         dynamodb.update_item(
             TableName="tidegate",
-            Key={"pk": {"S": f"TARGET#{ORDERS.resource_id}#{ORDERS.dimension.value}"}, "sk": {"S": "STATE"}},
-            UpdateExpression="SET memory = :other",
-            ExpressionAttributeValues={":other": {"S": '{"demand_floor": "four"}'}},
+            Key=STATE_KEY,
+            UpdateExpression="SET body = :other",
+            ExpressionAttributeValues={":other": unreadable},
         )
         assert memory_of(table) == Memory(version=1)
+
+    def test_the_memory_of_a_release_that_did_not_compress_is_read_and_replaced_and_read_again_after_going_back(
+        self, dynamodb: "DynamoDBClient", item: Callable[[str], dict[str, Any]]
+    ) -> None:
+        """The release before memories were compressed wrote JSON as `memory`, and reads it as `item["memory"]["S"]` if it is there."""
+        table = Table(dynamodb, "tidegate")
+
+        def written_by_the_release_before(demand_floor: int) -> None:
+            json_of_memory = json.dumps({"enrolled": True, "demand_floor": demand_floor})
+            dynamodb.update_item(
+                TableName="tidegate",
+                Key=STATE_KEY,
+                UpdateExpression="SET version = if_not_exists(version, :none) + :one, memory = :memory",
+                ExpressionAttributeValues={
+                    ":none": {"N": "0"},
+                    ":one": {"N": "1"},
+                    ":memory": {"S": json_of_memory},
+                },
+            )
+
+        written_by_the_release_before(4)
+        assert memory_of(table) == Memory(version=1, enrolled=True, demand_floor=4)  # the stack was updated
+        assert table.record(ORDERS, replace(memory_of(table), demand_floor=5), "me", NOW)
+        assert memory_of(table) == Memory(version=2, enrolled=True, demand_floor=5)
+        assert "memory" not in item("STATE")  # going back it is lost, which lowers nothing; bytes ended every pass
+        written_by_the_release_before(6)
+        assert memory_of(table) == Memory(version=3, enrolled=True, demand_floor=6)  # updated again: 6 is newer than 5
 
     def test_an_override_that_cannot_be_read_is_named_and_none_is_taken_for_it(
         self, dynamodb: "DynamoDBClient"
