@@ -295,7 +295,7 @@ def plan_natives(
     prefix = owned_prefix(stage)
     actions: list[Action] = []
     if (saved := original_of(inventory, stage, original)) != original:
-        if original and original.created_at != saved.created_at:  # what was due on the endpoint before
+        if original and original.created_at not in {None, saved.created_at}:  # what was due on the endpoint before
             actions.append(DeleteFallback())
         actions.append(SaveOriginal(saved))
     actions += [DeletePolicy(p.name) for p in foreign(inventory.policies, stage)]
@@ -373,6 +373,7 @@ def original_of(inventory: Inventory, stage: str, saved: Original | None = None)
     known, at = policies == inventory.policies, inventory.created_at
     anew = saved and known and saved.created_at and at not in {None, saved.created_at}
     before = (not anew and saved) or Original(envelope=inventory.registered, known=known, created_at=at)
+    before = replace(before, created_at=before.created_at or at)  # an older release did not write whose it is
     newest = {each.name: each for each in (*before.policies, *policies)}
     timed = {each.name: each for each in (*before.scheduled_actions, *actions)}
     return replace(before, policies=(*newest.values(),), scheduled_actions=(*timed.values(),))

@@ -977,12 +977,23 @@ def deleted(world: World) -> None:
         held.clear()
 
 
-@pytest.mark.parametrize("synced", [True, False])
-def test_what_stood_on_an_endpoint_that_was_deleted_is_not_given_to_the_one_made_again(synced: bool) -> None:
+@pytest.mark.parametrize(
+    ("synced", "adopted_by_an_older_release"),
+    [(True, False), (False, False), (True, True), (False, True)],
+)
+def test_what_stood_on_an_endpoint_that_was_deleted_is_not_given_to_the_one_made_again(
+    synced: bool, adopted_by_an_older_release: bool
+) -> None:
     world = hand_made(World())
     world.serving.capacities[world.orders] = replace(world.serving.capacities[world.orders], created_at=world.now)
     world.document["endpoints"][0]["adopt"] = True
     world.enrolled()
+    if adopted_by_an_older_release:  # it did not write of which endpoint the record is; the first sync after it does
+        saved = world.store.original(world.orders)
+        assert saved is not None
+        world.store.put_original(world.orders, replace(saved, created_at=None))
+        assert [*map(str, world.sync()["orders"].actions)] == ["save what stands now, for release"]
+        assert world.store.original(world.orders) == saved
     deleted(world)
     world.serving.capacities[world.orders] = Capacity(8, 8, "InService", world.now, "orders-config-2")
     new = replace(BY_HAND, name="new")
