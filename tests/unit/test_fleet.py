@@ -1008,6 +1008,30 @@ def test_what_stood_on_an_endpoint_that_was_deleted_is_not_given_to_the_one_made
     assert not world.autoscaling.actions.get(world.orders)
 
 
+@pytest.mark.parametrize("mode", [Mode.SHADOW, Mode.ACTIVE])
+def test_a_stack_made_again_over_the_table_that_stayed_goes_on_if_it_is_in_shadow_until_the_document_is_pushed(
+    mode: Mode,
+) -> None:
+    """It begins with the empty fleet of the template, and the roster still holds `orders` by name."""
+    world = hand_made(World())
+    world.document["endpoints"][0]["adopt"] = True
+    world.enrolled()
+    stood, pushed = world.autoscaling.bounds[world.orders], world.document
+    assert stood == Envelope(2, 12)
+    world.mode, world.document = mode, {"version": 1, "profiles": {}, "endpoints": []}
+    outcome = world.sync()["orders"]
+    if mode is Mode.ACTIVE:
+        assert outcome.status is Status.RELEASED
+        assert world.autoscaling.bounds[world.orders] == Envelope(1, 5), "as it was before adoption, at once"
+        return
+    assert outcome.status is Status.SHADOW
+    world.mode, world.document = Mode.ACTIVE, pushed
+    world.later(hours=1)
+    assert world.sync()["orders"].status in {Status.UNCHANGED, Status.CHANGED}
+    assert world.autoscaling.bounds[world.orders] == stood
+    assert world.store.original(world.orders) is not None
+
+
 def test_what_others_put_after_the_last_sync_is_not_replaced_by_what_was_saved() -> None:
     world = hand_made(World())
     world.document["endpoints"][0]["adopt"] = True
