@@ -359,7 +359,9 @@ def _expiry(decision: Decision, envelope: Envelope) -> tuple[Action, ...]:
     if envelope == ctx.policy_envelope:
         return (DeleteExpiry(),) if standing is not None else ()
     due = decision.valid_until
-    if standing is not None and due - min(RENEW_BEFORE, (due - ctx.now) / 2) <= standing <= due:
+    # Not before an end that is known either: under a pause nobody renews it until then.
+    ends = [step.valid_until for step in decision.steps if step.valid_until and step.valid_until <= due]
+    if standing is not None and max([due - min(RENEW_BEFORE, (due - ctx.now) / 2), *ends]) <= standing <= due:
         return ()
     return (PutExpiry(due, ctx.policy_envelope),)
 

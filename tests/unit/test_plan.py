@@ -51,6 +51,11 @@ def tried(tries: int, *, ago: int, floor: int = 2) -> Any:
     return remembered(written=Envelope(floor, 12), written_at=written_at, count=1, tries=tries, expires_at=expires)
 
 
+FLOORS = [(40, 45, False), (45, 45, False), (50, 45, True), (60, 45, True), (60, 59, True), (60, 60, False)]
+"""In how many minutes an override ends and the standing expiry comes, and whether it is renewed: a pause that
+follows renews nothing, so a floor of 50 minutes may not fall after 45."""
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -204,6 +209,19 @@ CASES = [
         ),
     ),
     Case("nothing is written when the endpoint is gone", context(load=steady(9000), capacity=Missing("gone"))),
+    *(
+        Case(
+            f"a floor for {end} minutes over an expiry in {at}: {'renewed' if renewed else 'it stands'}",
+            context(
+                capacity=running(4),
+                registered=Envelope(4, 12),
+                memory=remembered(expires_at=NOW + timedelta(minutes=at)),
+                overrides=[override("floor", 4, minutes_left=end)],
+            ),
+            [PutExpiry(IN_AN_HOUR, POLICY)] if renewed else [],
+        )
+        for end, at, renewed in FLOORS
+    ),
     Case("nothing is written while paused", context(load=steady(9000), overrides=[override("pause")])),
     Case(
         "a direct scale-in comes last",

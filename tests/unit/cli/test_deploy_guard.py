@@ -60,6 +60,19 @@ def test_nothing_scales_in_and_tidegate_writes_nothing_until_the_end(enrolled: D
     assert status(enrolled) == ("InService", 1)
 
 
+def test_what_is_held_stays_to_the_end_whatever_was_to_expire_before(enrolled: Desk) -> None:
+    """The expiry of a floor that load had raised stood already, 38 minutes ahead: it would fall within the hour."""
+    load(enrolled, 2000)
+    enrolled.minutes(25)
+    enrolled.run("deploy-guard", "begin", "orders", "--for", "60m")
+    load(enrolled, 0)
+    held, seen = bounds(enrolled), status(enrolled)
+    enrolled.minutes(58)
+    assert (bounds(enrolled), status(enrolled)) == (held, seen)
+    enrolled.minutes(5)
+    assert bounds(enrolled) == (1, 8)
+
+
 def test_a_deployment_that_resets_the_count_is_repaired_at_the_end(enrolled: Desk) -> None:
     enrolled.in_force.content = json.dumps(document({"name": "orders"})).encode()  # two at least
     enrolled.run(*BEGIN)
