@@ -108,7 +108,10 @@ def test_the_override_that_decides_stands_and_none_that_stands_comes_before_it(
         o
         for o in seen.overrides
         for r in seen.overrides
-        if r.action is OverrideAction.RESUME and r.place == o.place and r.created_at >= o.created_at
+        if r.action is OverrideAction.RESUME
+        and r.place == o.place
+        and r.created_at >= o.created_at
+        and r.expires_at >= o.expires_at  # it is known for as long as what it saw
     }
     stand = [o for o in seen.overrides if o not in ended and seen.now < o.expires_at]
     said = [step.seen["id"] for step in decide(seen).steps if step.rule == "override"]
@@ -142,7 +145,7 @@ def test_once_all_overrides_have_expired_the_signals_decide_alone(seen: Context)
 
 @given(contexts(), st.sampled_from(Scope))
 def test_what_was_ended_is_as_if_it_had_never_been(seen: Context, scope: Scope) -> None:
-    resume = override("resume", scope=scope, age=0)
+    resume = override("resume", scope=scope, age=0, minutes_left=120)  # as long as the longest that it sees
     others = tuple(o for o in seen.overrides if o.scope is not scope)
     ended = decide(replace(seen, overrides=(*seen.overrides, resume)))
     never = decide(replace(seen, overrides=others))

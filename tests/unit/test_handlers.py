@@ -13,6 +13,7 @@ import typing_extensions
 from core.decide import decide
 from core.errors import ActuationError, ConfigError, ObservationError
 from core.model import Capacity, Envelope, Reason, Refusal, Serving, Told
+from core.overrides import in_force, parse_override
 from core.reconcile import Outcome, Quota, Status
 from handlers import async_queue, batch_window, fleet_sync, override, policy_validator, realtime_target, wiring
 from handlers.wiring import LambdaHandler, PassFailedError, PowertoolsTelemetry, Runtime, resource_named_by
@@ -306,6 +307,22 @@ def test_a_resume_sent_twice_ends_nothing_that_came_in_between() -> None:
     again = made.call(override, resume(target="orders"))
     assert again["already_known"] is True
     assert world.autoscaling.bounds[world.orders] == Envelope(6, 6)
+
+
+def test_a_floor_that_a_resume_did_not_see_yet_stands_until_the_next_one() -> None:
+    """It was received before the resume and stored after that had looked; what was seen is ended for good."""
+    world = scaled_in_by_aas()
+    made = Lambda(world)
+    received = world.now
+    world.later(seconds=1)
+    made.call(override, resume(target="orders"))
+    late = parse_override(wish(world, action="floor"), received, timedelta(days=14)).as_override(received, "one-7")
+    world.store.put_override(late)
+    world.later(minutes=1)
+    assert [each.override_id for each in in_force(world.store.overrides(), world.now)] == ["r-1"]
+    assert made.call(override, resume(target="orders", request_id="r-end-2"))["ended"] == ["r-1"]
+    assert in_force(world.store.overrides(), world.now) == []
+    assert world.autoscaling.bounds[world.orders] == Envelope(2, 12)
 
 
 def test_another_request_under_a_known_id_is_refused() -> None:
