@@ -277,10 +277,11 @@ def override(ctx: Context, wanted: Envelope) -> Step | None:
     if chosen is None:
         return None
     asked = chosen.capacity or 0
+    limited = Envelope(min(wanted.floor, asked), min(wanted.ceiling, asked))
     after, reason = {
         OverrideAction.PIN: (Envelope(asked, asked), Reason.OVERRIDE_PIN),
         OverrideAction.FLOOR: (_raised(wanted, asked), Reason.OVERRIDE_FLOOR),
-        OverrideAction.CEILING: (Envelope(min(wanted.floor, asked), asked), Reason.OVERRIDE_CEILING),
+        OverrideAction.CEILING: (limited, Reason.OVERRIDE_CEILING),
         OverrideAction.PAUSE: (wanted, Reason.OVERRIDE_PAUSE),
     }[chosen.action]
     seen: dict[str, float | str] = {"id": chosen.override_id, "by": chosen.requested_by, "because": chosen.reason}

@@ -328,6 +328,25 @@ CASES = [
         3,
         Reason.OVERRIDE_CEILING,
     ),
+    *(
+        Case(
+            f"a ceiling of {asked} where a window closes at {closing}: the lower one",
+            context(
+                ASYNC,
+                capacity=running(0),
+                windows=[{"name": "w", "start": "08:00", "duration": "2h", "min_capacity": 0, "max_capacity": closing}],
+                overrides=[override("ceiling", asked, scope="fleet")],
+            ),
+            0,
+            min(asked, closing),
+            why,
+        )
+        for asked, closing, why in [
+            (4, 0, Reason.WINDOW_OPEN),  # a limit for all opens nothing that is closed
+            (4, 3, Reason.WINDOW_OPEN),
+            (2, 3, Reason.OVERRIDE_CEILING),
+        ]
+    ),
     Case(
         "pause keeps the wish",
         context(load=steady(9000), capacity=running(9), overrides=[override("pause")]),
