@@ -174,6 +174,8 @@ def _until(ctx: Context) -> Iterator[str]:
         what = f"{wish.action}{'' if wish.capacity is None else f' {wish.capacity}'}"
         yield f"{what} until {wish.expires_at:{_MINUTE}} by {wish.requested_by}"
     for need in needs(ctx):
+        if need.left == 0:  # its work is done, or its load was left to demand
+            continue
         begun = "open" if need.opening.start <= ctx.now else "pre-warming"
         yield f"window {need.opening.window.name} {begun} until {need.opening.end:{_MINUTE}}"
 

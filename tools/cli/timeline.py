@@ -21,7 +21,7 @@ from core.model import Memory, Override, OverrideAction, ScalableTarget, Scope
 from core.overrides import standing
 from core.plan import plan_bounds, plan_target
 from core.reconcile import Status
-from core.signals.window import needs
+from core.signals.window import Need, needs
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
@@ -141,17 +141,22 @@ def _overridden(
 
 
 def _opened(decided: Sequence[Decision], now: datetime) -> Iterator[Event]:
-    """Yield the windows that decisions saw, once each."""
-    seen = {(n.opening.window.name, n.opening.start): n for decision in decided for n in needs(decision.context)}
-    for (name, start), need in seen.items():
+    """Yield the windows that decisions saw, once each: what they asked for first, and when they were over or done."""
+    seen: dict[tuple[str, datetime], list[tuple[datetime, Need]]] = {}
+    for decision in decided:
+        for need in needs(decision.context):
+            seen.setdefault((need.opening.window.name, need.opening.start), []).append((decision.context.now, need))
+    for (name, start), found in seen.items():
+        end = found[-1][1].opening.end
         yield Event(
             at=start,
             by=By.WINDOW,
             what=f"{name} opened",
-            why=f"until {need.opening.end:{_MINUTE}}, at least {need.floor}",
+            why=f"until {end:{_MINUTE}}, at least {found[0][1].floor}",
         )
-        if need.opening.end <= now:
-            yield Event(at=need.opening.end, by=By.WINDOW, what=f"{name} ended", why=f"opened {start:{_MINUTE}}")
+        over = next((at for at, need in found if need.left == 0), end)
+        if over <= now:
+            yield Event(at=over, by=By.WINDOW, what=f"{name} ended", why=f"opened {start:{_MINUTE}}")
 
 
 def _deployed(decided: Sequence[Decision], memory: Memory) -> Iterator[Event]:

@@ -99,6 +99,24 @@ def test_windows_are_told_once_each() -> None:
     ]
 
 
+def test_a_window_is_over_when_it_was_handed_over_and_asked_for_what_it_asked_for_then() -> None:
+    """500 a minute are busy for an instance of 600, so its load began with it: at 09:32 demand carries on."""
+    job = {"name": "job", "start": "09:17", "duration": "3h", "hand_over": "15m", "min_capacity": 6, "lead": "0m"}
+    with desk(name=next(TABLES)) as found:
+        found.in_force.content = json.dumps(document({"name": "orders"}, windows=[job])).encode()
+        found.stack.invoke("FleetSync", {"trigger": "schedule"})
+        found.minutes(16)  # 09:31
+        during = json.loads(found.run("status", "--json").stdout)["targets"][0]["until"]
+        found.minutes(2)
+        after = json.loads(found.run("status", "--json").stdout)["targets"][0]["until"]
+        events = told(found, "orders")
+    assert (during, after) == (["window job open until 2026-11-18T12:17Z"], [])
+    assert [event for event in events if event[1] == "window"] == [
+        ("09:17", "window", "job opened", "until 2026-11-18T12:17Z, at least 6"),
+        ("09:32", "window", "job ended", "opened 2026-11-18T09:17Z"),
+    ]
+
+
 def test_a_table_counts_what_a_shadow_wishes_again_and_again_and_json_keeps_each() -> None:
     with desk(name=next(TABLES)) as found:
         content = document({"name": "orders"}, mode="shadow", policies=[])
