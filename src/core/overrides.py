@@ -160,14 +160,11 @@ SOON = timedelta(minutes=15)
 
 
 def standing(found: Iterable[Override]) -> list[Override]:
-    """Return the overrides that no `resume` ended, expired ones too; it ends all of its place up to itself.
-
-    It is known for as long as what it saw: what lasts longer was stored after it looked, and stands for the next.
-    """
+    """Return the overrides that no `resume` ended, expired ones too; it ends what it saw of its place, up to itself."""
     asked = list(found)
     resumed = [o for o in asked if o.action is OverrideAction.RESUME]
     older = ((o, r) for o in asked for r in resumed if r.place == o.place and r.created_at >= o.created_at)
-    ended = {o for o, r in older if r.expires_at >= o.expires_at}
+    ended = {o for o, r in older if r.expires_at >= o.expires_at}  # what lasts longer was stored after it had looked
     return [o for o in asked if o not in ended]
 
 

@@ -37,9 +37,8 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
         if wish.action is OverrideAction.RESUME:  # it must be known for as long as what it ends
             wish = replace(wish, expires_at=max([now, *(o.expires_at for o in others)]))
         if request.dry_run:
-            outcomes = tidegate.reconciler.run(
-                lambda e: e.under(wish), tidegate.begin(context, dry_run=True), extra=[wish]
-            )
+            dry = tidegate.begin(context, dry_run=True)
+            outcomes = tidegate.reconciler.run(lambda e: e.under(wish), dry, extra=[wish])
             return {**tidegate.finish(context, outcomes, asked=True), **_said(request, wish, others)}
         known = ports.store.put_override(wish)
         if known is not None and not wish.repeats(known):
@@ -47,9 +46,10 @@ def make_handler(runtime: Callable[[], Runtime]) -> LambdaHandler:
             raise ConfigError([Problem(("request_id",), wish.override_id, allowed)])
         news = {} if known and known.told else _tell(ports, known or wish, others)  # a repetition tells what was not
         outcomes = _insist(tidegate, wish, context)
+        alive = [o.override_id for o in in_force(ports.store.overrides(), now)] if known else [wish.override_id]
         return {
             **tidegate.finish(context, outcomes, asked=True),
-            **_said(request, known or wish, others),
+            **_said(request, known or wish, others, over=wish.override_id not in alive),
             "already_known": known is not None,
             **news,
         }
@@ -67,14 +67,16 @@ def _unknown(enrolments: tuple[Enrolment, ...], scope: Scope, subject: str) -> s
     return f"must concern an enrolled target; none of the {len(enrolments)} does{nearest}"
 
 
-def _said(request: OverrideRequest, wish: Override, others: list[Override]) -> dict[str, Any]:
+def _said(request: OverrideRequest, wish: Override, others: list[Override], *, over: bool = False) -> dict[str, Any]:
     """Return what the override is, when it ends and how to end it before, and which ones it takes the place of."""
-    end = {"action": "resume", **request.model_dump(include=set(_PLACE), exclude_defaults=True)}
+    place = request.model_dump(include=set(_PLACE), exclude_defaults=True)
+    ends = {"ends": f"{wish.expires_at:%Y-%m-%dT%H:%MZ}", "to_end_it": {"action": "resume", **place}}
+    older = [o.override_id for o in others if o.created_at <= wish.created_at and not over]
     resumes = wish.action is OverrideAction.RESUME
     return {
         "override": wish.override_id,
-        **({} if resumes else {"ends": f"{wish.expires_at:%Y-%m-%dT%H:%MZ}", "to_end_it": end}),
-        ("ended" if resumes else "supersedes"): [o.override_id for o in others if o.created_at <= wish.created_at],
+        **({"over": True} if over else {} if resumes else ends),
+        ("ended" if resumes else "supersedes"): older,
     }
 
 

@@ -285,6 +285,24 @@ def resume(**where: Any) -> dict[str, Any]:
     return {"request_id": "r-end", "action": "resume", "reason": "all done", "requested_by": "maria", **where}
 
 
+@pytest.mark.parametrize(("ended", "minutes"), [(True, 5), (False, 125)], ids=["resumed", "expired"])
+def test_one_that_is_sent_again_after_its_end_is_said_to_be_over(*, ended: bool, minutes: int) -> None:
+    """It lasts two hours; nobody may read that its capacity is held until then, or that another waits behind it."""
+    world = scaled_in_by_aas()
+    made = Lambda(world)
+    lasting = wish(world, duration="2h", expires_at=None)
+    made.call(override, lasting)
+    if ended:
+        made.call(override, resume(target="orders"))
+    world.later(minutes=minutes)
+    made.call(override, wish(world, request_id="r-2", capacity=4))
+    again = made.call(override, lasting)
+    assert {name: value for name, value in again.items() if name != "targets"} == {
+        "override": "r-1", "over": True, "supersedes": [], "already_known": True,
+    }  # fmt: skip
+    assert again["targets"][0]["min_capacity"] == 4
+
+
 def test_one_that_is_sent_again_does_not_come_before_what_was_asked_since() -> None:
     world = scaled_in_by_aas()
     made = Lambda(world)

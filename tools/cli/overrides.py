@@ -166,7 +166,7 @@ def lines_of(answer: Mapping[str, Any], stack: str) -> Iterable[str]:
         ends = f" It would end by itself at {answer['ends']}." if "ends" in answer else ""
         yield f"A dry run: nothing was stored or written.{ends}"
     elif answer.get("already_known"):
-        yield f"{answer['override']} was known already: nothing was added."
+        yield f"{answer['override']} was known already{', and is over' * ('over' in answer)}: nothing was added."
     if "ends" in answer and not dry:
         yield f"{answer['override']} ends by itself at {answer['ends']}. To end it before:"
         yield f"  tidegate override resume {named(answer['to_end_it'])} --reason '...' --stack {stack}"

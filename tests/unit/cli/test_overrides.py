@@ -166,6 +166,9 @@ def test_the_end_that_an_answer_proposes_ends_it(aws: Aws) -> None:
     assert "r-1 was known already: nothing was added." in again.stdout
     ended = aws.run("override", "resume", ORDERS, "--reason", "all done")
     assert "Ended: r-1." in ended.stdout
+    over = aws.run(*PIN, "--request-id", "r-1").stdout
+    assert "r-1 was known already, and is over: nothing was added." in over
+    assert "ends by itself" not in over
 
 
 def test_json_is_the_functions_answer(aws: Aws) -> None:
