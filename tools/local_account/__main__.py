@@ -11,8 +11,9 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-import yaml
 
+from cli.errors import PolicyFileError
+from cli.policy_file import read_policy_file
 from local_account.account import Invocation, LocalAccount
 from local_account.emulator import EmulatorError
 from local_account.environment import UV
@@ -51,11 +52,16 @@ def play(  # noqa: PLR0913 - one argument an option
       make account ARGS="--speed 1"
       make account ARGS="--policy my-fleet.yaml"
     """
+    try:
+        document = read_policy_file(policy).document
+    except PolicyFileError as refusal:
+        _say(str(refusal))
+        raise typer.Exit(2) from refusal
     signal.signal(signal.SIGTERM, _stop)
     account = account_with(FLEET, ROOT / "traces", start.replace(tzinfo=UTC), TRACE_HOURS)
     try:
         with LocalAccount(account, sam=sam, ministack_python=ministack_python, say=_say, artefact=artefact) as local:
-            local.push_policy(yaml.safe_load(policy.read_text(encoding="utf-8")))
+            local.push_policy(document)
             local.pump.listener = _tell
             local.invoke("FleetSync", {"trigger": "policy"})
             print(instructions(local, sam, speed), flush=True)
