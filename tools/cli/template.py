@@ -7,6 +7,7 @@ estate's `remarks` say so.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -92,16 +93,29 @@ def read_template(file: Path, parameters: Mapping[str, str], now: datetime) -> E
         raise RefusedError(
             f"--parameter {', '.join(unknown)}: must be a parameter of {file} ({has}) or AWS::Region and its like"
         )
-    try:
+    with deployable(file):
         template = _Template(document, parameters)
         estate = template.estate(now)
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise RefusedError(f"{file}: is no template that CloudFormation would deploy ({why})") from error
     if template.missing:
         wanted = ", ".join(sorted(template.missing))
         raise RefusedError(f"{file}: not known: {wanted}; say --parameter NAME=VALUE, of AWS::Region and its like too")
     return estate
+
+
+@contextmanager
+def deployable(file: Path) -> Iterator[None]:
+    """Refuse a template in which something is missing or of another type than its resource has it.
+
+    Policies and alarms are in AWS's own shape, so some of that is met only where an estate is made use of.
+
+    Raises:
+        RefusedError: naming what.
+    """
+    try:
+        yield
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise RefusedError(f"{file}: is no template that CloudFormation would deploy ({why})") from error
 
 
 class _Template:

@@ -424,6 +424,39 @@ def tidegate(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, ["import", *map(str, arguments)])
 
 
+STEP = """\
+  Out:
+    Type: AWS::ApplicationAutoScaling::ScalingPolicy
+    Properties:
+      {PolicyName: out, PolicyType: StepScaling, ScalingTargetId: !Ref Scaling, StepScalingPolicyConfiguration:
+        {AdjustmentType: ChangeInCapacity, StepAdjustments: [{MetricIntervalLowerBound: 0, ScalingAdjustmnt: 1}]}}
+"""
+UNDEPLOYABLE = {
+    "a target value is missing": (SAM_STYLE.replace("TargetValue: 70", "Target: 70"), "KeyError: 'TargetValue'"),
+    "a field of a dimension is misspelt": (SAM_STYLE.replace("{Name: VariantName", "{Nam: VariantName"), "'Name'"),
+    "a field of a step is misspelt": (SAM_STYLE + STEP, "KeyError: 'ScalingAdjustment'"),
+    "a configuration is text": (
+        SAM_STYLE.replace("PredefinedMetricSpecification: {", "CustomizedMetricSpecification: x #"),
+        "AttributeError",
+    ),
+    "one part of none is chosen": (SAM_STYLE.replace("!Select [1, ", "!Select [[], "), "TypeError"),
+    "a function lacks its second argument": (
+        SAM_STYLE.replace('!Split ["/", !Ref Endpoint]', '!Split ["/"]'),
+        "IndexError",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "why"), UNDEPLOYABLE.values(), ids=UNDEPLOYABLE)
+def test_what_cloudformation_would_refuse_is_refused_wherever_it_is_met(content: str, why: str, tmp_path: Path) -> None:
+    source = tmp_path / "template.yaml"
+    source.write_text(content)
+    result = tidegate("--template", source)
+    assert (result.exit_code, result.stdout) == (2, ""), result.exception
+    assert f"refused: {source}: is no template that CloudFormation would deploy (" in result.stderr
+    assert why in result.stderr
+
+
 def test_the_command_needs_no_account(tmp_path: Path) -> None:
     source, file = tmp_path / "template.yaml", tmp_path / "fleet.yaml"
     source.write_text(SAM_STYLE)

@@ -1,6 +1,7 @@
 """`tidegate import`: what scales an account's endpoints, as a policy file."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -51,6 +52,7 @@ def import_command(  # noqa: PLR0913 - one argument an option
     """
     from cli import adoption, survey
     from cli.findings import findings_of
+    from cli.template import deployable
     from core.aws import clock
 
     if output and output.exists() and not force:
@@ -68,7 +70,8 @@ def import_command(  # noqa: PLR0913 - one argument an option
         aws = clients(context, region, profile, endpoint_url)
         estate = survey.read_with_progress(aws, now, endpoints or ())
         rates = adoption.measured_rates(aws, estate, now)
-    found = adoption.imported(estate, findings_of(estate), rates)
+    with deployable(template) if template else nullcontext():
+        found = adoption.imported(estate, findings_of(estate), rates)
     for said in (*(f"not read: {each}" for each in estate.unread), *estate.remarks):
         log(said)
     if as_json:
