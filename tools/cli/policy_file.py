@@ -90,7 +90,7 @@ _Loader.add_implicit_resolver(_INTEGER, re.compile("[-+]?(0|[1-9][0-9]*)$"), lis
 
 def _parsed(file: Path) -> tuple[yaml.Node | None, Any]:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise PolicyFileError(file, [Finding(None, "", f"cannot be read: {error.strerror}; check the path")]) from error
     except UnicodeDecodeError as error:

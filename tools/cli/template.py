@@ -71,7 +71,7 @@ def read_template(file: Path, parameters: Mapping[str, str], now: datetime) -> E
         RefusedError: it is no template or one that cannot be deployed, or a parameter that matters has no value.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
         document = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise RefusedError(f"{file}: is no template: {' '.join(str(error).split())}") from error

@@ -457,6 +457,13 @@ def test_what_cloudformation_would_refuse_is_refused_wherever_it_is_met(content:
     assert why in result.stderr
 
 
+def test_a_template_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    source = tmp_path / "template.json"
+    made = {"Type": "AWS::SageMaker::Endpoint", "Properties": {"EndpointName": "orders"}}
+    source.write_text(json.dumps({"Resources": {"Endpoint": made}}, indent="\t"), encoding="utf-8-sig")
+    assert tidegate("--template", source).exit_code == 0
+
+
 def test_the_command_needs_no_account(tmp_path: Path) -> None:
     source, file = tmp_path / "template.yaml", tmp_path / "fleet.yaml"
     source.write_text(SAM_STYLE)

@@ -160,6 +160,13 @@ def test_json_may_be_indented_by_tabs(tmp_path: Path) -> None:
     assert (result.exit_code, ":7  profiles.p.max_capacity = 0" in result.stdout) == (2, True)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    """As Windows and PowerShell write UTF-8."""
+    profile = {"kind": "realtime", "min_capacity": 1, "max_capacity": 4}
+    text = json.dumps({"version": 1, "profiles": {"p": profile}}, indent="\t")
+    assert tidegate("check", written(tmp_path, "\ufeff" + text)).exit_code == 0
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     result = tidegate("check", str(tmp_path / "none.yaml"))
     assert result.exit_code == 2
