@@ -82,10 +82,15 @@ ADVICE = {
     "ExpiredTokenException": "Log in again.",
     "NoCredentialsError": "Log in (`aws configure`, `aws sso login`), or name a profile: --profile.",
     "EndpointConnectionError": "Is there such a region (--region), and does the network reach it?",
+    "ResponseParserError": "That is no answer of AWS: does a proxy stand between, or something else at --endpoint-url?",
     "NoRegionError": "Name one: --region, or AWS_REGION.",
     "BadRequestException": "The stack's validator refused it: is the deployed version older than this checkout?",
 }
 """What to do about the errors of AWS that happen most, by code, and of its client, by name."""
+
+FAILURES = (DeliveryError, InvocationError, TidegateError, BotoCoreError, ClientError, OSError)
+UNREADABLE = "ResponseParserError"
+"""botocore raises it, no BotoCoreError, of an answer that it cannot read; its module is slow to import."""
 
 
 @cache
@@ -138,7 +143,9 @@ class Commands(TyperGroup):
             for line in str(refusal).splitlines():
                 log(f"error: {line}")
             raise typer.Exit(REFUSED) from refusal
-        except (DeliveryError, InvocationError, TidegateError, BotoCoreError, ClientError, OSError) as error:
+        except Exception as error:
+            if not isinstance(error, FAILURES) and type(error).__name__ != UNREADABLE:
+                raise
             cause = error.__cause__ or error  # core tells in words of its own what AWS answered
             answer = cause.response if isinstance(cause, ClientError) else {}
             code = answer.get("Error", {}).get("Code", type(cause).__name__)

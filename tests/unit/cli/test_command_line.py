@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import typer
 from botocore.exceptions import EndpointConnectionError
+from botocore.parsers import ResponseParserError
 from typer.main import get_group
 from typer.testing import CliRunner
 
@@ -194,6 +195,21 @@ def test_a_mistyped_endpoint_is_no_endpoint_at_rest(small: Desk) -> None:
         result = CliRunner().invoke(app, [*command, "orders-rankr-prod"], obj=small)
         assert (result.exit_code, result.stdout) == (2, "")
         assert f"ENDPOINT = 'orders-rankr-prod': is not in us-east-1; did you mean {ORDERS}" in result.stderr
+
+
+class Portal:
+    """A proxy answers with its page where AWS would have answered."""
+
+    def of(self, _: str) -> Any:
+        raise ResponseParserError("Unable to parse response (syntax error), invalid XML received: b'<html>Log in'")
+
+
+@pytest.mark.parametrize("words", [("survey",), ("plan", "--stack", "tidegate", "--file", str(ROOT / "fleet.yaml"))])
+def test_a_page_in_place_of_an_answer_is_told_as_that(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, words, obj=Portal())
+    assert (result.exit_code, result.stdout) == (1, ""), result.exception
+    assert "error: Unable to parse response" in result.stderr
+    assert "That is no answer of AWS: does a proxy stand between" in result.stderr
 
 
 class Unreachable:
