@@ -6,6 +6,7 @@ import os
 import re
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from signal import SIG_DFL, SIGINT, signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -411,7 +412,9 @@ def judge_all(todo: Sequence[Subject], folder: Path | None) -> tuple[list[Line],
     found: dict[str, Line | tuple[str, str]] = {}
     with watched() as (bar, say):
         task = bar.add_task("endpoints judged", total=len(todo))
-        with ProcessPoolExecutor(max_workers=min(os.cpu_count() or 1, max(1, len(todo)))) as pool:
+        at_once = min(os.cpu_count() or 1, max(1, len(todo)))
+        # Ctrl-C ends each process; Python's own handler would end one endpoint, and the next would have its turn.
+        with ProcessPoolExecutor(at_once, initializer=signal, initargs=(SIGINT, SIG_DFL)) as pool:
             running = {pool.submit(tried, each, folder): each.name for each in todo}
             for done in as_completed(running):
                 found[running[done]] = done.result()

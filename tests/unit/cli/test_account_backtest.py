@@ -2,9 +2,13 @@
 
 import json
 import math
+import os
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from signal import SIGINT
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
+from cli import account_backtest
 from cli.account_backtest import CHANGE, HELPS, LEAVE, TRADE, Asked, Subject, advised, at_its_best, subjects, tried
 from cli.errors import MisusedError
 from cli.estate import read_estate
@@ -450,3 +455,23 @@ def test_a_size_of_a_mistyped_endpoint_is_refused() -> None:
     result = CliRunner().invoke(app, ["backtest", "--account", "--sized", "order=400"], obj=people)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "'order': is not in what is judged (--sized); did you mean orders?" in result.stderr
+
+
+# ---- Ctrl-C ------------------------------------------------------------------------------------------------------
+
+
+def begun_when_ctrl_c_comes(subject: Any, folder: Path) -> None:
+    """A terminal sends SIGINT to every process of the command."""
+    (folder / subject.name).touch()
+    os.kill(os.getpid(), SIGINT)
+
+
+def test_ctrl_c_ends_each_process_and_not_one_endpoint_after_the_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(account_backtest, "tried", begun_when_ctrl_c_comes)
+    processes = os.cpu_count() or 1
+    todo: Any = [SimpleNamespace(name=f"endpoint-{number}") for number in range(4 * processes)]
+    with pytest.raises(BrokenProcessPool):  # the command itself ends by its own SIGINT
+        account_backtest.judge_all(todo, tmp_path)
+    assert len([*tmp_path.iterdir()]) <= processes  # no process takes a second one
