@@ -147,6 +147,7 @@ def _fault(steps: Sequence[StepRange], start: float) -> str | None:
     changes = [step.change for step in steps]
     bounds = [bound + start for step in steps for bound in step.bounds.values()]
     faults = {
+        "at least one step must change capacity": not any(changes),
         "each step needs lower < upper": any(
             step.lower is not None and step.upper is not None and step.lower >= step.upper for step in steps
         ),
@@ -213,7 +214,12 @@ class StepScaling(Strict):
     @field_validator("steps")
     @classmethod
     def _ranges_meet(cls, steps: tuple[StepRange, ...], info: ValidationInfo) -> tuple[StepRange, ...]:
-        start = info.data.get("threshold") or 0.0
+        start, metric = info.data.get("threshold") or 0.0, common(info.data.get("metric", ""))
+        most = (metric and metric.highest) or math.inf
+        acts = [next((s.lower for s in steps if s.change > 0), 0), *(s.upper for s in steps if s.change < 0)]
+        if metric and any(start + (at or 0) > most for at in acts):
+            never = "capacity would never be added, or always be taken away"
+            raise ValueError(f"the metric is at most {most:g} ({metric.unit}): {never}")
         if why := _fault(steps, start):
             better = _corrected(steps)
             fix = "" if _fault(better, start) else f"; these do: [{', '.join(step.text() for step in better)}]"

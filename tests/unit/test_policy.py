@@ -529,6 +529,7 @@ STEPS = [
      "the first scaling-out step must have a lower bound, or it adds capacity at any load"),
     ("in at every load", [(None, None, -1)], "the last scaling-in step must have an upper bound"),
     ("in faster at little load", [(None, 30, -2), (30, None, -1)], "the last scaling-in step must have an upper bound"),
+    ("nothing is changed", [(None, 70, 0), (70, None, 0)], "at least one step must change capacity"),
     ("below nothing", [(-5, None, 1)], "no metric is below 0, so no step begins below it or ends at it"),
     ("up to nothing", [(None, 0, -1)], "no metric is below 0, so no step begins below it or ends at it"),
 ]  # fmt: skip
@@ -537,6 +538,32 @@ STEPS = [
 @pytest.mark.parametrize(("ranges", "why"), [c[1:] for c in STEPS], ids=[c[0] for c in STEPS])
 def test_step_ranges(ranges: list[tuple[float | None, float | None, int]], why: str | None) -> None:
     document = fleet_of(REALTIME | {"policies": [steps(*ranges)]})
+    if why is None:
+        parse_fleet(document)
+    else:
+        assert problems(document) == {"profiles.p.policies.0.step.steps": why}
+
+
+PER_CORE = "the metric is at most 100 (percent per core): capacity would never be added, or always be taken away"
+REACHED = [
+    ("at the most there can be", "cpu", [(100, None, 1)], None, None),
+    ("a further step that is never reached", "cpu", [(90, 110, 1), (110, None, 3)], None, None),
+    ("70 % as CloudWatch sums four cores", "cpu", [(280, None, 1)], None, PER_CORE),
+    ("the same in AWS's form", "cpu", [(0, None, 1)], 280, PER_CORE),
+    ("taken away up to what CloudWatch sums", "cpu", [(None, 120, -1)], None, PER_CORE),
+    ("per GPU", "gpu_memory", [(180, None, 1)], None, PER_CORE.replace("core", "GPU")),
+    ("load, which has no end", "requests_per_instance", [(280, None, 1)], None, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metric", "ranges", "threshold", "why"), [c[1:] for c in REACHED], ids=[c[0] for c in REACHED]
+)
+def test_steps_begin_within_what_their_metric_can_reach(
+    metric: str, ranges: list[tuple[float | None, float | None, int]], threshold: float | None, why: str | None
+) -> None:
+    policy = steps(*ranges) | {"metric": metric, "threshold": threshold}
+    document = fleet_of(REALTIME | {"policies": [policy]})
     if why is None:
         parse_fleet(document)
     else:
