@@ -56,6 +56,12 @@ def _date(seen: object) -> date:
     raise ValueError("must be a date such as 2026-12-24")
 
 
+def _no_truth(seen: object) -> object:
+    if not isinstance(seen, bool):  # which Python takes for 1 and 0
+        return seen
+    raise ValueError("must be a number")
+
+
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -88,7 +94,12 @@ _NAME, _CLOCK = r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$", r"^([01][0-9]|2[0-3]):[0-
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Zone = Annotated[str, AfterValidator(_zone)]
 ClockTime = Annotated[str, StringConstraints(pattern=_CLOCK)]
-Rate = Annotated[float, Field(ge=0.001, le=1e9, allow_inf_nan=False)]
+NoTruth = BeforeValidator(_no_truth)
+"""Belongs behind the bounds of a number, or a schema does not show those of one that may be left out."""
+
+Whole = Annotated[int, NoTruth]
+Count = Annotated[int, Field(ge=0, le=10_000), NoTruth]
+Rate = Annotated[float, Field(ge=0.001, le=1e9, allow_inf_nan=False), NoTruth]
 """Requests or items, a minute or of an instance: whatever is reckoned with them is finite."""
 
 Date = Annotated[date, BeforeValidator(_date)]

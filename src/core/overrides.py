@@ -8,10 +8,10 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
+from pydantic import AwareDatetime, StringConstraints, ValidationError, ValidationInfo, field_validator
 
 from core.errors import ConfigError, Problem
-from core.fields import Duration, Name, Strict, duration_text, parsed
+from core.fields import Count, Duration, Name, Strict, duration_text, parsed
 from core.model import Override, OverrideAction, ScalableTarget, Scope, Told
 
 
@@ -64,7 +64,7 @@ class OverrideRequest(_Place):
     """Sending the same request twice is doing it once; another request under its ID is refused."""
 
     action: OverrideAction
-    capacity: int | None = Field(default=None, ge=0, le=10_000)
+    capacity: Count | None = None
     duration: Duration | None = None
     """How long it lasts from when it is received on; or `expires_at`. `resume` takes neither."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator
 
-from core.fields import AtLeastMin, Duration, Name, Rate, Strict, Zone, between, duration_text, parsed
+from core.fields import AtLeastMin, Duration, Name, NoTruth, Rate, Strict, Whole, Zone, between, duration_text, parsed
 from core.metrics import METRICS, QUEUE, SQS, MetricName
 from core.model import Kind, Mode, ScalableTarget, Serving, Signal, Starts, Tracked, usual
 from core.policy_scaling import DeclaredPolicy, StepScaling, TargetTracking
@@ -40,13 +40,13 @@ Spelled = BeforeValidator(lambda seen: {True: "on", False: "off"}[seen] if isins
 class Objectives(Strict):
     """What the endpoint promises its users, in terms of what one instance can do."""
 
-    requests_per_instance: Annotated[Rate, Field(ge=LEAST_RATE)] | None = None
+    requests_per_instance: Annotated[float, Field(ge=LEAST_RATE, le=1e9, allow_inf_nan=False), NoTruth] | None = None
     """Requests a minute one instance, copy or unit of concurrency serves within its latency objective (`c`)."""
 
     items_per_minute: Rate | None = None
     """Items one instance finishes in a minute (`mu`). Asynchronous."""
 
-    concurrency: int = Field(default=1, ge=1, le=1000)
+    concurrency: Whole = Field(default=1, ge=1, le=1000)
     """Items one instance works on at a time: MaxConcurrentInvocationsPerInstance, or what a worker of yours takes."""
 
     drain_within: Annotated[Duration, between("1s", "14d")] | None = None
@@ -64,7 +64,7 @@ class Objectives(Strict):
     latency_p95: Annotated[Duration, between("1ms", "1h")] | None = None
     """p95 of ModelLatency that the endpoint promises. Real-time, batch."""
 
-    concurrent_requests: int | None = Field(default=None, ge=1, le=100_000)
+    concurrent_requests: Annotated[int, Field(ge=1, le=100_000), NoTruth] | None = None
     """Requests one instance has in flight at most, those waiting in the container included. Real-time, batch."""
 
     @field_validator("oldest_age_at_most", "items_per_instance", "expires_after")
@@ -138,8 +138,8 @@ class Profile(Strict):
     mode: Mode = Mode.ACTIVE
     """The more cautious of this and the stack's mode wins."""
 
-    min_capacity: int = Field(ge=0, le=10_000)
-    max_capacity: Annotated[int, AtLeastMin] = Field(ge=1, le=10_000)
+    min_capacity: Whole = Field(ge=0, le=10_000)
+    max_capacity: Annotated[Whole, AtLeastMin] = Field(ge=1, le=10_000)
     queue: Queue | None = None
     """Whose items count; None means the asynchronous endpoint's own queue."""
 
@@ -467,10 +467,10 @@ class Endpoint(Strict):
     inference_component: Name | None = None
     """The component of this endpoint to scale, by its copies; then `variant` says nothing."""
 
-    vcpus: int | None = Field(default=None, ge=1, le=1024)
+    vcpus: Annotated[int, Field(ge=1, le=1024), NoTruth] | None = None
     """Only where the instance type is one the catalogue does not know."""
 
-    gpus: int | None = Field(default=None, ge=1, le=64)
+    gpus: Annotated[int, Field(ge=1, le=64), NoTruth] | None = None
     """Likewise."""
 
     adopt: bool = False
@@ -496,10 +496,10 @@ class Fleet(Strict):
     """The whole policy document."""
 
     version: Literal[1]
-    max_capacity: int = Field(default=100, ge=1, le=10_000)
+    max_capacity: Whole = Field(default=100, ge=1, le=10_000)
     """No target of the fleet may exceed this, whatever its profile or an override says."""
 
-    scalable_targets: int = Field(default=500, ge=1, le=1_000_000)
+    scalable_targets: Whole = Field(default=500, ge=1, le=1_000_000)
     """The Region's quota of scalable targets for SageMaker, others' included: nothing is enrolled above it."""
 
     longest_override: Annotated[Duration, between("1m", "366d")] = timedelta(days=14)

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, ValidationInfo, field_validator
 
-from core.fields import Duration, Strict, between
+from core.fields import Duration, NoTruth, Strict, Whole, between
 from core.metrics import MetricName, catalogued, common, unfit
 
 Cooldown = Annotated[Duration, between("0s", "14d")]
+Bound = Annotated[float, Field(allow_inf_nan=False), NoTruth] | None
 MetricText = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
@@ -78,7 +79,7 @@ class TargetTracking(Strict):
     custom: CustomMetric | None = None
     """Only with metric `custom`: the metric, or `metrics` and an `expression`."""
 
-    target: float = Field(ge=0.0001, allow_inf_nan=False)
+    target: Annotated[float, Field(ge=0.0001, allow_inf_nan=False), NoTruth]
     """In the metric's unit: requests, items, percent; `cpu` per core, `gpu` and `gpu_memory` per GPU."""
 
     scale_out_cooldown: Cooldown = timedelta(minutes=5)
@@ -117,9 +118,9 @@ class TargetTracking(Strict):
 class StepRange(Strict):
     """One step: while `lower` <= metric < `upper`, change capacity by `change` instances."""
 
-    lower: float | None = Field(default=None, allow_inf_nan=False)
-    upper: float | None = Field(default=None, allow_inf_nan=False)
-    change: int = Field(ge=-100, le=100)
+    lower: Bound = None
+    upper: Bound = None
+    change: Whole = Field(ge=-100, le=100)
 
     @property
     def bounds(self) -> Mapping[str, float]:
@@ -198,7 +199,7 @@ class StepScaling(Strict):
     metric: MetricName
     """What the steps speak of, in the unit that a target on it has."""
 
-    threshold: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False), NoTruth] | None = None
     """If given, the bounds of the steps count from here, as in PutScalingPolicy."""
 
     steps: tuple[StepRange, ...] = Field(min_length=1, max_length=20)

@@ -23,10 +23,12 @@ from core.fields import (
     DAYS,
     AtLeastMin,
     ClockTime,
+    Count,
     Date,
     Day,
     Duration,
     Name,
+    NoTruth,
     Rate,
     Strict,
     Zone,
@@ -99,14 +101,14 @@ class Window(Strict):
     hand_over: Annotated[Duration, between("0s", "24h")] | None = None
     """How long after its load was seen to begin it ends, before its end: then demand and the forecast carry on."""
 
-    items: int | None = Field(default=None, ge=1, le=10**12)
+    items: Annotated[int, Field(ge=1, le=10**12), NoTruth] | None = None
     """Requests, or items of a queue, to be done by `finish_by`. One of this and the next two says what is needed."""
 
     requests_per_minute: Rate | None = None
     """Requests, or items of a queue, that come in a minute."""
 
-    min_capacity: int | None = Field(default=None, ge=0, le=10_000)
-    max_capacity: Annotated[int | None, AtLeastMin] = Field(default=None, ge=0, le=10_000)
+    min_capacity: Count | None = None
+    max_capacity: Annotated[Count | None, AtLeastMin] = None
     """From the start on. It gives way to demand, except 0: then nothing runs, where the endpoint allows that."""
 
     @field_validator("finish_by", "to", "rrule", "dates", "items", "min_capacity")

@@ -1,7 +1,7 @@
 """What the policy file may say, what it comes to, and how each mistake is answered."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -101,6 +101,27 @@ VALID = [
 @pytest.mark.parametrize("document", [d for _, d in VALID], ids=[n for n, _ in VALID])
 def test_holds(document: dict[str, Any]) -> None:
     assert parse_fleet(document).version == 1
+
+
+TRUTHS = [
+    ("profile", lambda truth: fleet_of(REALTIME | {"min_capacity": truth}), "profiles.p.min_capacity"),
+    ("rate", lambda truth: fleet_of(REALTIME | {"objectives": {"requests_per_instance": truth}}),
+     "profiles.p.objectives.requests_per_instance"),
+    ("target", lambda truth: fleet_of(REALTIME | {"policies": [CPU | {"target": truth}]}),
+     "profiles.p.policies.0.target_tracking.target"),
+    ("step", lambda truth: fleet_of(REALTIME | {"policies": [steps((80, None, truth))]}),
+     "profiles.p.policies.0.step.steps.0.change"),
+    ("window", lambda truth: fleet_of(BATCH | {"windows": [BATCH["windows"][0] | {"min_capacity": truth}]}),
+     "profiles.p.windows.0.min_capacity"),
+    ("fleet", lambda truth: {"version": 1, "max_capacity": truth}, "max_capacity"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("truth", [True, False])
+@pytest.mark.parametrize(("made", "path"), [c[1:] for c in TRUTHS], ids=[c[0] for c in TRUTHS])
+def test_a_truth_is_no_number(made: Callable[[bool], dict[str, Any]], path: str, truth: bool) -> None:
+    """Python takes true for 1 and false for 0: an endpoint would have been scaled to that."""
+    assert problems(made(truth)) == {path: "must be a number"}
 
 
 def test_defaults_of_a_profile() -> None:
