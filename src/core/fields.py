@@ -56,12 +56,6 @@ def _date(seen: object) -> date:
     raise ValueError("must be a date such as 2026-12-24")
 
 
-def _no_truth(seen: object) -> object:
-    if not isinstance(seen, bool):  # which Python takes for 1 and 0
-        return seen
-    raise ValueError("must be a number")
-
-
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -94,8 +88,8 @@ _NAME, _CLOCK = r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$", r"^([01][0-9]|2[0-3]):[0-
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Zone = Annotated[str, AfterValidator(_zone)]
 ClockTime = Annotated[str, StringConstraints(pattern=_CLOCK)]
-NoTruth = BeforeValidator(_no_truth)
-"""Belongs behind the bounds of a number, or a schema does not show those of one that may be left out."""
+NoTruth = BeforeValidator(lambda seen: str(seen).lower() if isinstance(seen, bool) else seen)
+"""Refuses `true` for a number, which Python takes for 1. Stands behind the bounds, which a schema loses otherwise."""
 
 Whole = Annotated[int, NoTruth]
 Count = Annotated[int, Field(ge=0, le=10_000), NoTruth]

@@ -121,7 +121,8 @@ TRUTHS = [
 @pytest.mark.parametrize(("made", "path"), [c[1:] for c in TRUTHS], ids=[c[0] for c in TRUTHS])
 def test_a_truth_is_no_number(made: Callable[[bool], dict[str, Any]], path: str, truth: bool) -> None:
     """Python takes true for 1 and false for 0: an endpoint would have been scaled to that."""
-    assert problems(made(truth)) == {path: "must be a number"}
+    [(seen, said)] = problems(made(truth)).items()
+    assert (seen, said.replace("whole ", "")) == (path, "must be a number")
 
 
 def test_defaults_of_a_profile() -> None:
