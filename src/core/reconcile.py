@@ -1,5 +1,6 @@
 """One pass over some targets: observe, decide, plan, apply. Level-triggered: the truth is read again each time."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -179,8 +180,9 @@ class Reconciler:
         settle: Callable[[Context, Pass], Outcome] | None = None,
     ) -> tuple[Outcome, ...]:
         """Observe these targets and settle each: decide, plan and apply, unless FleetSync brings its own way."""
-        outcomes = []
-        for seen in self.observe(enrolments, when.now, extra):
+        outcomes, found = [], self.observe(enrolments, when.now, extra)
+        endpoints = Counter(_changed(seen) for seen in found)  # of its variants one changes at a time, and for minutes
+        for seen in sorted(found, key=lambda seen: endpoints[_changed(seen)] > 1 and _gives_back(seen)):
             if isinstance(seen, Outcome):
                 outcomes.append(seen)
                 continue
@@ -497,6 +499,17 @@ def _broken(ctx: Context) -> str | None:
     return (
         f"endpoint {ctx.enrolment.endpoint_name} is {status}: nothing is written until a deployment brings it InService"
     )
+
+
+def _changed(seen: Context | Outcome) -> str:
+    """Return what a change of capacity keeps busy: the endpoint of a variant, or an inference component itself."""
+    return seen.target.resource_id.split("/variant/")[0]
+
+
+def _gives_back(seen: Context | Outcome) -> bool:
+    with suppress(Exception):  # a mistake of ours is told when the target is settled
+        return isinstance(seen, Context) and decide(seen).scale_in_to is not None
+    return False
 
 
 def _lows(memory: Memory) -> Mapping[str, str]:

@@ -181,6 +181,32 @@ def test_tagged_variants_enrol_when_they_come_and_are_released_when_they_have_go
     assert made.failures == []
 
 
+def green_while(others: list[int], own: list[int]) -> list[int]:
+    """Instances of the second variant by the minute, while the first has a load of its own."""
+    made = stack([], {**WEB, "max_capacity": 20}, tagged=True, instance_count=12)
+    update(made, variant("AllTraffic", 12), variant("green", 4), config="both")
+    run(made, 7)
+    variants = made.account.sagemaker.endpoints["orders"].variants
+    for name, load in {"AllTraffic": others, "green": own}.items():
+        variants[name].workload = RealtimeWorkload(per_minute_requests=load, capacity_per_instance=1000, vcpus=8)
+    counts = []
+    for _ in range(80):
+        made.minute()
+        counts.append(variants["green"].current_count)
+    assert made.failures == []
+    return counts
+
+
+def test_what_one_variant_gives_back_does_not_keep_an_order_of_another_waiting() -> None:
+    """Ten minutes after its load fell the first has too many, in the very minute in which the second needs more."""
+    own = [1500] * 53 + [6000] * 40
+    served = [
+        next(minute for minute, count in enumerate(green_while(others, own)) if count >= 6)
+        for others in ([6000] * 93, [6000] * 46 + [500] * 47)
+    ]
+    assert served[0] == served[1]
+
+
 def test_a_variant_that_was_renamed_is_one_error_that_names_the_new_one() -> None:
     made = stack([500] * 100)
     aas: Any = made.account.client("application-autoscaling")
