@@ -496,9 +496,8 @@ def _broken(ctx: Context) -> str | None:
     status = ctx.capacity.status if isinstance(ctx.capacity, Capacity) else ""
     if not status.endswith(("Failed", "OutOfService")):
         return None
-    return (
-        f"endpoint {ctx.enrolment.endpoint_name} is {status}: nothing is written until a deployment brings it InService"
-    )
+    what = _changed(ctx).replace("/", " ")
+    return f"{what} is {status}: nothing is written until a deployment brings it InService"
 
 
 def _changed(seen: Context | Outcome) -> str:

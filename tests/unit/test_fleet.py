@@ -581,6 +581,20 @@ def test_news_of_an_endpoint_is_news_of_its_components() -> None:
     assert set(world.sync("llm")) == {"chat-8b", "embed"}
 
 
+def test_a_component_in_trouble_is_named_and_not_its_endpoint() -> None:
+    world = World()
+    chat, _ = llm(world)
+    world.sync()
+    world.serving.capacities[chat] = Capacity(1, 1, "Failed")
+    outcomes = world.tick()
+    said = "inference-component chat-8b is Failed: nothing is written until a deployment brings it InService"
+    assert {name: outcome.error for name, outcome in outcomes.items()} == {
+        "orders": None,
+        "chat-8b": said,
+        "embed": None,
+    }
+
+
 def test_components_of_an_endpoint_that_cannot_be_read_right_stay() -> None:
     world = World()
     chat, embed = llm(world, by_tag=True)
