@@ -197,7 +197,8 @@ def compared(
             memory = memories[target]
             measured = as_measured(profile, memory).started(memory.starts)
             watched = Watched(target=target, name=name, profile=measured, memory=memory, stack=stack)
-            yield _compared(watched, max(since, now - KEPT), now - SETTLED)
+            until = (now - SETTLED).replace(second=0, microsecond=0)  # passes and people come some seconds later
+            yield _compared(watched, max(since, now - KEPT), until)
 
 
 def _compared(watched: Watched, since: datetime, until: datetime) -> Compared | str:

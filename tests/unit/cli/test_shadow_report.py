@@ -15,6 +15,7 @@ from cli import shadow, shadow_told
 from cli.decisions import Recorded
 from cli.shadow import Compared, Figures, Wakes
 from cli.shadow_record import Seen, Shadowed, by_the_minute, laid
+from cli.stack import DeployedStack
 from core.model import ScalableTarget
 from simulator.cases import Case, Course
 from simulator.cases import Mode as Load
@@ -288,6 +289,26 @@ def test_what_an_instance_serves_unknown_leaves_hours_and_says_so(watching: Desk
         "What an instance serves is not known (requests_per_instance)",
         "Its policies are taken to have held what ran",
     ]
+
+
+def test_a_shadow_that_was_active_is_reported_at_any_second_of_a_minute() -> None:
+    """At 10:15:40 metrics know 10:11 as the last whole minute; what was decided in 10:12 belongs to none of the report.
+
+    Only what was enrolled says above which count nothing was needed, and only that is laid in one minute.
+    """
+    with desk(name=next(TABLES)) as made:
+        for mode, least, minutes in (("active", 6, 20), ("shadow", 1, 40)):
+            content = document({"name": "orders"}, mode=mode, provisioning="2m", min_capacity=least)
+            made.in_force.content = json.dumps(content).encode()
+            made.stack.invoke("FleetSync", {"trigger": "policy"})
+            made.minutes(minutes)
+        stack = DeployedStack.read(made, "tidegate", lambda: made.account.now)
+        (found,) = shadow.compared(
+            stack, [ORDERS], made.account.now - timedelta(days=7), made.account.now + timedelta(seconds=40)
+        )
+    assert isinstance(found, Compared)
+    assert f"{found.since:%H:%M} to {found.until:%H:%M:%S}" == "09:35 to 10:12:00"
+    assert (found.minutes, found.shadow.cut[-1]) == (37, 2)
 
 
 # ---- a queue --------------------------------------------------------------------------------------------------------
