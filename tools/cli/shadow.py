@@ -203,9 +203,9 @@ def compared(
 
 def _compared(watched: Watched, since: datetime, until: datetime) -> Compared | str:
     name, said = watched.target.resource_id, watched.decisions(since, until)
-    if not said or until - said[0].at < MINUTE:
+    begin = max(said[0].at if said else until, since).replace(second=0, microsecond=0)
+    if until - begin < MINUTE:
         return f"{name}: no shadow decision is recorded that is old enough for metrics to know its minute"
-    begin = said[0].at.replace(second=0, microsecond=0)
     shadow = by_the_minute(said, begin, (until - begin) // MINUTE)
     seen = watched.seen(begin, shadow)
     if seen is None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cli.cloudwatch_history import INSTANCE, MINUTE, NoHistoryError, bridged, series
-from cli.decisions import recorded_since
+from cli.decisions import newest_of, recorded_since
 from cli.queue_history import queue_case, read_queue
 from core.model import Dimension, Missing
 from core.ports import MetricQuery
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
 
 SETTLED = timedelta(minutes=3)
 """So old are minutes that all metrics know."""
+
+WRITTEN = frozenset({"changed", "failed", "busy"})
+"""Outcomes of decisions of which something was written, or was to be: no shadow made them."""
+
+KNOWN_TO = timedelta(milliseconds=1)
+"""How exactly a decision's time is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +100,24 @@ class Watched:
         return math.ceil(self.profile.start_of(self.memory.starts) / MINUTE)
 
     def decisions(self, since: datetime, until: datetime) -> list[Recorded]:
-        """Return the decisions of the newest time in shadow: those since the last that was written."""
-        found = recorded_since(self.stack.aws.of("dynamodb"), self.stack.outputs["table"], self.target, since)
-        written = [index for index, each in enumerate(found) if each.outcome in {"changed", "failed"}]
-        return [each for each in found[written[-1] + 1 if written else 0 :] if each.at < until]
+        """Return the decisions of the newest time in shadow: those since it was enrolled, and since the last written.
+
+        Only changes are recorded: the first may be older than `since`, if it was still in force then.
+        """
+        dynamodb, table = self.stack.aws.of("dynamodb"), self.stack.outputs["table"]
+        enrolled = self.memory.first_seen_at or since
+        found = recorded_since(dynamodb, table, self.target, max(since, enrolled))
+        standing = newest_of(dynamodb, table, self.target.resource_id, since - KNOWN_TO)
+        if standing is not None and standing.at > enrolled - KNOWN_TO:
+            found.insert(0, standing)
+        written = [index for index, each in enumerate(found) if each.outcome in WRITTEN]
+        since_written = found[written[-1] + 1 if written else 0 :]
+        return [each for each in dropwhile(self._perhaps_active, since_written) if each.at < until]
+
+    def _perhaps_active(self, each: Recorded) -> bool:
+        """Whether nobody knows its mode: that of the stack is not recorded, and nothing was to be written."""
+        own = each.document["context"]["enrolment"]["profile"]["mode"]
+        return self.memory.enrolled and "shadow" not in {each.outcome, own}
 
     def seen(self, begin: datetime, shadow: Shadowed) -> Seen | None:
         """Return what CloudWatch saw from a minute on, for as long as the decisions; None if it knows nothing."""
@@ -185,14 +206,17 @@ def laid(values: NDArray[Any], first: int, length: int, missing: float) -> Float
 
 
 def by_the_minute(said: Sequence[Recorded], begin: datetime, length: int) -> Shadowed:
-    """Lay decisions out by the minute: a floor holds until the next is recorded, for only changes are."""
+    """Lay decisions out by the minute: a floor holds until the next is recorded, for only changes are.
+
+    One from before `begin` was in force then.
+    """
     floor, ceiling, running = (np.zeros(length, dtype=np.int64) for _ in range(3))
     cut = np.full(length, np.nan)
     for each in said:
-        decision, minute = each.document, (each.at - begin) // MINUTE
+        decision, minute = each.document, max(0, (each.at - begin) // MINUTE)
         floor[minute:], ceiling[minute:] = decision["envelope"]["floor"], decision["envelope"]["ceiling"]
         running[minute:] = decision["context"]["capacity"].get("current", running[minute - 1] if minute else 0)
-        if decision["scale_in_to"] is not None:
+        if decision["scale_in_to"] is not None and each.at >= begin:
             cut[minute] = decision["scale_in_to"]
     return Shadowed(floor, ceiling, cut, running)
 

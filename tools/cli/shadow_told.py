@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from cli.decisions import Recorded
     from cli.shadow import Compared, Figures, Wakes
     from simulator.cases import Course
 
@@ -147,7 +146,7 @@ def _target(found: Compared) -> TargetRun:
         plain=_series(found, was, nothing, nothing),
         totals=_totals(found, native, found.native),
         plain_totals=_totals(found, was, found.was),
-        marks=[*_marks(found.said)],
+        marks=[*_marks(found)],
         notes=[
             "Nothing was written: Tidegate stands for its recorded floors with the profile's policies.",
             *_notes(found),
@@ -183,18 +182,18 @@ def _totals(found: Compared, course: Course, came: Figures) -> Totals:
     )
 
 
-def _marks(said: Sequence[Recorded]) -> Iterator[Mark]:
+def _marks(found: Compared) -> Iterator[Mark]:
     """Yield each decision that wished something else than the one before, with what decided it."""
     before = None
-    for each in said:
+    for each in found.said:
         if each.document["envelope"] == before:
             continue
-        before = each.document["envelope"]
+        before, at = each.document["envelope"], max(each.at, found.since)
         try:
             step = each.decision.deciding_step
         except RefusedError as refusal:
-            yield Mark(at=each.at, reason="unreadable", text=str(refusal))
+            yield Mark(at=at, reason="unreadable", text=str(refusal))
             continue
         why = figures(step.seen)
         text = f"would hold {before['floor']}..{before['ceiling']}" + f" ({why})" * bool(why)
-        yield Mark(at=each.at, reason=step.reason.value, text=text)
+        yield Mark(at=at, reason=step.reason.value, text=text)

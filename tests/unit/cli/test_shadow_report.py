@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cli import shadow, shadow_told
-from cli.decisions import Recorded
+from cli.decisions import Recorded, recorded_since
 from cli.shadow import Compared, Figures, Wakes
 from cli.shadow_record import Seen, Shadowed, by_the_minute, laid
 from cli.stack import DeployedStack
@@ -45,6 +45,11 @@ def test_a_floor_holds_until_the_next_is_recorded_and_a_cut_for_its_minute() -> 
     assert found.ceiling.tolist() == [9] * 7
     assert np.flatnonzero(~np.isnan(found.cut)).tolist() == [4]
     assert found.running.tolist() == [3] * 7
+
+
+def test_what_was_in_force_at_the_beginning_holds_from_there_on_and_its_cut_is_over() -> None:
+    found = by_the_minute([said(-300, 4, cut=1), said(3.0, 5)], BEGIN, 5)
+    assert (found.floor.tolist(), np.isnan(found.cut).all()) == ([4, 4, 4, 5, 5], True)
 
 
 LAID = [  # which minute the first of three values is, out of four minutes
@@ -309,6 +314,56 @@ def test_a_shadow_that_was_active_is_reported_at_any_second_of_a_minute() -> Non
     assert isinstance(found, Compared)
     assert f"{found.since:%H:%M} to {found.until:%H:%M:%S}" == "09:35 to 10:12:00"
     assert (found.minutes, found.shadow.cut[-1]) == (37, 2)
+
+
+def push(at: Desk, *endpoints: dict[str, Any], **profile: Any) -> None:
+    """Put a document in force, and let FleetSync see it."""
+    at.in_force.content = json.dumps(document(*endpoints, provisioning="2m", **profile)).encode()
+    at.stack.invoke("FleetSync", {"trigger": "policy"})
+
+
+def span(at: Desk, *more: str) -> tuple[str, str, int]:
+    """From when to when `orders` is reported, by how many decisions."""
+    (found,) = report(at, *more)["targets"]
+    return found["since"][11:], found["until"][11:], found["decisions"]
+
+
+def test_a_wish_that_stands_for_long_was_in_force_all_the_time() -> None:
+    """It wishes the bounds that stand, so nothing is recorded after 09:15; asked at 09:55, metrics know until 09:52."""
+    with desk(name=next(TABLES)) as made:
+        by_hand(made.account, "orders", (2, 8))
+        push(made, {"name": "orders", "adopt": True}, mode="shadow")
+        made.minutes(40)
+        assert span(made) == ("09:15Z", "09:52Z", 1)
+        assert span(made, "--since", "10m") == ("09:45Z", "09:52Z", 1)
+        (found,) = report(made, "--since", "10m")["targets"]
+        assert (found["minutes"], found["floors"]["instance_hours"]) == (7, round(2 * 7 / 60, 2))
+
+
+def test_the_time_in_which_it_was_not_enrolled_was_not_watched() -> None:
+    """In shadow at 09:15, out of the file at 09:25, in shadow again from 09:45 on."""
+    with desk(name=next(TABLES)) as made:
+        for endpoints, minutes in (([{"name": "orders"}], 10), ([], 20), ([{"name": "orders"}], 10)):
+            push(made, *endpoints, mode="shadow")
+            made.minutes(minutes)
+        since, until, _ = span(made)
+    assert (since, until) == ("09:45Z", "09:52Z")
+
+
+def test_what_an_active_pass_had_no_need_to_write_is_no_shadow() -> None:
+    """Active from 09:15 on; at 09:20 somebody asks, and the answer is recorded: unchanged. In shadow from 09:25 on."""
+    with desk(name=next(TABLES)) as made:
+        push(made, {"name": "orders"})
+        made.minutes(5)
+        asked = {"request_id": "r", "action": "floor", "target": "orders", "capacity": 2, "duration": "2m"}
+        made.stack.invoke("Override", {**asked, "reason": "test", "requested_by": "maria"})
+        made.minutes(5)
+        push(made, {"name": "orders"}, mode="shadow", min_capacity=1)
+        made.minutes(10)
+        outcomes = [each.outcome for each in recorded_since(made.dynamodb, made.table, ORDERS, BEGIN)]
+        since, until, _ = span(made)
+    assert "unchanged" in outcomes
+    assert (since, until) == ("09:25Z", "09:32Z")
 
 
 # ---- a queue --------------------------------------------------------------------------------------------------------
