@@ -38,6 +38,7 @@ OUTCOMES = {
     "paused": "nothing was written because an override pauses it",
     "waiting": "written when the endpoint is InService",
     "failed": "AWS refused a write; the next pass decides again",
+    "busy": "the endpoint changed before all was written; the next pass decides again",
 }
 _MINUTE = "%Y-%m-%dT%H:%MZ"
 

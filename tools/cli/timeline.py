@@ -110,7 +110,8 @@ def timeline_of(stack: DeployedStack, target: ScalableTarget, since: datetime, n
 def _decided(stack: DeployedStack, found: Recorded, decision: Decision) -> Iterator[Event]:
     """Yield what a decision wrote, would have written in shadow, or failed to; what wrote nothing changed nothing."""
     actions = [str(action) for action in (*plan_bounds(decision), *plan_target(decision, stack.stage))]
-    if found.outcome not in {Status.CHANGED, Status.FAILED} and not (found.outcome == Status.SHADOW and actions):
+    tried = found.outcome in {Status.CHANGED, Status.FAILED, Status.BUSY}  # busy: the count comes last, after bounds
+    if not tried and not (found.outcome == Status.SHADOW and actions):
         return
     step = decision.deciding_step
     why = ": ".join(filter(None, (step.reason.value, figures(step.seen))))

@@ -9,6 +9,7 @@ import pytest
 
 from cli.errors import RefusedError
 from cli.timeline import since_of
+from core.errors import TargetBusyError
 from tests.desk import TABLES, Desk, desk, document, small_desk
 
 ORDERS, NIGHTLY = "orders-ranker-prod", "nightly-scoring-prod"
@@ -139,6 +140,27 @@ def test_a_table_counts_what_a_shadow_wishes_again_and_again_and_json_keeps_each
         ),
     ]
     assert len(wishes) == 17
+
+
+def test_bounds_that_were_set_before_the_endpoint_changed_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the load falls, 8..8 becomes 2..8, and the count, which comes last, is refused: another variant scales in."""
+
+    def refuse(*_: object) -> None:
+        raise TargetBusyError("the endpoint changes")
+
+    with desk(name=next(TABLES)) as found:
+        found.in_force.content = json.dumps(document({"name": "orders"}, provisioning="2m")).encode()
+        found.stack.invoke("FleetSync", {"trigger": "schedule"})
+        monkeypatch.setattr(found.stack.reconciler.ports.serving, "set_count", refuse)
+        workload: Any = found.account.endpoint("orders").first.workload
+        workload.per_minute_requests[workload.minute :] = [2400] * 20 + [100] * 1000
+        found.minutes(60)
+        (first, *_) = [each for each in told(found, "orders") if "scale in directly" in each[2]]
+        explained = found.run("explain", "orders", "--at", f"2026-11-18T{first[0]}:00Z").stdout
+        now = json.loads(found.run("status", "orders", "--json").stdout)["targets"][0]["in_force"]
+    assert first[2] == "set bounds to 2..8 (differs); remove the expiry; scale in directly to 2"
+    assert "Outcome: busy, the endpoint changed before all was written; the next pass decides again." in explained
+    assert now == "2..8"
 
 
 def test_what_another_release_wrote_is_told_as_that(morning: Desk) -> None:
