@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from core.model import Capacity, Recommendation, ScalableTarget, Scope, Step
 from core.overrides import in_force
 from core.plan import fallbacks
 from core.signals.window import needs
+from core.times import MINUTE
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
@@ -95,6 +96,16 @@ def time_of(said: str | None, called: str = "TIME") -> datetime | None:
         raise RefusedError(f"{called} = {said!r}: must be a time such as 2026-11-18T12:00Z") from error
 
 
+def until_of(said: str | None) -> datetime | None:
+    """Read the time that `--at` says; a whole minute is all of it, for so `history` prints what some second decided.
+
+    Raises:
+        RefusedError: it is none.
+    """
+    found = time_of(said, "--at")
+    return found if found is None or found.second or found.microsecond else found + MINUTE - timedelta(milliseconds=1)
+
+
 def recorded_in(stack: str, aws: "Clients", target: str, at: datetime | None = None) -> Recorded:
     """Return the newest decision of a stack about a target, at or before a time.
 
@@ -105,8 +116,10 @@ def recorded_in(stack: str, aws: "Clients", target: str, at: datetime | None = N
     found = newest_of(aws.of("dynamodb"), names["table"], target, at)
     if found is None:
         at_or_before = "" if at is None else f" at or before {at:%Y-%m-%dT%H:%MZ}"
-        known = map(spelled, Store(aws.of("dynamodb"), names["table"]).roster() or ())
-        raise RefusedError(f"TARGET = {target!r}: no decision is recorded{at_or_before}; {nearest(target, known)}")
+        roster = Store(aws.of("dynamodb"), names["table"]).roster() or {}
+        known = any(each in roster for each in targets_of(target))
+        why = "it is enrolled" if known else nearest(target, map(spelled, roster))
+        raise RefusedError(f"TARGET = {target!r}: no decision is recorded{at_or_before}; {why}")
     return found
 
 

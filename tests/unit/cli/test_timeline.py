@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from cli.decisions import until_of
 from cli.errors import RefusedError
 from cli.timeline import since_of
 from core.errors import TargetBusyError
+from simulator.stack import SimulatedStack
 from tests.desk import TABLES, Desk, desk, document, small_desk
 
 ORDERS, NIGHTLY = "orders-ranker-prod", "nightly-scoring-prod"
@@ -161,6 +163,42 @@ def test_bounds_that_were_set_before_the_endpoint_changed_are_told(monkeypatch: 
     assert first[2] == "set bounds to 2..8 (differs); remove the expiry; scale in directly to 2"
     assert "Outcome: busy, the endpoint changed before all was written; the next pass decides again." in explained
     assert now == "2..8"
+
+
+UNTIL = [
+    # what `--at` says, until when a decision counts: `history` prints minutes, passes run some seconds after them
+    ("2026-11-18T09:38Z", "09:38:59.999"),
+    ("2026-11-18T10:38+01:00", "09:38:59.999"),
+    ("2026-11-18T09:38:07Z", "09:38:07.000"),
+    ("2026-11-18T09:38:07.250Z", "09:38:07.250"),
+]
+
+
+@pytest.mark.parametrize(("said", "until"), UNTIL)
+def test_a_whole_minute_is_all_of_it(said: str, until: str) -> None:
+    found = until_of(said)
+    assert found is not None
+    assert found.isoformat(timespec="milliseconds") == f"2026-11-18T{until}+00:00"
+
+
+def test_each_decision_that_history_tells_is_explained_at_its_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes run seven seconds after the full minute, as in an account."""
+    monkeypatch.setattr(SimulatedStack, "now", lambda stack: stack.account.now + timedelta(seconds=7))
+    with desk(name=next(TABLES)) as found:
+        found.in_force.content = json.dumps(document({"name": "orders"}, provisioning="2m")).encode()
+        found.stack.invoke("FleetSync", {"trigger": "schedule"})
+        workload: Any = found.account.endpoint("orders").first.workload
+        workload.per_minute_requests[workload.minute :] = [2400] * 1000
+        found.minutes(20)
+        minutes = [at for at, by, *_ in told(found, "orders") if by == "tidegate"]
+        names = [
+            json.loads(found.run("explain", "orders", "--at", f"2026-11-18T{at}Z", "--json").stdout)["id"]
+            for at in minutes
+        ]
+        early = found.run("explain", "orders", "--at", "2026-11-18T09:14Z").stderr
+    assert len(minutes) >= 2
+    assert [name.rpartition("T")[2][:8] for name in names] == [f"{at}:07" for at in minutes]
+    assert "no decision is recorded at or before 2026-11-18T09:14Z; it is enrolled" in early
 
 
 def test_what_another_release_wrote_is_told_as_that(morning: Desk) -> None:

@@ -17,7 +17,7 @@ def explain(  # noqa: PLR0913 - one argument an option
     target: Single,
     *,
     stack: Stack,
-    at: Annotated[str | None, typer.Option(help="The decision in force then, not the newest.")] = None,
+    at: Annotated[str | None, typer.Option(help="The decision in force then (or at the end of that minute).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, which `tidegate replay` reads.")] = False,
     region: Region = None,
     profile: AwsProfile = None,
@@ -35,7 +35,7 @@ def explain(  # noqa: PLR0913 - one argument an option
     from cli import decisions, tables
 
     aws = clients(context, region, profile, endpoint_url)
-    moment = decisions.time_of(at, "--at")
+    moment = decisions.until_of(at)
     with working("Reading the decision and scaling activities"):
         found = decisions.recorded_in(stack, aws, target, moment)
         done = decisions.activities_of(aws.of("application-autoscaling"), found.decision.context.target, moment)
