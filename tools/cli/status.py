@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console, Group, RenderableType
@@ -32,6 +32,7 @@ WRONG = (Reason.CAPACITY_REFUSED, *ALWAYS_TOLD)
 """Reasons of steps that somebody should know of, whatever else decides."""
 
 _MINUTE = "%Y-%m-%dT%H:%MZ"
+_Seen = TypeVar("_Seen")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,19 +261,34 @@ def rendered(seen: Look) -> RenderableType:
     return Group(table_of(seen), "", *lines_of(seen))
 
 
+def looks(look: Callable[[], _Seen], ticks: Iterable[object]) -> Iterator[_Seen | Exception]:
+    """Yield what is seen at each tick, or why a look failed: a later one may not.
+
+    Raises:
+        TidegateError, ClientError, BotoCoreError: the first look fails.
+    """
+    begun = False
+    for _ in ticks:
+        try:
+            yield look()
+            begun = True
+        except (TidegateError, ClientError, BotoCoreError) as error:
+            if not begun:
+                raise
+            yield error
+
+
 def watch(shown: Callable[[], RenderableType], ticks: Iterable[object], console: Console) -> None:
     """Show anew at each tick; a look that fails leaves the last one standing and says why.
 
     Raises:
         TidegateError, ClientError, BotoCoreError: the first look fails.
     """
-    last: RenderableType | None = None
+    last: RenderableType = ""
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
-        for _ in ticks:
-            try:
-                last = said = shown()
-            except (TidegateError, ClientError, BotoCoreError) as error:
-                if last is None:
-                    raise
-                said = Group(last, Text(f"not refreshed: {error}", style="red"))
+        for seen in looks(shown, ticks):
+            if isinstance(seen, Exception):
+                said: RenderableType = Group(last, Text(f"not refreshed: {seen}", style="red"))
+            else:
+                last = said = seen
             live.update(said, refresh=True) if console.is_terminal else console.print(said)

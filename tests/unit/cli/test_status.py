@@ -255,6 +255,25 @@ def test_it_is_watched_until_somebody_has_seen_enough(*, as_json: bool) -> None:
     assert told == ["2026-11-18T09:00Z", "2026-11-18T09:01Z", "2026-11-18T09:02Z"]
 
 
+class Throttled(Leaving):
+    """The second of whose looks is throttled."""
+
+    @override
+    def describe_stacks(self, **asked: str) -> dict[str, Any]:
+        if self.looks == 1:
+            raise ClientError({"Error": {"Code": "Throttling", "Message": "slow down"}}, "DescribeStacks")
+        return super().describe_stacks(**asked)
+
+
+def test_a_look_that_fails_ends_no_watch_as_json() -> None:
+    with small_desk() as found:
+        throttled = Throttled(found.stack, found.dynamodb, found.in_force, found.mode, table=found.table)
+        result = throttled.run("status", ORDERS, "--watch", "--every", "20", "--json")
+    assert result.exit_code == 0
+    assert [json.loads(line)["at"][11:] for line in result.stdout.splitlines()] == ["09:00Z", "09:02Z"]
+    assert result.stderr.startswith("not refreshed: An error occurred (Throttling)")
+
+
 def test_how_long_ago() -> None:
     now = datetime(2026, 11, 18, 9, tzinfo=UTC)
     shown = [

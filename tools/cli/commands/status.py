@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.options import AwsProfile, EndpointUrl, Json, Region, Several, Stack, clients
-from cli.output import print_json, working
+from cli.output import log, print_json, working
 
 app = typer.Typer()
 
@@ -51,8 +51,11 @@ def status_command(  # noqa: PLR0913 - one argument an option
     if watch:
         with suppress(KeyboardInterrupt):
             if as_json:
-                for _ in ticks(every, aws.sleep):
-                    typer.echo(json.dumps(look().as_json()))
+                for seen in status.looks(look, ticks(every, aws.sleep)):
+                    if isinstance(seen, Exception):
+                        log(f"not refreshed: {seen}")
+                    else:
+                        typer.echo(json.dumps(seen.as_json()))
             status.watch(lambda: status.rendered(look()), ticks(every, aws.sleep), tables.console())
         return
     with working("Reading the table, Application Auto Scaling, SageMaker and CloudWatch"):
