@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from cli.decisions import Recorded, activities, figures, recorded_since, time_of
+from cli.decisions import Recorded, activities, figures, newest_of, recorded_since, time_of
 from cli.errors import RefusedError
 from cli.stack import DeployedStack
 from cli.tables import plain
+from cli.targets import meant, single
 from core.context import Decision
 from core.fields import duration
 from core.model import Memory, Override, OverrideAction, ScalableTarget, Scope
@@ -71,6 +72,22 @@ def since_of(said: str, now: datetime) -> datetime:
     if begun is None or begun >= now:
         raise RefusedError(f"--since = {said!r}: must be a span such as 12h or 7d, or a time that is over")
     return begun
+
+
+def told_of(stack: DeployedStack, target: str) -> ScalableTarget:
+    """Return the one target that somebody means: a managed one, or one that was released and is still recorded.
+
+    Raises:
+        RefusedError: there is none, or several.
+    """
+    try:
+        meant(target, stack.roster())
+    except RefusedError:
+        last = newest_of(stack.aws.of("dynamodb"), stack.outputs["table"], target, None)
+        if last is None:
+            raise
+        return last.decision.context.target
+    return single(target, stack.roster())
 
 
 def timeline_of(stack: DeployedStack, target: ScalableTarget, since: datetime, now: datetime) -> list[Event]:

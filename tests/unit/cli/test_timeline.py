@@ -201,6 +201,19 @@ def test_each_decision_that_history_tells_is_explained_at_its_minute(monkeypatch
     assert "no decision is recorded at or before 2026-11-18T09:14Z; it is enrolled" in early
 
 
+def test_what_was_released_is_told_for_as_long_as_it_is_recorded() -> None:
+    with desk(name=next(TABLES)) as found:
+        for endpoints in ([{"name": "orders"}], []):
+            found.in_force.content = json.dumps(document(*endpoints, min_capacity=3)).encode()
+            found.stack.invoke("FleetSync", {"trigger": "schedule"})
+            found.minutes(9)
+        assert found.stack.store.roster() == {}
+        events = told(found, "orders")
+        never = found.run("history", "chat")
+    assert ("09:15", "tidegate", "set bounds to 3..8 (differs)") in [event[:3] for event in events]
+    assert (never.exit_code, "no such target" in never.stderr) == (2, True)
+
+
 def test_what_another_release_wrote_is_told_as_that(morning: Desk) -> None:
     (key,) = morning.dynamodb.query(
         TableName=morning.table,

@@ -34,7 +34,7 @@ def history(  # noqa: PLR0913 - one argument an option
     """
     from cli import tables, timeline
     from cli.stack import DeployedStack
-    from cli.targets import single, spelled
+    from cli.targets import spelled
     from core.aws import clock
 
     aws = clients(context, region, profile, endpoint_url)
@@ -42,7 +42,7 @@ def history(  # noqa: PLR0913 - one argument an option
     begun = timeline.since_of(since, now)
     with working("Reading decisions, overrides and scaling activities"):
         deployed = DeployedStack.read(aws, stack, clock.now)
-        chosen = single(target, deployed.roster())
+        chosen = timeline.told_of(deployed, target)
         events = timeline.timeline_of(deployed, chosen, begun, now)
     if as_json:
         said = {"target": chosen.resource_id, "since": f"{begun:%Y-%m-%dT%H:%MZ}"}
