@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -129,7 +130,10 @@ class Compared:
     notes: tuple[str, ...]
     seen: Seen
     shadow: Shadowed
+    decisions: int
     said: tuple[Recorded, ...]
+    """Those that wished other bounds than the one before: a week of all takes 200 MB."""
+
     courses: tuple[Course, Course]
     """As it was, and Tidegate with the native policies."""
 
@@ -155,7 +159,7 @@ class Compared:
             "profile": self.profile,
             "since": f"{self.since:%Y-%m-%dT%H:%MZ}",
             "until": f"{self.until:%Y-%m-%dT%H:%MZ}",
-            "decisions": len(self.said),
+            "decisions": self.decisions,
             "minutes": self.minutes,
             "unknown_minutes": self.unknown,
             "was": self.was.as_json(),
@@ -233,9 +237,14 @@ def _compared(watched: Watched, since: datetime, until: datetime) -> Compared | 
         notes=seen.notes if played else (*seen.notes, HELD),
         seen=seen,
         shadow=shadow,
-        said=tuple(said),
+        decisions=len(said),
+        said=tuple(said[0:1] + [b for a, b in pairwise(said) if _wish(a) != _wish(b)]),
         courses=(was, native),
     )
+
+
+def _wish(said: Recorded) -> object:
+    return said.document["envelope"]
 
 
 def _course(floor: Counts, delay: int, first: int) -> Course:

@@ -103,7 +103,7 @@ def comes_to(found: Sequence[Compared]) -> Iterator[str]:
 def _span(found: Compared) -> str:
     when = f"{found.since:%Y-%m-%dT%H:%MZ} to {found.until:%Y-%m-%dT%H:%MZ}"
     unknown = f", {found.unknown} minutes without metrics left out" if found.unknown else ""
-    return f"{len(found.said)} shadow decisions, {when}{unknown}"
+    return f"{found.decisions} shadow decisions, {when}{unknown}"
 
 
 def _notes(found: Compared) -> list[str]:
@@ -184,16 +184,13 @@ def _totals(found: Compared, course: Course, came: Figures) -> Totals:
 
 def _marks(found: Compared) -> Iterator[Mark]:
     """Yield each decision that wished something else than the one before, with what decided it."""
-    before = None
     for each in found.said:
-        if each.document["envelope"] == before:
-            continue
-        before, at = each.document["envelope"], max(each.at, found.since)
+        wish, at = each.document["envelope"], max(each.at, found.since)
         try:
             step = each.decision.deciding_step
         except RefusedError as refusal:
             yield Mark(at=at, reason="unreadable", text=str(refusal))
             continue
         why = figures(step.seen)
-        text = f"would hold {before['floor']}..{before['ceiling']}" + f" ({why})" * bool(why)
+        text = f"would hold {wish['floor']}..{wish['ceiling']}" + f" ({why})" * bool(why)
         yield Mark(at=at, reason=step.reason.value, text=text)
