@@ -376,7 +376,11 @@ def original_of(inventory: Inventory, stage: str, saved: Original | None = None)
     anew = saved and known and saved.created_at and at not in {None, saved.created_at}
     before = (not anew and saved) or Original(envelope=inventory.registered, known=known, created_at=at)
     before = replace(before, created_at=before.created_at or at)  # an older release did not write whose it is
-    newest = {each.name: each for each in (*before.policies, *policies)}
+    others = (each for each in before.policies if each.name not in {policy.name for policy in policies})
+    newest = {  # AAS takes one target-tracking policy a metric
+        next((str(v) for k, v in each.configuration.items() if k.endswith("MetricSpecification")), each.name): each
+        for each in (*others, *policies)
+    }
     timed = {each.name: each for each in (*before.scheduled_actions, *actions)}
     return replace(before, policies=(*newest.values(),), scheduled_actions=(*timed.values(),))
 
@@ -400,7 +404,5 @@ def _covers(found: object, wanted: object) -> bool:
     if isinstance(wanted, Mapping):
         return isinstance(found, Mapping) and all(_covers(found.get(key), value) for key, value in wanted.items())
     if isinstance(wanted, list | tuple):
-        if not isinstance(found, list | tuple) or len(found) != len(wanted):
-            return False
-        return all(_covers(a, b) for a, b in zip(found, wanted, strict=True))
+        return isinstance(found, list | tuple) and len(found) == len(wanted) and all(map(_covers, found, wanted))
     return found == wanted

@@ -26,6 +26,7 @@ from core.plan import (
     SetBounds,
     SetCount,
     as_found,
+    original_of,
     plan_bounds,
     plan_natives,
     plan_release,
@@ -429,6 +430,41 @@ def test_release_gives_back_what_was_there() -> None:
         PutPolicy(FOREIGN),
         PutScheduledAction(FOREIGN_ACTION),
     )
+
+
+REQUESTS = {"PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}}
+GPU = {"CustomizedMetricSpecification": {"Namespace": "N", "MetricName": "GPUUtilization", "Statistic": "Average"}}
+
+
+def tracking(name: str, metric: dict[str, Any], target: float) -> NativePolicy:
+    return NativePolicy(name, "TargetTrackingScaling", {"TargetValue": target, **metric})
+
+
+STEPS = NativePolicy("steps", "StepScaling", {"AdjustmentType": "ChangeInCapacity"})
+SUCCESSORS = [
+    # saved at adoption, put by others since, given back
+    ([tracking("a", REQUESTS, 400)], [tracking("a-2", REQUESTS, 300)], [tracking("a-2", REQUESTS, 300)]),
+    ([tracking("a", REQUESTS, 400)], [tracking("a", REQUESTS, 300)], [tracking("a", REQUESTS, 300)]),
+    ([tracking("a", REQUESTS, 400)], [tracking("b", GPU, 60)], [tracking("a", REQUESTS, 400), tracking("b", GPU, 60)]),
+    # `a` follows the GPU now, which `b` did: neither of the two saved is left
+    ([tracking("a", REQUESTS, 400), tracking("b", GPU, 60)], [tracking("a", GPU, 50)], [tracking("a", GPU, 50)]),
+    # a record that has two of one metric, which AAS took one after the other
+    ([tracking("a", REQUESTS, 400), tracking("a-2", REQUESTS, 300)], [], [tracking("a-2", REQUESTS, 300)]),
+    ([STEPS], [replace(STEPS, name="steps-2")], [STEPS, replace(STEPS, name="steps-2")]),
+]
+
+
+@pytest.mark.parametrize(("saved", "since", "given_back"), SUCCESSORS)
+def test_of_two_policies_that_aas_takes_one_of_the_newer_is_given_back(
+    saved: list[NativePolicy], since: list[NativePolicy], given_back: list[NativePolicy]
+) -> None:
+    """Put both, AAS refuses the second, and the release failed each hour for good."""
+    record = Original(envelope=Envelope(1, 4), policies=(*saved,))
+    found = original_of(replace(EMPTY, policies=(*since,)), "prod", record)
+    assert [*found.policies] == given_back
+    assert [
+        a.policy for a in plan_release("prod", EMPTY, found, NOW, gone=False) if isinstance(a, PutPolicy)
+    ] == given_back
 
 
 def test_release_of_a_target_that_was_not_registered_deregisters_it() -> None:
