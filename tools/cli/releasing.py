@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import TypeAdapter
 
 from cli import rollout
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 LOOKS, ASKED, BETWEEN = 90, 10, 30.0
 """Looks at the roster, so many seconds apart; each so many looks FleetSync is asked: a tag must be gone in two of its
 own looks half an hour apart."""
+
+TRIES = 3
+"""How often an alarm is given its action back."""
 
 _ORIGINALS = TypeAdapter(Original)
 
@@ -162,9 +166,34 @@ def release(
                 _remember(stack, each, known=each.known)
         raise
     finally:  # another target's failure is no reason to leave alarms without what they call
-        for each in found:
-            for alarm, policy in _alarms(each, keep_native=keep_native):
-                _call_again(stack.aws, each.target, alarm, policy)
+        _call_all_again(stack.aws, found, sleep, keep_native=keep_native)
+
+
+def _call_all_again(
+    aws: Source, found: Sequence[Leaving], sleep: Callable[[float], None], *, keep_native: bool
+) -> None:
+    """Let all their alarms call what they called; one that fails, for CloudWatch takes few writes, is tried again.
+
+    Once its target is released nothing knows of it any more, so what is left in the end is said with what to do.
+    """
+    left = [(e.target, *called) for e in found for called in _alarms(e, keep_native=keep_native)]
+    for tries_left in reversed(range(TRIES)):
+        failed = []
+        for target, alarm, policy in left:
+            try:
+                _call_again(aws, target, alarm, policy)
+            except (ClientError, BotoCoreError) as err:
+                failed.append((target, alarm, policy))
+                if not tries_left:
+                    log(
+                        f"alarm {alarm} does not call {policy} of {target.resource_id} again: {err}\n"
+                        f"Put the policy's ARN into the alarm's actions by hand: nothing else scales by it."
+                    )
+        if not failed:
+            return
+        left = failed
+        if tries_left:
+            sleep(BETWEEN)
 
 
 def _await(stack: DeployedStack, targets: Sequence[ScalableTarget], sleep: Callable[[float], None]) -> None:

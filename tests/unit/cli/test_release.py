@@ -89,6 +89,53 @@ def test_an_alarm_goes_on_calling_the_policy_of_that_name_on_another_endpoint(ac
     assert sorted(called(active)["AlarmActions"]) == sorted(actions)
 
 
+def second_alarm(at: Desk) -> None:
+    """One more step policy, called by an alarm of its own."""
+    here: Any = {**NAMED, "ResourceId": ORDERS}
+    steps: Any = {"AdjustmentType": "ChangeInCapacity", "StepAdjustments": [ONE_MORE]}
+    step: Any = {"PolicyType": "StepScaling", "StepScalingPolicyConfiguration": steps}
+    arn = at.account.client("application-autoscaling").put_scaling_policy(**here, PolicyName="orders-mem-out", **step)
+    shaped: Any = {**bare(called(at)), "AlarmName": "orders-mem-high", "AlarmActions": [arn["PolicyARN"]]}
+    del shaped["AlarmArn"]
+    at.account.client("cloudwatch").put_metric_alarm(**shaped)
+
+
+@pytest.mark.parametrize("operation", ["PutMetricAlarm", "DescribeAlarms"])
+@pytest.mark.parametrize(("throttled", "status", "calls"), [(1, 0, [1, 1]), (3, 0, [1, 1]), (6, 1, [0, 0])])
+def test_an_alarm_is_given_its_action_back_although_cloudwatch_is_busy(
+    active: Desk, operation: str, throttled: int, status: int, calls: list[int]
+) -> None:
+    """The first throttled call left all alarms calling nothing, and a second `release` knew of no such target.
+
+    Two alarms, tried three times each: six failures in a row use all of them up.
+    """
+    by_hand(active.account, "orders")
+    second_alarm(active)
+    active.in_force.content = json.dumps(document(ADOPTED)).encode()
+    active.stack.invoke("FleetSync", {"trigger": "policy"})
+    names = ["orders-cpu-high", "orders-mem-high"]
+    cloudwatch: Any = active.account.client("cloudwatch")
+    answered = active.account.call
+
+    def busy_afterwards(service: str, name: str, params: Any) -> Any:
+        """Only the command's own calls are struck: the target has been released by then."""
+        nonlocal throttled
+        if throttled and name == operation and not active.account.caller and not active.in_force.table.roster():
+            throttled -= 1
+            active.account.fail_next(service, name, "ThrottlingException", "Rate exceeded")
+        return answered(service, name, params)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(active.account, "call", busy_afterwards)
+        result = active.run("release", "orders", "--yes")
+    described = cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"]
+    assert (result.exit_code, [len(alarm["AlarmActions"]) for alarm in described]) == (status, calls), result.stderr
+    by_hand_now = [f"alarm {name} does not call" in result.stderr for name in names]
+    assert by_hand_now == [not each for each in calls]
+    told = [f"is not called by {name} any more" in result.stdout for name in names]
+    assert told == by_hand_now
+
+
 def test_keep_native_leaves_the_native_policies_within_the_policys_own_bounds(active: Desk) -> None:
     adopted(active)
     request = {"request_id": "r", "action": "floor", "target": "orders", "capacity": 5, "duration": "1h"}
