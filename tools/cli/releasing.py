@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,15 +16,21 @@ from cli.output import log
 from cli.stack import TAGGING, DeployedStack
 from cli.targets import meant, spelled
 from core.fleet import PROFILE_TAG
-from core.model import Mode, ScalableTarget
+from core.model import Envelope, Mode, ScalableTarget
 from core.native import owned_prefix
 from core.policy import Fleet, parse_fleet
-from core.ports import NativePolicy, Original, Place
-from core.reconcile import Outcome
+from core.ports import NativePolicy, Original, Place, ScheduledAction
+from core.reconcile import Outcome, Status
+from core.times import MINUTE
+from simulator.aas import ScheduledAction as Simulated
+from simulator.schedule import parse
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
     from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+A_MONTH = timedelta(days=32)
 
 LOOKS, ASKED, BETWEEN = 90, 10, 30.0
 """Looks at the roster, so many seconds apart; each so many looks FleetSync is asked: a tag must be gone in two of its
@@ -42,13 +48,21 @@ class Leaving:
 
     target: ScalableTarget
     place: Place
+    saved: Original | None
     original: Original | None
+    """What was saved, within the bounds that its scheduled actions would have set since."""
+
     outcome: Outcome
 
     @property
     def known(self) -> bool:
         """Whether it is known what stood before."""
         return self.original is not None and self.original.known
+
+    @property
+    def moved(self) -> bool:
+        """Whether its scheduled actions would have set other bounds by now than were saved."""
+        return self.original != self.saved
 
     @property
     def tagged(self) -> bool:
@@ -76,15 +90,7 @@ def leaving(stack: DeployedStack, said: str | None, *, keep_native: bool) -> lis
     roster = stack.roster()
     chosen = sorted(roster) if said is None else meant(said, roster)
     now = stack.ports.clock()
-    found = [
-        Leaving(
-            target=target,
-            place=roster[target],
-            original=stack.ports.store.original(target),
-            outcome=stack.release_of(target, now, keep_native=keep_native),
-        )
-        for target in chosen
-    ]
+    found = [_leaving(stack, target, roster[target], now, keep_native=keep_native) for target in chosen]
     if failed := [f"{each.target.resource_id}: {each.outcome.error}" for each in found if each.outcome.error]:
         raise RefusedError("; ".join(failed))
     if beside := [*_tagged_beside(roster, chosen)]:
@@ -95,6 +101,78 @@ def leaving(stack: DeployedStack, said: str | None, *, keep_native: bool) -> lis
             f"`{rollout.activation(stack)}` first"
         )
     return found
+
+
+def _leaving(
+    stack: DeployedStack, target: ScalableTarget, place: Place, now: datetime, *, keep_native: bool
+) -> Leaving:
+    saved = original = stack.ports.store.original(target)
+    registered = stack.ports.autoscaling.registered([target]).get(target)
+    runs = registered is not None and "ScheduledScaling" not in registered.suspended
+    if saved and saved.known and saved.scheduled_actions and runs and (adopted := adopted_at(stack, target)):
+        original = as_scheduled(saved, adopted, now)
+    record = lost(original) if keep_native else original
+    outcome = stack.release_of(target, now, record)
+    return Leaving(target=target, place=place, saved=saved, original=original, outcome=outcome)
+
+
+def adopted_at(stack: DeployedStack, target: ScalableTarget) -> datetime | None:
+    """Return when a target was first written to since it was seen, None if no decision tells that."""
+    first_seen = stack.ports.store.memories([target])[target].first_seen_at
+    if first_seen is None:
+        return None
+    dynamodb: DynamoDBClient = stack.aws.of("dynamodb")
+    pages = dynamodb.get_paginator("query").paginate(
+        TableName=stack.outputs["table"],
+        KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+        FilterExpression="outcome = :changed",
+        ProjectionExpression="sk",
+        ExpressionAttributeValues={
+            ":pk": {"S": f"TARGET#{target.resource_id}#{target.dimension.value}"},
+            ":first": {"S": f"DECISION#{first_seen.astimezone(UTC).isoformat(timespec='milliseconds')}"},
+            ":last": {"S": "DECISION#~"},
+            ":changed": {"S": Status.CHANGED},
+        },
+    )
+    wrote = (datetime.fromisoformat(item["sk"]["S"].split("#")[1]) for page in pages for item in page["Items"])
+    return next(wrote, None)
+
+
+def as_scheduled(saved: Original, since: datetime, now: datetime) -> Original:
+    """Return the record within the bounds that its own scheduled actions would have set by now.
+
+    An action sets bounds until the next one sets others (facts 1.6): those saved at night are the night's, and by day
+    would take what is running away at once. The last run of each counts, as far as a month back; one whose expression
+    is not understood is taken not to have run.
+    """
+    if saved.envelope is None:
+        return saved
+    runs = sorted((at, each.name, each) for each in saved.scheduled_actions if (at := _last_run(each, since, now)))
+    envelope = saved.envelope
+    for _, _, action in runs:
+        bounds = action.settings.get("ScalableTargetAction", {})
+        low, high = bounds.get("MinCapacity", envelope.floor), bounds.get("MaxCapacity", envelope.ceiling)
+        if low <= high:  # else AAS refuses the run
+            envelope = Envelope(low, high)
+    return replace(saved, envelope=envelope)
+
+
+def _last_run(action: ScheduledAction, since: datetime, now: datetime) -> datetime | None:
+    """Return the newest minute after `since` in which AAS would have run it."""
+    settings = action.settings
+    try:
+        when = parse(settings["Schedule"], settings.get("Timezone", "UTC"), settings.get("StartTime", since))
+    except ValueError:
+        return None
+    simulated = Simulated(arn="", request=dict(settings), created=since, schedule=when)
+    newest, oldest = (at.replace(second=0, microsecond=0) for at in (now, max(since, now - A_MONTH)))
+    minutes = (newest - MINUTE * back for back in range((newest - oldest) // MINUTE))
+    return next((minute for minute in minutes if simulated.due(minute)), None)
+
+
+def lost(record: Original | None) -> Original | None:
+    """Return what is left of a record if what stood before is forgotten: a release leaves the native policies."""
+    return record and replace(record, policies=(), scheduled_actions=(), known=False)
 
 
 def _tagged_beside(roster: Mapping[ScalableTarget, Place], chosen: Sequence[ScalableTarget]) -> Iterator[str]:
@@ -119,7 +197,10 @@ def told(each: Leaving, now: datetime, *, keep_native: bool) -> Iterator[str]:
         yield "  Nothing was ever replaced: it stays as it is."
     elif not each.known:
         yield "  The record of what stood before was lost: the native policies that stand stay and go on scaling."
-    elif over := [a.name for a in each.original.scheduled_actions if a.over(now)]:
+    elif each.moved and each.saved:
+        yield f"  Bounds are those its scheduled actions would have set by now; {each.saved.envelope} were saved."
+    known = each.original if each.known and not keep_native else None
+    if over := [action.name for action in (known.scheduled_actions if known else ()) if action.over(now)]:
         yield f"  Scheduled actions whose time has passed are not given back: {', '.join(over)}."
     for alarm, policy in _alarms(each, keep_native=keep_native):
         yield f"  alarm {alarm} calls {policy} again: AWS took that from it when the policy was replaced"
@@ -151,8 +232,8 @@ def release(
     fleet = parse_fleet(document)
     rest = without(document, fleet, [each.target for each in found])
     try:
-        for each in found if keep_native else ():
-            _remember(stack, each, known=False)
+        for each in found:
+            _remember(stack, each.target, lost(each.original) if keep_native else each.original, each.saved)
         _untag(stack, [each.place.endpoint for each in found if each.tagged])
         if rest != document:
             rollout.deliver(stack, rest, sleep, wait=wait)
@@ -163,7 +244,7 @@ def release(
         left = (stack.table.roster() or {}) if keep_native else {}
         for each in found:
             if each.target in left:  # it was not released: the way back to what stood before is still wanted
-                _remember(stack, each, known=each.known)
+                _remember(stack, each.target, each.saved, lost(each.original))
         raise
     finally:  # another target's failure is no reason to leave alarms without what they call
         _call_all_again(stack.aws, found, sleep, keep_native=keep_native)
@@ -240,12 +321,17 @@ def differences(stack: DeployedStack, each: Leaving, *, keep_native: bool) -> It
 
 def outcome_of(unlike: Mapping[str, Sequence[str]], left: Sequence[Leaving], *, keep_native: bool) -> Iterator[str]:
     """Say of each released target whether it stands as before, or what differs."""
-    lost = {each.target.resource_id for each in left if each.original is not None and not each.known}
+    unknown = {each.target.resource_id for each in left if each.original is not None and not each.known}
+    moved = {e.target.resource_id: e.original.envelope for e in left if e.original and e.moved}
     for name, others in unlike.items():
         yield from (f"{name}: {line}" for line in others)
         if not others:
-            standing = "scales natively" if keep_native or name in lost else "stands exactly as it stood before"
-            yield f"{name}: released, {standing}."
+            standing = (
+                f"stands as it stood before, within {moved[name]}"
+                if name in moved
+                else "stands exactly as it stood before"
+            )
+            yield f"{name}: released, {'scales natively' if keep_native or name in unknown else standing}."
     if unlike:
         yield "Take it out of your policy file too, or the next `tidegate apply` enrols it again."
 
@@ -269,19 +355,15 @@ def _alarms(each: Leaving, *, keep_native: bool) -> Iterator[tuple[str, str]]:
             yield from ((name, policy.name) for name in policy.alarm_names)
 
 
-def _remember(stack: DeployedStack, each: Leaving, *, known: bool) -> None:
-    """Write the record of what stood before again; marked as lost, a release leaves the native policies."""
-    if each.original is None:
+def _remember(stack: DeployedStack, target: ScalableTarget, record: Original | None, before: Original | None) -> None:
+    """Write the record of what stood before in place of another."""
+    if record is None or record == before:
         return
-    lost = replace(each.original, policies=(), scheduled_actions=(), known=False)
     stack.aws.of("dynamodb").update_item(
         TableName=stack.outputs["table"],
-        Key={
-            "pk": {"S": f"TARGET#{each.target.resource_id}#{each.target.dimension.value}"},
-            "sk": {"S": "ORIGINAL"},
-        },
+        Key={"pk": {"S": f"TARGET#{target.resource_id}#{target.dimension.value}"}, "sk": {"S": "ORIGINAL"}},
         UpdateExpression="SET body = :body",
-        ExpressionAttributeValues={":body": {"S": _ORIGINALS.dump_json(each.original if known else lost).decode()}},
+        ExpressionAttributeValues={":body": {"S": _ORIGINALS.dump_json(record).decode()}},
     )
 
 

@@ -58,16 +58,16 @@ class ReadOnly:
         return ask
 
 
-class Unremembered:
-    """A store in which the record of what stood before is lost."""
+class Remembering:
+    """A store in which this record of what stood before is kept."""
 
-    def __init__(self, store: StateStore) -> None:
+    def __init__(self, store: StateStore, record: Original | None) -> None:
         self._store = store
+        self._record = record
 
-    def original(self, target: ScalableTarget) -> Original | None:
-        """Return what is left of it."""
-        found = self._store.original(target)
-        return found and Original(envelope=found.envelope, known=False)
+    def original(self, _: ScalableTarget) -> Original | None:
+        """Return it, whatever the store has."""
+        return self._record
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the store has
         return getattr(self._store, name)
@@ -164,12 +164,10 @@ class DeployedStack:
         """
         return self._sync(replace(self.ports, policies=Given(fleet))).run(_dry(now))
 
-    def release_of(self, target: ScalableTarget, now: datetime, *, keep_native: bool = False) -> Outcome:
-        """Return what FleetSync would do to give a target back, or to leave it to the native policies that stand."""
-        ports = (
-            replace(self.ports, store=cast("StateStore", Unremembered(self.ports.store))) if keep_native else self.ports
-        )
-        return self._sync(ports).release(target, _dry(now))
+    def release_of(self, target: ScalableTarget, now: datetime, record: Original | None) -> Outcome:
+        """Return what FleetSync would do to give a target back by this record of what stood before."""
+        store = cast("StateStore", Remembering(self.ports.store, record))
+        return self._sync(replace(self.ports, store=store)).release(target, _dry(now))
 
     def _sync(self, ports: Ports) -> FleetSync:
         return FleetSync(Reconciler(ports, stage=self.stage, mode=self.mode))

@@ -3,14 +3,16 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from pydantic import TypeAdapter
 
-from core.model import Mode, ScalableTarget
-from core.ports import Original
+from cli.releasing import as_scheduled
+from core.model import Envelope, Mode, ScalableTarget
+from core.ports import Original, ScheduledAction
 from tests.desk import NAMED, Desk, by_hand, desk, document
 
 ADOPTED = {"name": "orders", "adopt": True}
@@ -87,6 +89,61 @@ def test_an_alarm_goes_on_calling_the_policy_of_that_name_on_another_endpoint(ac
     assert called(active)["AlarmActions"] == [other]
     assert active.run("release", "orders", "--yes").exit_code == 0
     assert sorted(called(active)["AlarmActions"]) == sorted(actions)
+
+
+NIGHT = datetime(2026, 11, 18, 2, 0, tzinfo=UTC)  # a Wednesday
+NOON = NIGHT + timedelta(hours=10)
+
+
+def at(name: str, schedule: str, low: int | None, high: int | None, **more: Any) -> ScheduledAction:
+    bounds = {"MinCapacity": low, "MaxCapacity": high}
+    kept = {key: value for key, value in bounds.items() if value is not None}
+    return ScheduledAction(name, {"Schedule": schedule, "ScalableTargetAction": kept, **more})
+
+
+SCHEDULED = [
+    # adopted at 2:00 within 1..2; released at 12:00 within
+    ([at("day", "cron(0 7 * * ? *)", 5, 8), at("night", "cron(0 22 * * ? *)", 1, 2)], (5, 8)),
+    ([at("a", "cron(0 7 * * ? *)", 5, 8), at("b", "cron(0 9 * * ? *)", 6, None)], (6, 8)),  # the newest of each bound
+    ([at("day", "cron(0 13 * * ? *)", 5, 8)], (1, 2)),  # not yet
+    ([at("before", "cron(0 1 * * ? *)", 5, 8)], (1, 2)),  # an hour before adoption: somebody set other bounds since
+    ([at("berlin", "cron(0 13 * * ? *)", 5, 8, Timezone="Europe/Berlin")], (5, 8)),  # 12:00 in UTC, this very minute
+    ([at("berlin", "cron(1 13 * * ? *)", 5, 8, Timezone="Europe/Berlin")], (1, 2)),
+    ([at("once", "at(2026-11-18T06:00:00)", 4, 4)], (4, 4)),  # it stays in force, though it never runs again
+    ([at("ended", "cron(0 7 * * ? *)", 5, 8, EndTime=NIGHT)], (1, 2)),
+    ([at("begun", "rate(1 day)", 3, 9, StartTime=NIGHT + timedelta(hours=1))], (3, 9)),
+    ([at("refused", "cron(0 7 * * ? *)", 5, None)], (1, 2)),  # 5..2 is none
+    ([at("odd", "cron(0 7 LW * ? *)", 5, 8)], (1, 2)),  # not understood
+    ([], (1, 2)),
+]
+
+
+@pytest.mark.parametrize(("actions", "bounds"), SCHEDULED)
+def test_bounds_are_those_that_scheduled_actions_would_have_set_by_now(
+    actions: list[ScheduledAction], bounds: tuple[int, int]
+) -> None:
+    saved = Original(envelope=Envelope(1, 2), scheduled_actions=(*actions,))
+    assert as_scheduled(saved, NIGHT, NOON) == replace(saved, envelope=Envelope(*bounds))
+
+
+def test_what_was_adopted_at_night_is_not_cut_to_the_nights_ceiling_by_day(active: Desk) -> None:
+    """It took six of eight instances away at once, at full load, until the next morning's scheduled action."""
+    here: Any = {**NAMED, "ResourceId": ORDERS}
+    aas = active.account.client("application-autoscaling")
+    aas.register_scalable_target(**here, MinCapacity=1, MaxCapacity=6)
+    for name, schedule, low, high in (("night", "cron(30 9 * * ? *)", 1, 2), ("day", "cron(30 11 * * ? *)", 5, 8)):
+        bounds: Any = {"MinCapacity": low, "MaxCapacity": high}
+        aas.put_scheduled_action(**here, ScheduledActionName=name, Schedule=schedule, ScalableTargetAction=bounds)
+    active.minutes(60)
+    assert (active.account.now.hour, active.account.snapshot("orders")["bounds"]) == (10, (1, 2))
+    active.in_force.content = json.dumps(document(ADOPTED, min_capacity=5)).encode()
+    active.stack.invoke("FleetSync", {"trigger": "policy"})
+    active.minutes(120)
+    result = active.run("release", "orders", "--yes")
+    assert result.exit_code == 0, result.stdout + result.stderr
+    assert active.account.snapshot("orders")["bounds"] == (5, 8)
+    assert "Bounds are those its scheduled actions would have set by now; 1..2 were saved." in result.stdout
+    assert f"{ORDERS}: released, stands as it stood before, within 5..8." in result.stdout
 
 
 def second_alarm(at: Desk) -> None:
@@ -287,5 +344,5 @@ def test_a_scheduled_action_whose_time_has_passed_holds_nothing_up_and_is_told(a
     active.minutes(5)
     result = active.run("release", "orders", "--yes")
     assert result.exit_code == 0, result.stdout + result.stderr
-    assert active.account.snapshot("orders") == before
+    assert active.account.snapshot("orders") == {**before, "bounds": (1, 3)}  # as it would have set them
     assert "Scheduled actions whose time has passed are not given back: once." in result.stdout
