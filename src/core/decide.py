@@ -377,8 +377,8 @@ def blocked(ctx: Context, wanted: Envelope) -> Step | None:
     if not isinstance(ctx.capacity, Capacity) or ctx.capacity.desired <= wanted.floor:
         return None
     why: dict[str, str] = {}
-    tracking = ctx.memory.tracking
-    steps_in = any(s.change < 0 for p in ctx.profile.native_policies if isinstance(p, StepScaling) for s in p.steps)
+    tracking, native = ctx.memory.tracking, ctx.profile.native_policies
+    steps_in = any(s.change < 0 for p in native if isinstance(p, StepScaling) for s in p.steps)
     alone = all(policy.disabled for policy in tracking) and not steps_in and ctx.profile.settling_target is None
     for policy in tracking:
         state = ctx.low_alarms.get(policy.name)
@@ -390,6 +390,9 @@ def blocked(ctx: Context, wanted: Envelope) -> Step | None:
             why[policy.name] = "made by somebody else, and it does not agree"
     if ctx.scaling_out is None and ctx.memory.scale_out_alarms and ctx.profile.settling_target is not None:
         why["direct"] = "whether an alarm orders more is not known"
+    empties = ctx.profile.followed_queue or (ctx.profile.queued and not ctx.profile.min_capacity)
+    if alone and not tracking and not empties and all(isinstance(p, StepScaling) for p in native):
+        why["policies"] = "none of them scales in, and direct scale-in needs one that tracks the load"
     if not why:
         return None
     return Step(rule="blocked", reason=Reason.SCALE_IN_BLOCKED, before=wanted, after=wanted, seen=why)

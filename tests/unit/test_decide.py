@@ -765,6 +765,31 @@ def test_what_holds_scale_in_back_is_named(
     assert all(step.rule != "blocked" for step in decide(at_the_floor).steps)
 
 
+UP = {"type": "step", "metric": "cpu", "steps": [{"lower": 80, "change": 2}]}
+QUEUED = {"queue": {"sqs": "jobs"}, "objectives": {"items_per_minute": 4}}
+NOBODY = {"policies": "none of them scales in, and direct scale-in needs one that tracks the load"}
+
+
+@pytest.mark.parametrize(
+    ("what", "document", "policies", "why"),
+    [
+        ("none at all", REALTIME, [], NOBODY),
+        ("steps that only add", REALTIME, [UP], NOBODY),
+        ("steps that scale in", REALTIME, DOWN[1:], {}),
+        ("tracking, which nobody noted yet", REALTIME, BY_CPU, {}),
+        ("a queue that AAS empties to zero", ASYNC, [], {}),
+        ("a queue that keeps an instance", {**ASYNC, "min_capacity": 1}, [], NOBODY),
+        ("messages, which AAS follows", {**REALTIME, **QUEUED}, None, {}),
+        ("messages, which nobody follows", {**REALTIME, **QUEUED}, [], NOBODY),
+    ],
+)
+def test_it_is_named_if_nothing_ever_scales_in(what: str, document: Any, policies: Any, why: dict[str, str]) -> None:
+    memory = replace(SETTLED_MEMORY, tracking=(), ready=6)
+    decision = decide(context(document, capacity=running(6), memory=memory, policies=policies))
+    assert {k: v for step in decision.steps if step.rule == "blocked" for k, v in step.seen.items()} == why, what
+    assert decision.scale_in_to is None
+
+
 @pytest.mark.parametrize("changes", [{"policies": DOWN}, {}], ids=["steps do", "Tidegate does"])
 def test_disabled_scale_in_blocks_nothing_where_somebody_else_scales_in(changes: dict[str, Any]) -> None:
     memory = replace(SETTLED_MEMORY, tracking=(NEVER,), ready=6)

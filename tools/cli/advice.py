@@ -63,6 +63,13 @@ def _takes_away(policy: TargetTracking | StepScaling) -> bool:
 def _never_in(profile: Profile) -> Iterator[Remark]:
     tracking = list(_tracking(profile))
     steps_in = any(_takes_away(policy) for policy in profile.policies or ())
+    empties = profile.queued and profile.min_capacity == 0
+    if profile.policies is not None and not tracking and not steps_in and not empties:
+        text = (
+            ": none of them scales in, and Tidegate takes nothing away that no policy tracks, so nothing ever scales "
+            "in and the highest load is paid on. Add target tracking, or leave policies out"
+        )
+        yield ("policies",), text
     if tracking and not steps_in and all(policy.disable_scale_in for _, policy in tracking):
         alone = "only Tidegate scales in, and not while it is away"
         who = alone if profile.settling_target is not None else "nothing ever scales in and the highest load is paid on"

@@ -23,6 +23,7 @@ IN: dict[str, Any] = {
     "metric": "cpu",
     "steps": [{"upper": 30, "change": -1}, {"lower": 30, "change": 0}],
 }
+OUT_STEP: dict[str, Any] = {"type": "step", "metric": "cpu", "steps": [{"lower": 90, "change": 2}]}
 OWN_CPU: dict[str, Any] = {"namespace": "/aws/sagemaker/Endpoints", "name": "CPUUtilization"}
 
 
@@ -33,7 +34,13 @@ def track(metric: str, **fields: Any) -> dict[str, Any]:
 OUT = {"disable_scale_in": True}
 CASES: list[tuple[str, dict[str, Any], list[dict[str, Any]], list[tuple[str, str]]]] = [
     ("nothing to say", REALTIME, [track("cpu"), track("requests_per_instance")], []),
-    ("no policies", REALTIME, [], []),
+    ("no policies", REALTIME, [], [("policies", "nothing ever scales in and the highest load is paid on")]),
+    ("no policies, and what an instance serves is known", REALTIME | {"objectives": {"requests_per_instance": 9}}, [],
+     [("policies", "Add target tracking, or leave policies out")]),
+    ("no policies of a queue that empties to zero", ASYNC, [], []),
+    ("no policies of one that keeps an instance", ASYNC | {"min_capacity": 1}, [], [("policies", "nothing ever")]),
+    ("steps that only add, by themselves", REALTIME, [OUT_STEP], [("policies", "none of them scales in")]),
+    ("steps that scale in, by themselves", REALTIME, [IN], []),
     ("a catalogue metric as one's own", REALTIME, [track("custom", custom=OWN_CPU)],
      [("policies.0.custom", ": this is the metric cpu (percent per core): write that")]),
     ("steps on a metric that is tracked", REALTIME, [track("cpu"), IN],
@@ -44,8 +51,7 @@ CASES: list[tuple[str, dict[str, Any], list[dict[str, Any]], list[tuple[str, str
      [("policies.0.disable_scale_in", "nothing ever scales in and the highest load is paid on")]),
     ("only we scale in", REALTIME, [track("requests_per_instance", **OUT)],
      [("policies.0.disable_scale_in", "only Tidegate scales in, and not while it is away")]),
-    ("steps that only add", REALTIME, [track("cpu"), {"type": "step", "metric": "cpu", "steps": [{"lower": 90, "change": 2}]}],
-     []),
+    ("steps that only add", REALTIME, [track("cpu"), OUT_STEP], []),
     ("one scales in", REALTIME, [track("cpu", **OUT), track("disk")], []),
     ("steps scale in", REALTIME, [track("disk", **OUT), IN], []),
     ("a cooldown beyond any start", REALTIME, [track("cpu", scale_out_cooldown="15m")],
