@@ -50,7 +50,7 @@ class Objectives(Strict):
     """Items one instance works on at a time: MaxConcurrentInvocationsPerInstance, or what a worker of yours takes."""
 
     drain_within: Annotated[Duration, between("1s", "14d")] | None = None
-    """How long after its arrival a queued item may be finished (`T`); 15m if neither of the next two is given."""
+    """How long after its arrival a queued item may be finished (`T`); else 15m, or until it expires."""
 
     oldest_age_at_most: Annotated[Duration, between("1s", "14d")] | None = None
     """How long a queued item may wait until work on it begins."""
@@ -82,7 +82,7 @@ class Objectives(Strict):
         """Return the minutes from arrival to result that are promised, where an instance finishes `rate` a minute."""
         if self.oldest_age_at_most is not None:
             return self.oldest_age_at_most / MINUTE + self.concurrency / rate
-        return (self.drain_within or timedelta(minutes=15)) / MINUTE
+        return min(self.drain_within or timedelta(minutes=15), self.expires_after) / MINUTE
 
     def per_minute(self, serving: Serving | None) -> float | None:
         """What one instance gets done in a minute, in requests or items of a queue; None if it is not stated."""

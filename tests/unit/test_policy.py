@@ -138,6 +138,9 @@ def test_defaults_of_a_profile() -> None:
     assert profile_of(ASYNC | {"provisioning_from_zero": "2m"}).idle_after == timedelta(minutes=1)
     assert profile_of(REALTIME | {"provisioning": "3h"}).provisioning_from_zero == timedelta(hours=2)
     assert queue.objectives.finish_within(4) == 15
+    short = profile_of(ASYNC | {"objectives": {"items_per_minute": 4, "expires_after": "4m"}})
+    assert short.objectives.finish_within(4) == 4, "what nobody states is no promise to finish what is lost by then"
+    assert short.backlog_target == 8  # half of 4 minutes at 4 a minute; 30, of 15, lost 228 of 480 without Tidegate
     assert queue.objectives.expires_after == timedelta(hours=6)
     assert parse_fleet({"version": 1}).max_capacity == 100
 
