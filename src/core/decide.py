@@ -473,9 +473,7 @@ def _direct_scale_in(ctx: Context, envelope: Envelope, *, foreseen: bool) -> int
     certain = certain and "ALARM" not in ctx.alarms.values()
     if ctx.profile.settling_target is None or not certain:
         return None
-    if not isinstance(ctx.capacity, Capacity) or not ctx.capacity.settled:
-        return None
-    if envelope.floor >= ctx.capacity.desired:
+    if not isinstance(ctx.capacity, Capacity) or not ctx.capacity.settled or envelope.floor >= ctx.capacity.desired:
         return None
     back = max(ctx.profile.stabilization, LONGEST_GAP)  # within less no minute is readable yet
     since = (ctx.now - back).replace(second=0, microsecond=0)  # nor is the newest of these if seconds count

@@ -273,6 +273,7 @@ def test_items_that_would_expire_force_a_scale_out_and_are_reported() -> None:
         (200, [override("ceiling", 1, minutes_left=180)], False, "so does one"),
         (300, [override("floor", 1, minutes_left=180)], False, "that holds nothing back"),
         (300, [override("ceiling", 1, scope="fleet"), override("floor", 1)], False, "another comes first"),
+        (9, [override("ceiling", 1, minutes_left=180)], False, "and no order is due yet"),
     ],
 )
 def test_items_that_expire_under_an_override_are_reported_while_it_can_be_ended(
@@ -283,6 +284,43 @@ def test_items_that_expire_under_an_override_are_reported_while_it_can_be_ended(
     assert (recommend(ctx)[-1].reason is Reason.REQUESTS_EXPIRING) is told, why
     bounds = Envelope(1, 1) if wishes and told else decide(ctx).envelope  # it is said, and held all the same
     assert decide(ctx).envelope == bounds
+
+
+NIGHT = {"name": "night", "start": "08:30", "min_capacity": 0, "max_capacity": 0}  # it is 9:00 now
+
+
+@pytest.mark.parametrize(
+    ("items", "hours", "sides", "told", "why"),
+    [
+        (1, "3h", {}, True, "it expires at 9:59, the night ends at 11:30"),
+        (1, "70m", {}, False, "it ends at 9:40, and from zero an instance takes 9 minutes"),
+        (1, "80m", {}, True, "at 9:50: no instance is there before 9:59"),
+        (320, "70m", {}, False, "8 instances finish 4 x 8 x (59 - 40 - 9) of them"),
+        (325, "70m", {}, True, "and no more"),
+        (0, "3h", {}, False, "nothing waits"),
+        (1, "3h", {"overrides": [override("floor", 1)]}, False, "that opens it"),
+        (1, "3h", {"overrides": [override("pin", 2)]}, False, "likewise"),
+        (1, "3h", {"overrides": [override("ceiling", 5)]}, True, "that does not"),
+        (1, "3h", {"overrides": [override("pause")]}, True, "nor that"),
+        (1, "70m", {"overrides": [override("pin", 0, minutes_left=180)]}, True, "a pin of 0 holds one item back, too"),
+    ],
+)
+def test_items_that_expire_while_a_window_is_closed_are_reported_while_it_can_be_opened(
+    items: int, hours: str, sides: dict[str, Any], told: bool, why: str
+) -> None:
+    objectives = {"items_per_minute": 4, "drain_within": "30m", "expires_after": "1h"}
+    ctx = seen([items], 0, objectives=objectives, windows=[{**NIGHT, "duration": hours}], **sides)
+    assert (recommend(ctx)[-1].reason is Reason.REQUESTS_EXPIRING) is told, why
+
+
+def test_an_open_window_beside_a_closed_one_counts_with_what_it_keeps() -> None:
+    """One instance finishes 4 x 60 = 240 items before they expire."""
+    objectives = {"items_per_minute": 4, "drain_within": "30m", "expires_after": "1h"}
+    open_ = {"name": "open", "start": "08:00", "duration": "5h", "min_capacity": 1}
+    few, many = (seen([n], 1, objectives=objectives, windows=[{**NIGHT, "duration": "3h"}, open_]) for n in (200, 300))
+    assert recommend(few)[-1].reason is Reason.BACKLOG
+    assert recommend(many)[-1].reason is Reason.REQUESTS_EXPIRING
+    assert decide(many).envelope == Envelope(1, 1)  # it is said, and closed all the same
 
 
 def test_what_is_refused_saves_nothing() -> None:

@@ -17,6 +17,7 @@ from core.overrides import in_force
 from core.policy import MARGIN, Profile
 from core.ports import MetricQuery
 from core.signals.utilisation import instances
+from core.signals.window import needs
 from core.times import MINUTE
 
 LONGEST_LOOK = timedelta(hours=2)
@@ -127,9 +128,8 @@ def queries(enrolment: Enrolment, *, working: bool) -> Mapping[Signal, MetricQue
     queue = enrolment.profile.queue
     metrics = SQS if queue else {**QUEUE, **TIMES} if working else QUEUE
     found = {signal: MetricQuery.of(metric, enrolment.target) for signal, metric in metrics.items()}
-    if queue is None:
-        return found
-    return {signal: replace(query, dimensions=(("QueueName", queue.sqs),)) for signal, query in found.items()}
+    named = (("QueueName", queue.sqs),) if queue else None
+    return {signal: replace(query, dimensions=named or query.dimensions) for signal, query in found.items()}
 
 
 def asleep(enrolment: Enrolment, capacity: Capacity | Missing, alarms: Mapping[str, str]) -> bool:
@@ -161,18 +161,16 @@ def _newest(ctx: Context, kept: Recommendation, crew: Crew, queue: Line) -> Reco
     """Return what the newest minute asks for: also what is to be ordered now, and what has slots at work."""
     objectives = ctx.profile.objectives
     within = MARGIN * objectives.finish_within(crew.rate)
+    floor = wanted(queue, crew, within) if queue.items else 0
     if objectives.items_per_instance is not None:
         floor = instances(queue.length, objectives.items_per_instance)
-    else:
-        floor = wanted(queue, crew, within) if queue.items else 0
     floor = max(floor if floor > crew.ordered else 0, kept.floor)
     lost = _lost(ctx, queue, crew, floor)
     floor = max(floor, crew.ordered + lost if lost else 0)
     if ctx.refusal is not None and floor > crew.ordered:
         floor = _obtainable(ctx, ctx.refusal.room, crew, floor)
     busy = min(crew.ordered, instances(queue.length, objectives.concurrency))
-    if ctx.profile.queue:
-        floor = max(floor, busy)  # AAS goes down with it, or with what workers handed over of it
+    floor = max(floor, busy if ctx.profile.queue else 0)  # AAS goes down with it, or with what workers handed over
     oldest = max((age for age, _ in queue.items), default=0.0)
     return replace(
         kept,
@@ -184,19 +182,29 @@ def _newest(ctx: Context, kept: Recommendation, crew: Crew, queue: Line) -> Reco
 
 
 def _lost(ctx: Context, queue: Line, crew: Crew, floor: int) -> int:
-    """Return the instances without which items expire, if it is time for them, or at once where an override caps them.
+    """Return the instances without which items expire, if it is time for them; at once if what holds them back stays.
 
-    The floor that comes next counts as ordered, unless AWS refuses it; what an override caps, as coming when it ends.
+    The floor that comes next counts as ordered, unless AWS refuses it; all that the policy allows, when that has ended.
     """
-    coming = max(crew.ordered, min(floor, ctx.policy_envelope.ceiling) if ctx.refusal is None else 0)
+    ceiling, within = ctx.policy_envelope.ceiling, ctx.profile.objectives.expires_after / MINUTE
+    for most, until in _held(ctx):
+        wait = crew.lead + (until - ctx.now) / MINUTE
+        later = replace(crew, ready=most, ordered=max(most, ceiling), arrive_in=wait, lead=max(wait, within))
+        if missing(replace(queue, arrivals=0.0), later, within)[1]:  # due if any is short, for no order is in time
+            return max(ceiling - crew.ordered, 1)
+    coming = max(crew.ordered, min(floor, ceiling) if ctx.refusal is None else 0)
     ahead = replace(crew, ordered=coming, arrive_in=crew.lead if coming > crew.ordered else crew.arrive_in)
+    extra, due = missing(queue, ahead, within)
+    return coming - crew.ordered + math.ceil(round(extra, 9)) if due and queue.items else 0
+
+
+def _held(ctx: Context) -> list[tuple[int, datetime]]:
+    """Return at how many an override, or a window that closes to zero, holds instances, and until when."""
     first = in_force(ctx.overrides, ctx.now)[:1]
-    caps = [w for w in first if w.action in {OverrideAction.PIN, OverrideAction.CEILING} and (w.capacity or 0) < coming]
-    for cap in caps:
-        ahead = replace(ahead, ready=cap.capacity or 0, arrive_in=crew.lead + (cap.expires_at - ctx.now) / MINUTE)
-    extra, due = missing(queue, ahead, ctx.profile.objectives.expires_after / MINUTE)
-    told = queue.items and (due or (caps and extra))
-    return coming - crew.ordered + math.ceil(round(extra, 9)) if told else 0
+    held = [(w.capacity or 0, w.expires_at) for w in first if w.action in {OverrideAction.PIN, OverrideAction.CEILING}]
+    ends = [n.opening.closes for n in needs(ctx) if n.opening.start <= ctx.now and n.opening.window.max_capacity == 0]
+    opened = any(w.action in {OverrideAction.PIN, OverrideAction.FLOOR} for w in first)
+    return held if opened or not ends else [*held, (max(need.floor for need in needs(ctx)), max(ends))]
 
 
 def _obtainable(ctx: Context, room: int | None, crew: Crew, floor: int) -> int:
@@ -256,10 +264,8 @@ def _minutes(ctx: Context) -> list[_Minute]:
     Arrivals are what the backlog grew by and what was processed; those of minutes that were not measured count as of
     the first of them, so that no item is taken for younger than it is. A queue that was not measured before was empty.
     """
-    waiting = _values(ctx, Signal.BACKLOG)
-    if ctx.profile.queue is not None:
-        in_flight = _values(ctx, Signal.IN_FLIGHT)
-        waiting = {at: count + in_flight.get(at, 0.0) for at, count in waiting.items()}
+    in_flight = _values(ctx, Signal.IN_FLIGHT)  # only SQS counts it apart
+    waiting = {at: count + in_flight.get(at, 0.0) for at, count in _values(ctx, Signal.BACKLOG).items()}
     if not waiting:
         return []
     processed, failed = _values(ctx, Signal.PROCESSED), _values(ctx, Signal.FAILED)
@@ -305,8 +311,7 @@ def learned(ctx: Context) -> tuple[float, datetime | None]:
     fresh = [(a, b) for a, b in pairwise(minutes) if b.at > memory.rate_at and b.failed <= 0.1 * b.processed]
     steady = [(a, b) for a, b in fresh if b.at > memory.ready_since]
     done = sum(b.processed for _, b in steady) / (memory.ready * len(steady)) if steady else 0.0
-    if due:
-        rate = _as_full(steady, done, rate, memory.ready, ctx.profile.objectives.concurrency)
+    rate = _as_full(steady, done, rate, memory.ready, ctx.profile.objectives.concurrency) if due else rate
     rate = _as_items_took([b for _, b in fresh], done, rate, ctx.profile.objectives.concurrency)
     return min(max(rate, stated / MOST_ASTRAY), stated * MOST_ASTRAY), newest if due else memory.rate_at
 
