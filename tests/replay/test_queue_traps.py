@@ -253,6 +253,21 @@ def test_a_model_four_times_slower_than_stated_is_found_out_by_its_first_items(s
     assert never_empty_handed(workload)
 
 
+@pytest.mark.parametrize("minutes_an_item", [4, 15])
+def test_aas_takes_no_instance_of_items_that_prove_slower_than_its_target_supposes(minutes_an_item: int) -> None:
+    """15 seconds an item are stated, so AAS holds an instance at 60 of them: 2 an instance seemed no load at all.
+
+    It took 27 of 30 where 53 were left, which had to be ordered anew, and so on: each item was at work on one of them.
+    """
+    workload = items(20, work_seconds=60.0 * minutes_an_item)
+    made = stack(workload, max_capacity=30)
+    desired = 0
+    for minute, _ in enumerate(run(made, SILENCE + 180)):
+        before, desired = desired, made.account.endpoint(OCR).desired_count
+        assert desired >= min(before, workload.waiting), f"minute {minute}"
+    assert (workload.served, workload.waiting, desired) == (100, 0, 0)
+
+
 def test_another_model_is_planned_for_as_stated_until_its_own_items_tell() -> None:
     """The first takes a minute an item, four times what is stated; the second 15 seconds, as is stated."""
     requests = [60 * (SILENCE <= minute % 150 < SILENCE + BURST) for minute in range(300)]

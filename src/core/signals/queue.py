@@ -160,8 +160,7 @@ def recommend(ctx: Context) -> list[Recommendation]:
 def _newest(ctx: Context, kept: Recommendation, crew: Crew, queue: Line) -> Recommendation:
     """Return what the newest minute asks for: also what is to be ordered now, and what has slots at work."""
     objectives = ctx.profile.objectives
-    within = MARGIN * objectives.finish_within(crew.rate)
-    floor = wanted(queue, crew, within) if queue.items else 0
+    floor = wanted(queue, crew, MARGIN * objectives.finish_within(crew.rate)) if queue.items else 0
     if objectives.items_per_instance is not None:
         floor = instances(queue.length, objectives.items_per_instance)
     floor = max(floor if floor > crew.ordered else 0, kept.floor)
@@ -170,7 +169,8 @@ def _newest(ctx: Context, kept: Recommendation, crew: Crew, queue: Line) -> Reco
     if ctx.refusal is not None and floor > crew.ordered:
         floor = _obtainable(ctx, ctx.refusal.room, crew, floor)
     busy = min(crew.ordered, instances(queue.length, objectives.concurrency))
-    floor = max(floor, busy if ctx.profile.queue else 0)  # AAS goes down with it, or with what workers handed over
+    slower = crew.rate < (objectives.items_per_minute or 1.0) / ASTRAY  # AAS's target supposes what is stated
+    floor = max(floor, busy if ctx.profile.queue or slower else 0)  # AAS goes down with it, or what was handed over
     oldest = max((age for age, _ in queue.items), default=0.0)
     return replace(
         kept,
