@@ -198,6 +198,17 @@ def _warnings(root: yaml.Node | None, fleet: Fleet, today: date) -> Iterator[Fin
             pasted = "\n".join(f"    {line}" for line in written.splitlines())
             text = f": these do what is meant with nothing to remark; paste them over the others:\n{pasted}"
             yield _warning(root, ("profiles", name, "policies"), text)
+    first: dict[str, str] = {}
+    for at, entry in enumerate(fleet.endpoints):
+        queue = fleet.profiles[entry.profile].queue
+        if queue is not None and queue.sqs in first:
+            text = (
+                f" = {entry.profile}: works off the queue {queue.sqs} as {first[queue.sqs]} does: each is given "
+                "instances for all its messages, and takes what both get done for its own; let one do it, or split it"
+            )
+            yield _warning(root, ("endpoints", at, "profile"), text)
+        elif queue is not None:
+            first[queue.sqs] = entry.name
 
 
 def _warning(root: yaml.Node | None, path: tuple[str | int, ...], text: str) -> Finding:

@@ -142,3 +142,29 @@ def test_a_promise_that_no_start_from_zero_can_keep(changes: dict[str, Any], rem
     said = [text for where, text in advice(Profile.model_validate(ASYNC | changes)) if where == ("min_capacity",)]
     assert bool(said) is remarked
     assert all("Set min_capacity: 1" in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("queues", "warned"),
+    [
+        (("jobs", "jobs"), [1]),  # by itself either would be given all the instances that the messages need
+        (("jobs", "jobs", "jobs"), [1, 2]),
+        (("jobs", "other"), []),
+        (("jobs", None), []),
+        ((None, None), []),
+    ],
+)
+def test_two_endpoints_that_work_off_one_queue(
+    tmp_path: Path, queues: tuple[str | None, ...], warned: list[int]
+) -> None:
+    own = {name: {"queue": {"sqs": name}} for name in queues if name}
+    profiles = {"none": REALTIME} | {name: ASYNC | {"kind": "realtime", "min_capacity": 1} | own[name] for name in own}
+    entries = [{"name": f"render-{at}", "profile": name or "none"} for at, name in enumerate(queues)]
+    file = tmp_path / "fleet.yaml"
+    file.write_text(yaml.safe_dump({"version": 1, "profiles": profiles, "endpoints": entries}))
+    result = CliRunner().invoke(app, ["policy", "check", str(file)])
+    assert result.exit_code == 0
+    said = [line for line in result.stderr.splitlines() if "works off the queue" in line]
+    assert len(said) == len(warned)
+    for line, at in zip(said, warned, strict=True):
+        assert f"endpoints[{at}].profile = jobs: works off the queue jobs as render-0 does" in line
