@@ -141,12 +141,14 @@ def _observed(result: _Result | None, query: MetricQuery, start: datetime, end: 
 def observed(inside: Sequence[Point], end: datetime, counted_from: datetime | None = None) -> Observation | Missing:
     """Return the usable ones among the points until `end`, oldest first, or why there are none.
 
-    With `counted_from`, each minute from there on without a point is one of 0: the metric is published sparsely.
+    With `counted_from`, each minute from there on without a point is one of 0: the metric is published sparsely. Not so
+    the newest, whose points may be on their way: taken for 0, they made what is at work look slow.
     """
     points = tuple(point for point in inside if isfinite(point.value) and point.value >= 0)
     if counted_from is not None:
         counted = {point.at: point for point in points}
-        minutes = [counted_from + MINUTE * i for i in range((end - counted_from) // MINUTE)]
+        until = max([end - STALE_AFTER, counted_from + MINUTE, *(at + MINUTE for at in counted)])
+        minutes = [counted_from + MINUTE * i for i in range((until - counted_from) // MINUTE)]
         return Observation(tuple(counted.get(at, Point(at, 0.0)) for at in minutes))
     if not points:
         return Missing("no finite value of 0 or more" if inside else "no data points")

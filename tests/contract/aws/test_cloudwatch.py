@@ -98,8 +98,9 @@ class TestFetch:
         ("said", "status", "want"),
         [
             ({}, "Complete", [0, 0, 0]),
-            ({"11:57": 4, "11:59": 2}, "Complete", [0, 4, 0]),  # 11:59 still fills
-            ({"11:57": nan}, "Complete", [0, 0, 0]),
+            ({"11:52": 4}, "Complete", [0, 4, 0]),  # those of 11:54 to 11:58 may still come
+            ({"11:52": 4, "11:56": 3, "11:59": 2}, "Complete", [0, 4, 0, 0, 0, 3]),  # 11:59 still fills
+            ({"11:52": nan}, "Complete", [0, 0, 0]),
             ({}, "InternalError", None),
         ],
     )
@@ -109,11 +110,11 @@ class TestFetch:
         refused = MetricQuery("AWS/SageMaker", "NoCapacityInvocationFailures", (), "Sum", sparse=True)
         with scripted("cloudwatch") as (client, script):
             script.add_response("get_metric_data", {"MetricDataResults": [result(0, said, status)]})
-            seen = CloudWatch(client).fetch([refused], NOW, timedelta(minutes=3))[refused]
+            seen = CloudWatch(client).fetch([refused], NOW, timedelta(minutes=8))[refused]
         if want is None:
             assert seen == Missing("InternalError")
         else:
-            assert seen == Observation(points(**{f"at_11_5{6 + i}": value for i, value in enumerate(want)}))
+            assert seen == Observation(points(**{f"at_11_5{1 + i}": value for i, value in enumerate(want)}))
 
     def test_a_span_of_seconds_too_hides_nothing_of_a_sparse_metric(self) -> None:
         done = MetricQuery("AWS/SageMaker", "InvocationsProcessed", (), "Sum", sparse=True)
