@@ -24,7 +24,7 @@ from core.model import (
 )
 from core.overrides import in_force
 from core.policy_scaling import StepScaling
-from core.signals import recommendations
+from core.signals import LOOKBACK, recommendations
 from core.signals.forecast import HELD, foresee, price_of, silent, usual_floor
 from core.signals.utilisation import instances
 from core.signals.window import needs
@@ -475,9 +475,10 @@ def _direct_scale_in(ctx: Context, envelope: Envelope, *, foreseen: bool) -> int
         return None
     if not isinstance(ctx.capacity, Capacity) or not ctx.capacity.settled or envelope.floor >= ctx.capacity.desired:
         return None
-    back = max(ctx.profile.stabilization, LONGEST_GAP)  # within less no minute is readable yet
-    since = (ctx.now - back).replace(second=0, microsecond=0)  # nor is the newest of these if seconds count
     loads = [ctx.signals[signal] for signal in (Signal.REQUESTS, Signal.BACKLOG) if signal in ctx.signals]
+    newest = min((seen.newest.at for seen in loads if isinstance(seen, Observation)), default=ctx.now)
+    back = max(ctx.profile.stabilization, LONGEST_GAP, min(ctx.now - newest, LOOKBACK))  # to a minute that is readable
+    since = (ctx.now - back).replace(second=0, microsecond=0)  # nor is the newest of these if seconds count
     if not loads or not all(isinstance(seen, Observation) and _unbroken(seen, since) for seen in loads):
         return None  # nobody knows what was needed in the minutes that are missing
     settled = [1] if foreseen else [r.settled for r in recommendations(ctx, since)]

@@ -860,7 +860,7 @@ def test_a_batch_target_is_never_scaled_in_directly() -> None:
 
 @pytest.mark.parametrize("stabilization", ["1m", "2m", "3m"])
 @pytest.mark.parametrize("seconds", [0, 7, 59])
-@pytest.mark.parametrize(("newest", "to"), [(2, 4), (3, 4), (4, None)])  # older ones do not tell of the last minutes
+@pytest.mark.parametrize(("newest", "to"), [(2, 4), (3, 4), (4, 4), (5, 4), (6, None)])  # over 4 minutes to be read
 def test_direct_scale_in_with_a_window_shorter_than_minutes_take_to_be_read(
     stabilization: str, seconds: int, newest: int, to: int | None
 ) -> None:
