@@ -9,8 +9,8 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,10 +20,10 @@ from bench import figures, goals, queues, robustness
 from bench.figures import figure, head, mean, name
 from cli.backtest import harmed
 from simulator.capacities import Learned, play
-from simulator.cases import COARSE, OTHERS, Mode, Planned, interpolated, standing, trace_name
+from simulator.cases import COARSE, DRAWS, OTHERS, Mode, Planned, interpolated, standing, trace_name
 from simulator.deadlines import MAXIMUM, Outcome, jobs, play_all
 from simulator.judge import judge_all
-from simulator.scores import Score
+from simulator.scores import Score, together
 from simulator.traces import TraceError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -113,7 +113,9 @@ def document(found: Found) -> dict[str, Any]:
 
 
 def _setting(planned: Planned) -> dict[str, Any]:
-    return (asdict(planned.setting) if planned.setting else {}) | ({"minutes": "interpolated"} if planned.noisy else {})
+    return (asdict(planned.setting) if planned.setting else {}) | (
+        {"minutes": "interpolated", "draw": planned.draw} if planned.noisy else {}
+    )
 
 
 def page(found: Found) -> Iterable[str]:
@@ -128,9 +130,10 @@ def page(found: Found) -> Iterable[str]:
         "",
     )
     standard = [each for each in found.judged if each.planned.setting is None and not each.planned.noisy]
-    groups, noisy = _groups(standard), _groups(each for each in found.judged if each.planned.noisy)
-    noisy = {group: noisy[group] if group in COARSE else groups[group] for group in groups}
+    groups, drawn = _groups(standard), _groups(each for each in found.judged if each.planned.noisy)
+    noisy = {group: _one_of_all(drawn[group]) if group in COARSE else groups[group] for group in groups}
     yield from goals.summary(*({group: [by_policy(e) for e in of[group]] for group in of} for of in (groups, noisy)))
+    yield from _draws(drawn)
     for group, members in groups.items():
         yield from _group(group, members)
         if group in COARSE:
@@ -150,6 +153,26 @@ def _groups(judged: Iterable[Judged]) -> dict[str, list[Judged]]:
     return dict(groups)
 
 
+def _one_of_all(drawn: Iterable[Judged]) -> list[Judged]:
+    """Return each trace once, with all draws of its noise put together."""
+    traces = defaultdict(list)
+    for each in drawn:
+        traces[replace(each.planned, draw=0)].append(each.scores)
+    return [Judged(planned, tuple(map(together, zip(*draws, strict=True)))) for planned, draws in traces.items()]
+
+
+def _draws(drawn: Mapping[str, Sequence[Judged]]) -> Iterable[str]:
+    """Yield what the noise alone moves."""
+    if not drawn:
+        return
+    yield from ("## Draw by draw", "", "Tidegate's `balanced` on each draw of the noise on interpolated minutes.", "")
+    yield from head(["group", *(f"draw {draw + 1}" for draw in range(DRAWS))])
+    for group, judged in drawn.items():
+        ours = [(each.planned.draw, by_policy(each)[goals.OURS]) for each in judged]
+        yield figures.row([group, *(mean([s for draw, s in ours if draw == wanted]) for wanted in range(DRAWS))])
+    yield ""
+
+
 def by_policy(judged: Judged) -> dict[tuple[str, str], Score]:
     """Return the scores of a case by policy and knob."""
     return {(score.policy, score.knob): score for score in judged.scores}
@@ -157,7 +180,10 @@ def by_policy(judged: Judged) -> dict[tuple[str, str], Score]:
 
 def _interpolated(members: Sequence[Judged]) -> Iterable[str]:
     """Yield a few rows of a group on the minutes of the prototype."""
-    yield from ("Interpolated with 5 % AR(1) and Poisson noise, as the design's prototype did:", "")
+    yield from (
+        f"Interpolated with 5 % AR(1) and Poisson noise, as the design's prototype did; {DRAWS} draws of it together:",
+        "",
+    )
     yield from head(["policy", *(each.scores[0].trace for each in members), "group", "changes a day"])
     for index, score in enumerate(members[0].scores):
         if score.policy == "tidegate" or (score.policy, score.knob) in SHOWN_INTERPOLATED:

@@ -42,8 +42,9 @@ Group = Sequence[Mapping[tuple[str, str], Score]]
 WHAT_GOALS_SAY = """
 Means over a group, Tidegate's `balanced` on all. The interpolated minutes are those that the design's prototype was
 measured on: between the centres of a coarse trace's intervals the rate goes in a straight line, with 5 % of AR(1) noise
-and Poisson noise. The bench's own minutes keep each measured count, so that load jumps where intervals meet, which no
-forecast sees coming and no start of six minutes can meet. What is promised is what the prototype reached on its own.
+and Poisson noise; four draws of that noise are played and put together. The bench's own minutes keep each measured
+count, so that load jumps where intervals meet, which no forecast sees coming and no start of six minutes can meet. What
+is promised is what the prototype reached on its own.
 """.strip().splitlines()
 WHAT_EQUAL_VIOLATIONS_SAY = """
 On daily, at target tracking's violations: what Tidegate costs as a share of target tracking's cost, at the cheapest

@@ -59,6 +59,9 @@ DEFAULT = KNOBS[1:2]
 COARSE = ("daily", "surprise", "sparse")
 """Groups of traces that have no count for each minute."""
 
+DRAWS = 4
+"""Of the noise on interpolated minutes: one draw violates a third less than the next."""
+
 OTHERS = "other"
 """The group of a trace that is in none of `GROUPS`."""
 
@@ -208,9 +211,12 @@ class Planned:
     noisy: bool = False
     """As of `Scale`."""
 
+    draw: int = 0
+    """Which draw of the noise, from 0; one below `DRAWS`."""
+
     def case(self) -> Case:
         """Read and scale it. One setting for all, none of them chosen for a trace (algorithms 9 and 11)."""
-        scale = Scale(noisy=self.noisy)
+        scale = Scale(noisy=self.noisy, seed=self.draw)
         case = case_of(
             self.path, self.mode, replace(scale, objective=self.setting.objective) if self.setting else scale
         )
@@ -243,12 +249,14 @@ def standing(folder: Path) -> tuple[Planned, ...]:
 def interpolated(folder: Path) -> tuple[Planned, ...]:
     """The coarse ones of the shipped traces in a folder once more, in real time on the minutes of the prototype.
 
-    On daily ones with the whole knob, as goals at target tracking's violations are held against it.
+    Each draw of the noise is played. On daily ones with the whole knob, as goals at target tracking's violations are
+    held against it.
     """
     return tuple(
-        replace(each, knobs=KNOBS if each.group == "daily" else DEFAULT, noisy=True)
+        replace(each, knobs=KNOBS if each.group == "daily" else DEFAULT, noisy=True, draw=draw)
         for each in standing(folder)
         if each.group in COARSE
+        for draw in range(DRAWS)
     )
 
 

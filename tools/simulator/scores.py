@@ -6,7 +6,8 @@ their page.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,8 @@ from simulator.oracle import clairvoyant, loose_bound
 from simulator.queues import finished, need
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from simulator.cases import Case, Course
@@ -158,6 +161,20 @@ class Score:
         if self.queue is not None:
             row |= asdict(self.queue) | {"late_share": self.queue.late_share}
         return {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def together(scores: Sequence[Score]) -> Score:
+    """What one policy is worth on several draws of one trace in real time, as if they were one long course."""
+    each = [asdict(score.elasticity) for score in scores]
+    return replace(
+        scores[0],
+        requests=sum(score.requests for score in scores),
+        violated=sum(score.violated for score in scores),
+        instance_hours=sum(score.instance_hours for score in scores),
+        clairvoyant_instance_hours=sum(score.clairvoyant_instance_hours for score in scores),
+        changes_per_day=fmean(score.changes_per_day for score in scores),
+        elasticity=Elasticity(**{what: fmean(values[what] for values in each) for what in each[0]}),
+    )
 
 
 def score(case: Case, course: Course, best: Course | None = None, *, price_per_hour: float | None = None) -> Score:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.cases import COARSE, DRAIN, GROUPS, Case, Mode, Planned, Scale, case_of, interpolated, standing
+from simulator.cases import COARSE, DRAIN, DRAWS, GROUPS, Case, Mode, Planned, Scale, case_of, interpolated, standing
 from simulator.traces import TraceError, read_trace
 
 TRACES = Path(__file__).parents[3] / "traces"
@@ -64,7 +64,10 @@ def test_other_folders_are_played_in_real_time_and_as_queues_where_they_have_wor
 
 
 def test_coarse_traces_are_played_once_more_on_the_prototype_s_minutes(tmp_path: Path) -> None:
-    assert [p.path.name.split(".")[0] for p in interpolated(TRACES)] == [n for g in COARSE for n in GROUPS[g]]
+    played = [(p.path.name.split(".")[0], p.draw) for p in interpolated(TRACES)]
+    assert played == [(n, draw) for g in COARSE for n in GROUPS[g] for draw in range(DRAWS)]
+    first, second = (each.case().requests for each in interpolated(TRACES)[:2])
+    assert (first != second).mean() > 0.9  # other noise in each minute
     path = written(tmp_path, [600, 6_000] * 36, minutes=60)
     kept, noisy = (case_of(path, scale=Scale(noisy=noisy)).requests.reshape(-1, 60) for noisy in (False, True))
     assert (kept.sum(axis=1) == [600, 6_000] * 36).all()

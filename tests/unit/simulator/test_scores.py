@@ -1,6 +1,6 @@
 """Scores: each request counted once, each instance-minute once, in the judged minutes alone."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from simulator.cases import Case, Course, Mode
 from simulator.oracle import clairvoyant
 from simulator.queues import Queue
-from simulator.scores import Elasticity, score, violations, waited
+from simulator.scores import Elasticity, score, together, violations, waited
 
 START = datetime(2025, 4, 1, tzinfo=UTC)
 
@@ -88,6 +88,18 @@ def test_the_clairvoyant_is_the_measure() -> None:
         assert (result.cost_ratio, result.violated_share) == (1.0, 0.0)
         assert result.queue is None or result.queue.late_share == 0.0
         assert score(case, best, best) == result  # known already, not worked out again
+
+
+def test_draws_of_one_trace_are_put_together_as_one_long_course() -> None:
+    calm = score(case := realtime([10, 10]), course([1, 1]), clairvoyant(case))
+    rough = score(case := realtime([30, 10]), course([2, 2], orders=(0, 1)), clairvoyant(case))
+    both = together([calm, rough])
+    assert (both.requests, both.violated) == (60, 30)  # 20 + 40 requests, of which a minute of 30 had two instances
+    assert both.instance_hours == pytest.approx((2 + 4) / 60)
+    assert both.clairvoyant_instance_hours == pytest.approx((2 + 6) / 60)  # 3, of which 2 leave within the next minute
+    assert both.changes_per_day == (calm.changes_per_day + rough.changes_per_day) / 2
+    missing, spare = 100 / 3 / 4, 100 / 4  # one of three in one of four minutes, one of one in another
+    assert asdict(both.elasticity) == pytest.approx({"theta_u": missing, "theta_o": spare, "tau_u": 25, "tau_o": 25})
 
 
 def test_where_nothing_is_needed_there_is_no_ratio() -> None:
