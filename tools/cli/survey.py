@@ -51,15 +51,16 @@ def table_of(estate: Estate, findings: Sequence[Finding]) -> Table:
         if not endpoint.hosted:
             table.add_row(endpoint.name, endpoint.status, *["-"] * 5, _codes(findings, endpoint.name))
         for each in endpoint.hosted:
-            table.add_row(*_row(each), _codes(findings, endpoint.name, each.target))
+            table.add_row(*_row(endpoint, each), _codes(findings, endpoint.name, each.target))
     return table
 
 
-def _row(hosted: Hosted) -> Iterable[str]:
+def _row(endpoint: Endpoint, hosted: Hosted) -> Iterable[str]:
     registration, capacity = hosted.registration, hosted.capacity
     runs = str(capacity.current) if isinstance(capacity, Capacity) else "?"
     yield spelled(hosted.target)
-    yield KINDS.get(hosted.variant.serving, str(hosted.variant.serving))
+    kind = KINDS.get(hosted.variant.serving, str(hosted.variant.serving))
+    yield kind if endpoint.status == "InService" else f"{kind}, {endpoint.status}"
     yield f"{runs} x {hosted.variant.instance_type}" if hosted.variant.instance_type else runs
     if registration is None:
         yield from ("unmanaged" if hosted.unmanaged else "-", "-", "-", "-")
@@ -122,6 +123,8 @@ def summary_of(estate: Estate, findings: Sequence[Finding]) -> list[str]:
 
 def next_of(estate: Estate) -> list[str]:
     """Return what comes next."""
+    if estate.endpoints and all(endpoint.trouble for endpoint in estate.endpoints):
+        return ["Nothing is known of what these endpoints host: see NotRead."]
     if not any(each.unmanaged is None for _, each in estate.hosted):
         return ["There is nothing to scale here; is this the right account and --region?"]
     return [

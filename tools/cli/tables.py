@@ -31,8 +31,10 @@ class Fitting(Table):
             return
         for cells in zip(*(column.cells for column in self.columns), strict=True):
             block = Table.grid(padding=(0, 2))
+            block.add_column()
+            block.add_column(overflow="fold")
             for column, cell in zip(self.columns, cells, strict=True):
-                if cell != "-":
+                if str(cell) not in {"-", ""}:
                     block.add_row(column.header, cell)
             yield block
             yield ""

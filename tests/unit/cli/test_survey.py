@@ -1,5 +1,6 @@
 """`tidegate survey`: what is unsafe about the way an account scales, each thing by its code."""
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,8 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from cli import tables
 from cli.estate import read_estate
 from cli.findings import REMEDIES, Code, Finding, findings_of
 from cli.main import app
@@ -367,6 +370,38 @@ def test_a_row_a_target_then_what_is_unsafe_then_what_comes_next() -> None:
     assert "5 endpoints in eu-central-1, 3 targets registered: 4 findings unsafe, 2 remarks." in result.stdout
     assert "tidegate backtest --account" in result.stdout
     assert "tidegate import" in result.stdout
+
+
+def test_an_endpoint_that_is_not_in_service_says_so() -> None:
+    people = realtime()
+    people.account.endpoint("orders").status = "UpdateRollbackFailed"
+    assert "orders real-time, UpdateRollbackFailed 2 x ml.m5.xlarge" in " ".join(tidegate(people).stdout.split())
+
+
+def test_a_name_is_whole_in_a_narrow_terminal() -> None:
+    people, name = People(), "a" * 63
+    people.endpoint(name)
+    rows = [line.removeprefix("endpoint").split() for line in tidegate(people, name, width=60).stdout.splitlines()]
+    assert "".join(word for row in rows[:2] for word in row) == name
+
+
+def test_a_narrow_block_leaves_out_what_a_row_repeats() -> None:
+    table = tables.plain("target", "course", "hours")
+    table.add_row("orders", "as it was", "4")
+    table.add_row("", "in shadow", "-")
+    out = Console(width=30, file=io.StringIO())
+    out.print(table)
+    said = [line.split() for line in out.file.getvalue().splitlines() if line.strip()]  # type: ignore[attr-defined]  # StringIO
+    assert said == [["target", "orders"], ["course", "as", "it", "was"], ["hours", "4"], ["course", "in", "shadow"]]
+
+
+def test_endpoints_that_may_not_be_described_are_not_called_none() -> None:
+    people = realtime()
+    for _ in range(2):
+        people.account.fail_next("sagemaker", "DescribeEndpoint", "AccessDeniedException", "not authorized")
+    said = tidegate(people).stdout
+    assert "Nothing is known of what these endpoints host: see NotRead." in said
+    assert "is this the right account" not in said
 
 
 def test_json_says_the_same() -> None:
