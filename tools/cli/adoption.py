@@ -189,7 +189,7 @@ def _unknown_devices(draft: _Drafted, fleet: Fleet) -> list[str]:
 
 
 def _head(estate: Estate, findings: Sequence[Finding]) -> list[str]:
-    concerned = [each.endpoint for each in findings if each.code is EVERYWHERE]
+    concerned = [spelled(each.target) for each in findings if each.code is EVERYWHERE and each.target]
     where = f" in {estate.region}" if estate.region else ""
     return [
         *_comment(
@@ -223,14 +223,19 @@ def _body(
 
 
 def _left_out(name: str, each: LeftOut) -> Iterable[str]:
-    yield from _comment(f"{name}: NotExpressible: {each.what}: {each.why}. AWS has it as", indent=2)
+    shown = ". AWS has it as" if each.document else ""
+    yield from _comment(f"{name}: NotExpressible: {each.what}: {each.why}{shown}", indent=2)
     if each.document:
         yield from (f"  #     {line}".rstrip() for line in _dumped(_plain(each.document)).splitlines())
 
 
 def _others(estate: Estate, findings: Sequence[Finding]) -> list[str]:
     """Return what is in the account and not in the file."""
-    said = []
+    said = [
+        f"{endpoint.name}: it is {endpoint.status}, and hosts nothing"
+        for endpoint in estate.endpoints
+        if endpoint.status != "InService" and not endpoint.hosted and not endpoint.trouble
+    ]
     for _, hosted in estate.hosted:
         if not importable(hosted):
             why = hosted.unmanaged or ("Tidegate scales it already" if hosted.enrolled else "nothing is registered")

@@ -499,8 +499,10 @@ def test_a_suspension_is_said() -> None:
     people = People()
     people.endpoint("orders")
     people.register(ORDERS, 1, 8, SuspendedState={"DynamicScalingOutSuspended": True})
-    [(_, left)] = take(people)[0].left_out
+    found = take(people)[0]
+    [(_, left)] = found.left_out
     assert left.what == "DynamicScalingOutSuspended"
+    assert "the file knows no suspension; mode shadow writes nothing\n" in found.text, "AWS has no more to show"
 
 
 def test_what_is_not_in_the_file_is_named_below_it() -> None:
@@ -508,6 +510,20 @@ def test_what_is_not_in_the_file_is_named_below_it() -> None:
     below = text.partition("# Not in this file:")[2]
     assert "hand-run: nothing is registered" in below
     assert "forms: serverless without provisioned concurrency" in below
+
+
+def test_what_concerns_variants_names_each_as_itself() -> None:
+    people = People()
+    people.endpoint("orders", variant="blue")
+    people.register("endpoint/orders/variant/blue", 1, 8)
+    assert "# BlocksDeployment (orders/blue):" in take(people)[0].text
+
+
+def test_an_endpoint_that_is_being_made_is_named_there_too() -> None:
+    people = fleet()
+    people.endpoint("young")
+    people.account.endpoint("young").status = "Creating"
+    assert "young: it is Creating, and hosts nothing" in take(people)[0].text.partition("# Not in this file:")[2]
 
 
 def test_a_name_cannot_leave_its_comment() -> None:
