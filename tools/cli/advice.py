@@ -64,6 +64,8 @@ def _never_in(profile: Profile) -> Iterator[Remark]:
     tracking = list(_tracking(profile))
     steps_in = any(_takes_away(policy) for policy in profile.policies or ())
     empties = profile.queued and profile.min_capacity == 0
+    if profile.min_capacity == profile.max_capacity:
+        return
     if profile.policies is not None and not tracking and not steps_in and not empties:
         text = (
             ": none of them scales in, and Tidegate takes nothing away that no policy tracks, so nothing ever scales "

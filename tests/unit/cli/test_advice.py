@@ -39,6 +39,7 @@ CASES: list[tuple[str, dict[str, Any], list[dict[str, Any]], list[tuple[str, str
      [("policies", "Add target tracking, or leave policies out")]),
     ("no policies of a queue that empties to zero", ASYNC, [], []),
     ("no policies of one that keeps an instance", ASYNC | {"min_capacity": 1}, [], [("policies", "nothing ever")]),
+    ("no policies, and nothing that they could move", REALTIME | {"min_capacity": 2, "max_capacity": 2}, [], []),
     ("steps that only add, by themselves", REALTIME, [OUT_STEP], [("policies", "none of them scales in")]),
     ("steps that scale in, by themselves", REALTIME, [IN], []),
     ("a catalogue metric as one's own", REALTIME, [track("custom", custom=OWN_CPU)],
