@@ -189,7 +189,7 @@ def _wrong(outcome: Outcome, decision: Decision, now: datetime) -> Iterator[str]
     if isinstance(ctx.capacity, Missing):
         yield ctx.capacity.why
     if outcome.status is Status.NOT_ENROLLED:
-        yield "not enrolled: FleetSync comes first, or others scale it; `tidegate drift` says which"
+        yield "not enrolled: FleetSync comes first, its endpoint failed or others scale it; `tidegate drift` says which"
     for signal, missing in ctx.unknown.items():
         yield f"{signal.value} unknown: {missing.why}"
     seen = ctx.memory.demand_at

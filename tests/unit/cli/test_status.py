@@ -168,7 +168,7 @@ def test_what_others_scale_and_what_is_not_found_is_wrong(at_work: Desk) -> None
     at_work.stack.invoke("FleetSync", {"trigger": "schedule"})
     rows = told(at_work)
     assert rows[ORDERS]["wrong"] == [
-        "not enrolled: FleetSync comes first, or others scale it; `tidegate drift` says which"
+        "not enrolled: FleetSync comes first, its endpoint failed or others scale it; `tidegate drift` says which"
     ]
     assert rows["typo-prod"]["wrong"] == ["not enrolled: FleetSync has not found it; `tidegate drift` says why"]
 
