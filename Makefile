@@ -52,7 +52,7 @@ typecheck: $(VENV)/.done
 	$(BIN)/mypy
 
 # Held as docs/adr/0006 says.
-MOST_LINES = 8415
+MOST_LINES = 8420
 lines:  ## Lines of Python by folder
 	@find src tools bench tests -name '*.py' | xargs wc -l | awk '$$2 != "total" {split($$2, part, "/"); \
 	  sum[part[1]] += $$1; if (part[3] != "") sum[part[1] "/" part[2]] += $$1} \

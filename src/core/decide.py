@@ -469,15 +469,14 @@ def _direct_scale_in(ctx: Context, envelope: Envelope, *, foreseen: bool) -> int
     Refused while a change is in flight, a native scale-out alarm is in ALARM (or that is not known), metrics are
     missing, or the state is fresh (ADR 0001). It stays inside the bounds and leaves nothing in force.
     """
-    certain = not ctx.unknown and not ctx.state_lost and ctx.scaling_out is False
-    certain = certain and "ALARM" not in ctx.alarms.values()
+    certain = ctx.scaling_out is False and not (ctx.unknown or ctx.state_lost or "ALARM" in ctx.alarms.values())
     if ctx.profile.settling_target is None or not certain:
         return None
     if not isinstance(ctx.capacity, Capacity) or not ctx.capacity.settled or envelope.floor >= ctx.capacity.desired:
         return None
     loads = [ctx.signals[signal] for signal in (Signal.REQUESTS, Signal.BACKLOG) if signal in ctx.signals]
-    newest = min((seen.newest.at for seen in loads if isinstance(seen, Observation)), default=ctx.now)
-    back = max(ctx.profile.stabilization, LONGEST_GAP, min(ctx.now - newest, LOOKBACK))  # to a minute that is readable
+    readable = min((seen.newest.at for seen in loads if isinstance(seen, Observation)), default=ctx.now)
+    back = max(ctx.profile.stabilization, LONGEST_GAP, min(ctx.now - readable, LOOKBACK))  # to a readable minute
     since = (ctx.now - back).replace(second=0, microsecond=0)  # nor is the newest of these if seconds count
     if not loads or not all(isinstance(seen, Observation) and _unbroken(seen, since) for seen in loads):
         return None  # nobody knows what was needed in the minutes that are missing

@@ -61,7 +61,7 @@ def test_a_row_says_what_runs_which_bounds_are_in_force_why_and_when_it_was_look
     for line in (
         f"{ORDERS} realtime active 2 -> 3 3..12 Load: {load} 3,000 a minute 125% - 2 min ago",  # 3000 / (2 x 1200)
         f"{NIGHTLY} batch active 1 1..10 PolicyMinimum: {least} 40 a minute 7% - 2 min ago",  # 40 / 600
-        f"component:{CHAT} realtime active 0 -> 3 0..6 NoCapacity: requests refused 70, minutes ago 6 - - - 0 min ago",
+        f"component:{CHAT} realtime active 0 -> 3 0..6 NoCapacity: requests refused 70 - - - 0 min ago",
         "4 targets of tidegate at 2026-11-18T09:03Z, 1 with something wrong.",
     ):
         assert line in lines, line
