@@ -496,8 +496,7 @@ def _broken(ctx: Context) -> str | None:
     status = ctx.capacity.status if isinstance(ctx.capacity, Capacity) else ""
     if not status.endswith(("Failed", "OutOfService")):
         return None
-    what = _changed(ctx).replace("/", " ")
-    return f"{what} is {status}: nothing is written until a deployment brings it InService"
+    return f"{_changed(ctx).replace('/', ' ')} is {status}: nothing is written until a deployment brings it InService"
 
 
 def _changed(seen: Context | Outcome) -> str:

@@ -202,6 +202,7 @@ class SimulatedAccount:
         copies: int,
         copies_per_instance: int = 1,
         copy_delay: timedelta = timedelta(minutes=2),
+        base: str = "",
     ) -> Component:
         """Put an inference component that is InService on an endpoint.
 
@@ -212,6 +213,7 @@ class SimulatedAccount:
             copies: to start with; the endpoint must have the instances for them.
             copies_per_instance: so many fit.
             copy_delay: from when there is room until a copy serves.
+            base: the component that loads it, if it is an adapter; it has no copies then.
         """
         component = Component(
             name=name,
@@ -223,6 +225,7 @@ class SimulatedAccount:
             created=self.now,
             current_count=copies,
             desired_count=copies,
+            base=base,
         )
         self.sagemaker.components.by_name[name] = component
         return component

@@ -63,6 +63,9 @@ class Component:
     modified: datetime | None = None
     """When a change began or ended last."""
 
+    base: str = ""
+    """Of an adapter: the component whose copies load it. It has none itself."""
+
     dimension = "sagemaker:inference-component:DesiredCopyCount"
     counted = "copy count"
     lowest_count = 0
@@ -171,8 +174,10 @@ class InferenceComponents:
     def describe(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """DescribeInferenceComponent."""
         component = self.find(params["InferenceComponentName"])
-        counts = {"DesiredCopyCount": component.desired_count, "CurrentCopyCount": component.current_count}
         reason = {"FailureReason": component.failure} if component.failure else {}
+        if component.base:
+            return {**_summary(component), "Specification": {"BaseInferenceComponentName": component.base}, **reason}
+        counts = {"DesiredCopyCount": component.desired_count, "CurrentCopyCount": component.current_count}
         return {**_summary(component), "RuntimeConfig": counts, **reason}
 
     def listed(self, params: Mapping[str, Any], service: Service) -> dict[str, Any]:

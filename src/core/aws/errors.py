@@ -66,8 +66,7 @@ def or_none(what: str, read: Callable[[], _Read]) -> _Read | None:
 def listed(client: Any, operation: str, field: str, what: str, **asked: object) -> list[Any]:  # noqa: ANN401 - boto3's
     """Return that field's items of all pages of an operation; `what` names operation and subject."""
     with reading(what):
-        pages = client.get_paginator(operation).paginate(**asked)
-        return [item for page in pages for item in page[field]]
+        return [item for page in client.get_paginator(operation).paginate(**asked) for item in page[field]]
 
 
 @contextmanager

@@ -28,6 +28,7 @@ TURNS = 5
 SHORT_OF_A_TURN = timedelta(minutes=TURNS, seconds=-30)
 """Ticks come a few seconds early or late."""
 
+
 LISTED_A_CALL = 100
 
 
@@ -186,7 +187,7 @@ class SageMaker:
         return {variant["VariantName"]: variant for variant in found["ProductionVariants"]} if found else {}
 
     def _components(self, endpoint: str, variants: Mapping[str, Variant]) -> list[Variant]:
-        """Return the inference components of an endpoint."""
+        """Return the inference components of an endpoint that have copies."""
         asked, what = {"EndpointNameEquals": endpoint}, f"ListInferenceComponents of {endpoint}"
         return [
             replace(
@@ -195,15 +196,19 @@ class SageMaker:
                 serving=Serving.INFERENCE_COMPONENT,
             )
             for seen in listed(self._client(), "list_inference_components", "InferenceComponents", what, **asked)
-            if seen["VariantName"] in variants
+            if seen["VariantName"] in variants and not self._adapts(seen["InferenceComponentName"])
         ]
 
+    def _adapts(self, name: str) -> bool:
+        """Say whether a component is an adapter: each copy of its base loads it, and it has none itself."""
+        return "BaseInferenceComponentName" in (self._component(name) or {}).get("Specification", {})
+
+    def _component(self, name: str) -> Mapping[str, Any] | None:
+        what, client = f"DescribeInferenceComponent {name}", self._client()
+        return or_none(what, lambda: client.describe_inference_component(InferenceComponentName=name))
+
     def _copies(self, name: str) -> Capacity | Missing:
-        """Return the copies of an inference component."""
-        found = or_none(
-            f"DescribeInferenceComponent {name}",
-            lambda: self._client().describe_inference_component(InferenceComponentName=name),
-        )
+        found = self._component(name)
         if found is None:
             return Missing(f"inference component {name} does not exist")
         self._modified["InferenceComponentName", name] = found["LastModifiedTime"]

@@ -54,7 +54,7 @@ def describing(
 ) -> tuple[Variant, ...]:
     """Return what an endpoint hosts that SageMaker describes so; without `config` that one was deleted.
 
-    `components` is the variant by inference component, None where nobody asks for them.
+    `components` is the variant by inference component, None where nobody asks for them; `lora...` are adapters.
     """
     with scripted("sagemaker") as (c, script):
         script.add_response("describe_endpoint", {**ENDPOINT, **endpoint})
@@ -79,6 +79,11 @@ def describing(
             ]
             asked = {"EndpointNameEquals": name}
             script.add_response("list_inference_components", {"InferenceComponents": listed}, asked)
+            hosted = {variant["VariantName"] for variant in endpoint["ProductionVariants"]}
+            for each in (component for component in listed if component["VariantName"] in hosted):
+                base = {"BaseInferenceComponentName": "chat-8b"}
+                adapts = {"Specification": base} if each["InferenceComponentName"].startswith("lora") else {}
+                script.add_response("describe_inference_component", {**each, **adapts})
         return SageMaker(lambda: c, lambda: c).variants("orders")
 
 
@@ -404,6 +409,11 @@ class TestVariants:
             ScalableTarget.variant("Orders", "AllTraffic"),
             ScalableTarget.component("Chat-8B"),
         ]
+
+    def test_an_adapter_has_no_copies_and_is_not_a_target(self) -> None:
+        one = {"ProductionVariants": [{"VariantName": "AllTraffic"}]}
+        described = describing(one, components={"chat-8b": "AllTraffic", "lora-fr": "AllTraffic"})
+        assert [variant.target for variant in described] == [ORDERS, CHAT]
 
     def test_a_serverless_variant_counts_concurrency(self) -> None:
         one = {"ProductionVariants": [{"VariantName": "AllTraffic", "ModelName": "orders"}]}

@@ -121,6 +121,16 @@ def test_no_more_instances_than_the_most_allowed() -> None:
     assert counts(account) == (4, 4, 4, 4, "InService")
 
 
+def test_an_adapter_is_listed_and_has_no_copies() -> None:
+    account = llm(copies=1, instances=1)
+    account.add_component(name="lora-fr", endpoint="llm", workload=NoWorkload(), copies=0, base="chat-8b")
+    client = account.client("sagemaker")
+    assert len(client.list_inference_components(EndpointNameEquals="llm")["InferenceComponents"]) == 2
+    described = client.describe_inference_component(InferenceComponentName="lora-fr")
+    assert described["Specification"] == {"BaseInferenceComponentName": "chat-8b"}
+    assert "RuntimeConfig" not in described
+
+
 def test_one_change_at_a_time() -> None:
     account = llm()
     set_copies(account, 1)
