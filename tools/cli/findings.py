@@ -171,6 +171,8 @@ def findings_of(estate: Estate) -> tuple[Finding, ...]:
     found = [*_of_account(estate)]
     for endpoint, hosted in estate.hosted:
         target = hosted.target
+        if endpoint.status == "Deleting":
+            continue  # nothing of it will matter
         if hosted.registration is None:
             if hosted.unmanaged is None:
                 why = f"nothing is registered: it keeps {_count(hosted)} whatever the load"
@@ -309,7 +311,8 @@ def _never_reports(seen: _Seen) -> _Told:
         alarms = policy.alarms  # a new one that looks at 15 minutes has not enough data for longer than its sister
         silent = alarms if all(a.state == "INSUFFICIENT_DATA" and seen.long(a) for a in alarms) else ()
         sparse = any(part.get("MetricName") == NO_CAPACITY.name for a in silent for part in parts_of(a.described))
-        if silent and not told and seen.running and not sparse:
+        serves = seen.running and seen.endpoint.status != "Failed"
+        if silent and not told and serves and not sparse:
             since = min(alarm.since for alarm in silent if alarm.since)
             names = policy.metric or ", ".join(sorted({measured(alarm.described) for alarm in silent}))
             yield Code.SILENT, f"policy {policy.name}: no data of {names} since {since:%Y-%m-%d %H:%MZ}"
@@ -521,6 +524,9 @@ RULES: tuple[Callable[[_Seen], _Told], ...] = (
 
 
 def _count(hosted: Hosted) -> str:
-    count = hosted.capacity.current if isinstance(hosted.capacity, Capacity) else "its"
-    what = {Serving.INFERENCE_COMPONENT: "copies", Serving.SERVERLESS: "units of concurrency"}
-    return f"{count} {what.get(hosted.variant.serving, 'instances')}"
+    number = hosted.capacity.current if isinstance(hosted.capacity, Capacity) else None
+    one, several = {
+        Serving.INFERENCE_COMPONENT: ("copy", "copies"),
+        Serving.SERVERLESS: ("unit of concurrency", "units of concurrency"),
+    }.get(hosted.variant.serving, ("instance", "instances"))
+    return f"{'its' if number is None else number} {one if number == 1 else several}"

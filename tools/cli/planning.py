@@ -198,6 +198,8 @@ def _reasons(decision: Decision, outcome: Outcome, what: What, mode: Mode) -> It
         yield "shadow: decided and recorded, nothing is written"
     elif any(isinstance(action, SetBounds) for action in outcome.actions):
         yield f"bounds by {decision.reason}"
+    if suspended := decision.context.suspended:
+        yield f"{', '.join(suspended)} is suspended: bounds are set, and AAS does not act until somebody resumes it"
     if decision.paused:
         yield "paused by an override: written when that ends"
     if isinstance(decision.context.capacity, Capacity) and not decision.context.capacity.in_service:

@@ -104,6 +104,19 @@ def test_in_shadow_nothing_changes_and_it_says_what_active_would_write(active: D
     assert "Plan: 1 to watch in shadow." in shown
 
 
+def test_what_somebody_suspended_is_said_where_it_is_planned(active: Desk, tmp_path: Path) -> None:
+    scaling = active.account.client("application-autoscaling")
+    name: Any = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": "endpoint/orders/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    suspended: Any = {"DynamicScalingOutSuspended": True}
+    scaling.register_scalable_target(**name, MinCapacity=1, MaxCapacity=4, SuspendedState=suspended)
+    why = of(plan(active, tmp_path, document(OPEN)))["why"]
+    assert "DynamicScalingOut is suspended: bounds are set, and AAS does not act until somebody resumes it" in why
+
+
 def test_a_stack_in_shadow_is_as_cautious_as_a_profile(tmp_path: Path) -> None:
     with desk(Mode.SHADOW) as at:
         assert of(plan(at, tmp_path, document(OPEN)))["what"] == "watch"

@@ -307,6 +307,31 @@ def test_a_metric_without_data_for_an_hour_is_silent_but_not_one_of_a_queue_at_r
     ]
 
 
+@pytest.mark.parametrize("status", ["Failed", "Deleting"])
+def test_an_endpoint_that_does_not_serve_is_not_blamed_for_silence_nor_a_leaving_one_for_anything(status: str) -> None:
+    people = given(realtime(), track("CPUUtilization", 280.0, by_variant("orders")))
+    people.account.silence("/aws/sagemaker/Endpoints", "CPUUtilization", "orders")
+    for _ in range(10):
+        people.account.advance()
+    estate = read_estate(people, LATER)
+    assert Code.SILENT in {each.code for each in findings_of(estate)}
+    codes = {
+        each.code for each in findings_of(replace(estate, endpoints=(replace(estate.endpoints[0], status=status),)))
+    }
+    assert Code.SILENT not in codes
+    assert bool(codes) is (status == "Failed")
+
+
+@pytest.mark.parametrize(
+    ("count", "keeps"),
+    [(1, "it keeps 1 instance whatever the load"), (3, "it keeps 3 instances whatever the load")],
+)
+def test_what_stays_is_counted_in_words(count: int, keeps: str) -> None:
+    people = People()
+    people.endpoint("orders", count=count)
+    assert keeps in " ".join(each.why for each in found(people))
+
+
 def test_who_holds_scale_in_back_is_named() -> None:
     # 600 requests on two instances: 300 each is below 0.9 of 400, and CPU is above 0.9 of 10 for ever
     people = given(realtime(), track("CPUUtilization", 10.0, by_variant("orders")))
