@@ -206,7 +206,7 @@ def _sentence(doc: str | None) -> str:
 
 def table_of(seen: Look) -> Table:
     """Return a row a target."""
-    table = plain("target", "kind", "mode", "runs", "bounds", "because", "demand", "used", "until", "last pass")
+    table = plain("target", "kind", "mode", "runs", "bounds", "because", "demand", "used", "until", "measured")
     for column in table.columns:
         column.no_wrap = column.header not in {"target", "because", "until"}
     for row in seen.rows:

@@ -53,7 +53,7 @@ def words(found: Desk) -> list[str]:
 
 def test_a_row_says_what_runs_which_bounds_are_in_force_why_and_when_it_was_looked_at(seen: Desk) -> None:
     lines = words(seen)
-    assert lines[0] == "target kind mode runs bounds because demand used until last pass"
+    assert lines[0] == "target kind mode runs bounds because demand used until measured"
     load, least = (
         "requests per minute 3000, requests per instance 1200",
         "requests per minute 40, requests per instance 600",
@@ -72,7 +72,7 @@ def test_a_narrow_terminal_gets_a_block_a_target(seen: Desk) -> None:
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     first = lines.index(f"target {ORDERS}")
     assert lines[first : first + 6] == [
-        f"target {ORDERS}", "kind realtime", "mode active", "runs 2 -> 3", "bounds 3..12", "because Load: requests per minute 3000,",
+        f"target {ORDERS}", "kind realtime", "mode active", "runs 2 -> 3", "bounds 3..12", "because Load: requests per minute 3000, requests",
     ]  # fmt: skip
     assert max(map(len, result.stdout.splitlines())) <= 50
 
